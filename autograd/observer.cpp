@@ -1,0 +1,81 @@
+#include "luxgrad/autograd/observer.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "luxgrad/tensor/raw.h"
+
+namespace lux {
+namespace {
+
+thread_local std::vector<Observer*> observers;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+Observer::Observer() { observers.push_back(this); }
+Observer::~Observer() { std::erase(observers, this); }
+
+void detail::announce(const char* name, const Tensor& y, const Tensors& inputs) {
+  for (Observer* const observer : observers) observer->on_forward(name, y, inputs);
+}
+
+void detail::announce_backward(const char* name, const Grads& grads) {
+  for (Observer* const observer : observers) observer->on_backward(name, grads);
+}
+
+void Trace::on_forward(const char* name, const Tensor& y, const Tensors& inputs) {
+  std::string line = name;
+  for (const Tensor& input : inputs) {
+    if (input.defined()) append(line, cat(" ", input.shape()));
+  }
+  lines_.push_back(cat(line, " -> ", y.shape()));
+}
+
+void Trace::on_backward(const char* name, const Grads& grads) {
+  std::string line = cat("grad ", name);
+  for (const Tensor& grad : grads) {
+    if (grad.defined()) append(line, cat(" ", grad.shape()));
+  }
+  lines_.push_back(std::move(line));
+}
+
+Profile::Profile() : last_(now()) {}
+
+void Profile::add(std::string name) {
+  const double time = now();
+  auto row = std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) { return r.name == name; });
+  if (row == rows_.end()) row = rows_.insert(rows_.end(), Row{std::move(name)});
+  ++row->calls;
+  row->seconds += time - last_;
+  last_ = time;
+}
+
+void Profile::on_forward(const char* name, const Tensor&, const Tensors&) { add(name); }
+void Profile::on_backward(const char* name, const Grads&) { add(cat("grad ", name)); }
+
+std::vector<Profile::Row> Profile::rows() const {
+  std::vector<Row> sorted = rows_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Row& a, const Row& b) { return a.seconds > b.seconds; });
+  return sorted;
+}
+
+void FirstNonFinite::on_forward(const char* name, const Tensor& y, const Tensors&) {
+  if (!found_.empty()) return;
+  if (const int64_t at = first_non_finite(y); at >= 0)
+    found_ = cat(name, ": element ", at, " of the result, shape ", y.shape());
+}
+
+void FirstNonFinite::on_backward(const char* name, const Grads& grads) {
+  for (size_t i = 0; i < grads.size() && found_.empty(); ++i) {
+    const int64_t at = grads[i].defined() ? first_non_finite(grads[i]) : -1;
+    if (at >= 0)
+      found_ = cat(name, ": element ", at, " of the gradient of input ", i, ", shape ", grads[i].shape());
+  }
+}
+
+}  // namespace lux

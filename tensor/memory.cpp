@@ -1,0 +1,176 @@
+#include "luxgrad/tensor/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "luxgrad/tensor/error.h"
+
+namespace lux::memory {
+namespace {
+
+constexpr int64_t kAlignment = 64;
+constexpr int64_t kHugePage = int64_t{2} << 20;
+constexpr int64_t kGuardBytes = 128;  // before and after; leaves room for TestLayout::shift
+constexpr unsigned char kGuardByte = 0xA5;
+
+// The allocator of the process: one mutex, because an allocation belongs to a whole operator, not to a pixel.
+struct Cache {
+  std::mutex mutex;
+  Stats stats;
+  std::map<int64_t, std::vector<void*>> free;  // by rounded size
+  int64_t cached = 0;
+  int64_t cap = 0;
+  int64_t countdown = 0;
+  TestLayout layout;
+};
+
+Cache& cache() {
+  static Cache* const cache = new Cache;  // never destroyed: tensors in static storage may outlive any order
+  return *cache;
+}
+
+// Sixteen steps per power of two: waste at most 1/16.
+int64_t rounded(int64_t bytes) {
+  const int64_t step =
+      std::max(kAlignment, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16);
+  return (bytes + step - 1) / step * step;
+}
+
+void* from_system(int64_t bytes) {
+  const bool huge = bytes >= 2 * kHugePage;
+  const int64_t alignment = huge ? kHugePage : kAlignment;
+  const auto size = static_cast<size_t>((bytes + alignment - 1) / alignment * alignment);
+  void* const block = std::aligned_alloc(static_cast<size_t>(alignment), size);
+  if (block != nullptr && huge) madvise(block, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+  return block;
+}
+
+// Frees cached blocks, largest first, until at most `keep` bytes remain cached.
+void shrink(Cache& c, int64_t keep) {
+  while (c.cached > keep) {
+    auto largest = std::prev(c.free.end());
+    std::free(largest->second.back());
+    largest->second.pop_back();
+    c.cached -= largest->first;
+    c.stats.reserved -= largest->first;
+    if (largest->second.empty()) c.free.erase(largest);
+  }
+}
+
+void* take(Cache& c, int64_t bytes) {
+  const int64_t size = rounded(bytes);
+  if (auto found = c.free.find(size); found != c.free.end()) {
+    void* const block = found->second.back();
+    found->second.pop_back();
+    if (found->second.empty()) c.free.erase(found);
+    c.cached -= size;
+    return block;
+  }
+  // Room for the cache: what the peak allows beyond the blocks in use.
+  const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
+  shrink(c, std::max<int64_t>(0, allowed - (c.stats.reserved - c.cached) - size));
+  void* block = from_system(size);
+  if (block == nullptr) {
+    shrink(c, 0);
+    block = from_system(size);
+  }
+  if (block != nullptr) c.stats.reserved += size;
+  return block;
+}
+
+}  // namespace
+
+Stats stats() {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  return c.stats;
+}
+
+void reset_peak() {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  c.stats.peak = c.stats.live;
+}
+
+void set_cap(int64_t bytes) {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  c.cap = bytes;
+}
+
+void trim() {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  shrink(c, 0);
+}
+
+void set_test_layout(TestLayout layout) {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  c.layout = layout;
+}
+
+void fail_allocation(int64_t countdown) {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  c.countdown = countdown;
+}
+
+Block allocate(int64_t bytes) {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  ++c.stats.allocations;
+  if (c.countdown > 0 && --c.countdown == 0)
+    throw OutOfMemory("memory: allocation failed on request of a test");
+  if (c.cap > 0 && bytes > c.cap - c.stats.live) {
+    throw OutOfMemory(cat("memory: ", bytes, " bytes more than the ", c.stats.live,
+                          " in use would exceed the cap of ", c.cap));
+  }
+  Block block{nullptr, nullptr, bytes, c.layout.guard || c.layout.shift != 0 ? kGuardBytes : 0};
+  c.stats.live += bytes;
+  c.stats.peak = std::max(c.stats.peak, c.stats.live);
+  block.base = take(c, std::max<int64_t>(bytes, 1) + 2 * block.padding);
+  if (block.base == nullptr) {
+    c.stats.live -= bytes;
+    throw OutOfMemory(cat("memory: the system has no ", bytes, " bytes left (", c.stats.live, " in use)"));
+  }
+  auto* const start = static_cast<unsigned char*>(block.base);
+  block.data = start;
+  if (block.padding > 0) {
+    std::memset(start, kGuardByte, static_cast<size_t>(bytes + 2 * block.padding));
+    block.data = start + block.padding + c.layout.shift;
+  }
+  return block;
+}
+
+void deallocate(const Block& block) noexcept {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  if (block.padding > 0) {
+    const auto* const start = static_cast<const unsigned char*>(block.base);
+    const auto* const data = static_cast<const unsigned char*>(block.data);
+    const auto intact = [](const unsigned char* b, const unsigned char* e) {
+      return std::all_of(b, e, [](unsigned char byte) { return byte == kGuardByte; });
+    };
+    const unsigned char* const end = start + block.bytes + 2 * block.padding;
+    if (!intact(start, data) || !intact(data + block.bytes, end)) ++c.stats.overruns;
+  }
+  const int64_t size = rounded(std::max<int64_t>(block.bytes, 1) + 2 * block.padding);
+  c.stats.live -= block.bytes;
+  try {
+    c.free[size].push_back(block.base);
+    c.cached += size;
+  } catch (...) {  // no memory for the list itself: give the block back
+    std::free(block.base);
+    c.stats.reserved -= size;
+  }
+}
+
+}  // namespace lux::memory

@@ -1,0 +1,49 @@
+// Host memory: a caching allocator with 64-byte aligned blocks, byte counters, a cap, and hooks for tests.
+//
+// Freed blocks are kept for reuse, because fresh mappings cost page faults on every training step. Blocks are
+// rounded up by at most a sixteenth (small ones to 64 bytes), and whatever the cache holds, the bytes taken
+// from the system never exceed the peak of the live bytes by more than 12 %.
+#pragma once
+
+#include <cstdint>
+
+namespace lux::memory {
+
+struct Stats {
+  int64_t live = 0;         ///< bytes in use now, as requested
+  int64_t peak = 0;         ///< highest `live` since the start or `reset_peak`
+  int64_t reserved = 0;     ///< bytes held from the system: live blocks with their rounding, and the cache
+  int64_t allocations = 0;  ///< requests so far
+  int64_t overruns = 0;  ///< freed blocks whose guard bytes were overwritten (only with `TestLayout::guard`)
+};
+
+Stats stats();
+/// Sets `peak` to the live bytes of now.
+void reset_peak();
+/// Upper limit for `live`; 0 means none. Beyond it `allocate` throws OutOfMemory.
+void set_cap(int64_t bytes);
+/// Gives every cached block back to the system.
+void trim();
+
+/// One allocation: `data` is what the caller uses, `base` what the cache knows.
+struct Block {
+  void* data = nullptr;
+  void* base = nullptr;
+  int64_t bytes = 0;
+  int64_t padding = 0;
+};
+
+/// Uninitialised bytes aligned to 64. Throws OutOfMemory. Thread-safe.
+Block allocate(int64_t bytes);
+void deallocate(const Block& block) noexcept;
+
+/// How tests disturb the layout of blocks allocated from now on.
+struct TestLayout {
+  bool guard = false;  ///< put guard bytes around every block, checked when it is freed
+  int shift = 0;       ///< move `data` off its alignment by this many bytes (multiple of 8, below 64)
+};
+void set_test_layout(TestLayout layout);
+/// Lets the `countdown`-th allocation from now throw OutOfMemory (1 = the next); 0 turns it off.
+void fail_allocation(int64_t countdown);
+
+}  // namespace lux::memory

@@ -1,0 +1,136 @@
+#include "luxgrad/tensor/raw.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// `dispatch` for every dtype, files' ones included.
+template <class F>
+void dispatch_any(DType dtype, F&& f) {
+  if (dtype == DType::u8) return f(uint8_t{});
+  if (dtype == DType::i64) return f(int64_t{});
+  dispatch(dtype, f);
+}
+
+template <class To, class From>
+LUX_HD To convert(From value) {
+  if constexpr (std::is_integral_v<To> && !std::is_integral_v<From>) {
+    const double rounded = std::nearbyint(static_cast<double>(static_cast<Arith<From>>(value)));
+    constexpr auto low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
+    if (!(rounded > static_cast<double>(low))) return low;  // NaN too
+    return rounded >= static_cast<double>(high) ? high : static_cast<To>(rounded);
+  } else if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) {
+    return static_cast<To>(value);
+  } else if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
+    return To(static_cast<float>(value));
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+template <class To, class From>
+struct Convert {
+  const From* source;
+  To* target;
+  LUX_HD void operator()(int64_t i) const { target[i] = convert<To>(source[i]); }
+};
+
+template <class T>
+struct Fill {
+  T* target;
+  T value;
+  LUX_HD void operator()(int64_t i) const { target[i] = value; }
+};
+
+template <class T>
+struct Accumulate {
+  const T* source;
+  T* target;
+  LUX_HD void operator()(int64_t i) const { target[i] = Arith<T>(target[i]) + Arith<T>(source[i]); }
+};
+
+template <class T>
+struct Scale {
+  T* target;
+  Arith<T> factor;
+  LUX_HD void operator()(int64_t i) const { target[i] = Arith<T>(target[i]) * factor; }
+};
+
+template <class T>
+struct Square {
+  const T* source;
+  double* result;
+  LUX_HD double term(int64_t, int64_t i) const {
+    const auto value = static_cast<double>(static_cast<Arith<T>>(source[i]));
+    return value * value;
+  }
+  LUX_HD void finish(int64_t, double sum) const { *result = sum; }
+};
+
+}  // namespace
+
+void fill_(const Tensor& target, double value) {
+  dispatch_any(target.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(target.device(), target.numel(), Fill<T>{target.data<T>(), convert<T>(value)});
+  });
+  target.storage()->raise_version();
+}
+
+void copy_(const Tensor& target, const Tensor& source) {
+  check(target.numel() == source.numel(), "copy_: expected ", target.shape(), ", got ", source.shape());
+  dispatch_any(target.dtype(), [&](auto to) {
+    dispatch_any(source.dtype(), [&](auto from) {
+      using To = decltype(to);
+      using From = decltype(from);
+      parallel_for(target.device(), target.numel(),
+                   Convert<To, From>{source.data<From>(), target.data<To>()});
+    });
+  });
+  target.storage()->raise_version();
+}
+
+void add_(const Tensor& target, const Tensor& source) {
+  check(target.shape() == source.shape() && target.dtype() == source.dtype(), "add_: expected ",
+        target.dtype(), target.shape(), ", got ", source.dtype(), source.shape());
+  dispatch(target.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(target.device(), target.numel(), Accumulate<T>{source.data<T>(), target.data<T>()});
+  });
+  target.storage()->raise_version();
+}
+
+void scale_(const Tensor& target, double factor) {
+  dispatch(target.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(target.device(), target.numel(), Scale<T>{target.data<T>(), static_cast<Arith<T>>(factor)});
+  });
+  target.storage()->raise_version();
+}
+
+int64_t first_non_finite(const Tensor& tensor) {
+  return dispatch(tensor.dtype(), [&](auto t) -> int64_t {
+    using T = decltype(t);
+    const T* const data = tensor.data<T>();
+    for (int64_t i = 0; i < tensor.numel(); ++i) {
+      if (!std::isfinite(static_cast<Arith<T>>(data[i]))) return i;
+    }
+    return -1;
+  });
+}
+
+double l2_norm(const Tensor& tensor) {
+  double sum = 0;
+  dispatch(tensor.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_reduce(tensor.device(), 1, tensor.numel(), Square<T>{tensor.data<T>(), &sum});
+  });
+  return std::sqrt(sum);
+}
+
+}  // namespace lux

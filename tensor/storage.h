@@ -1,0 +1,35 @@
+// Storage: the bytes behind one or more tensors, and the version counter that tells when they were written in
+// place.
+#pragma once
+
+#include <cstdint>
+
+#include "luxgrad/tensor/device.h"
+#include "luxgrad/tensor/memory.h"
+
+namespace lux {
+
+class Storage {
+ public:
+  /// Uninitialised bytes. Throws OutOfMemory, and Error for a device this build cannot use.
+  Storage(int64_t bytes, Device device);
+  ~Storage() { memory::deallocate(block_); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return block_.data; }
+  int64_t bytes() const { return block_.bytes; }
+  Device device() const { return device_; }
+
+  /// Raised by every in-place writer (optimiser, loading, statistics): a backward that needs the old values
+  /// throws, and caches of derived weights are keyed by it.
+  uint64_t version() const { return version_; }
+  void raise_version() { ++version_; }
+
+ private:
+  memory::Block block_;
+  Device device_;
+  uint64_t version_ = 0;
+};
+
+}  // namespace lux

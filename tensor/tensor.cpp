@@ -1,0 +1,98 @@
+#include "luxgrad/tensor/tensor.h"
+
+#include "luxgrad/tensor/raw.h"
+
+namespace lux {
+
+Storage::Storage(int64_t bytes, Device device) : device_(device) {
+  check(device == kCpu, "storage: this build has no CUDA backend");
+  block_ = memory::allocate(bytes);
+}
+
+Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype)
+    : storage_(std::move(storage)), shape_(shape), dtype_(dtype) {
+  const auto wanted = shape.numel() * static_cast<int64_t>(size_of(dtype));
+  check(wanted <= storage_->bytes(), "tensor: shape ", shape, " of ", dtype, " needs ", wanted,
+        " bytes, storage has ", storage_->bytes());
+}
+
+double Tensor::item() const {
+  check(numel() == 1, "item: expected one element, got shape ", shape_);
+  return to_vector()[0];
+}
+
+std::vector<double> Tensor::to_vector() const {
+  std::vector<double> values(static_cast<size_t>(numel()));
+  const Tensor wide = to(DType::f64);
+  const auto* const source = wide.data<double>();
+  values.assign(source, source + numel());
+  return values;
+}
+
+Tensor Tensor::with_shape(const Shape& shape) const {
+  check(shape.numel() == numel(), "with_shape: expected ", numel(), " elements as in ", shape_, ", got ",
+        shape);
+  return {storage_, shape, dtype_};
+}
+
+Tensor Tensor::detach() const {
+  Tensor tensor = *this;
+  tensor.slot_ = nullptr;
+  return tensor;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy = empty(shape_, options());
+  copy_(copy, *this);
+  return copy;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return detach();
+  Tensor copy = empty(shape_, {dtype, device()});
+  copy_(copy, *this);
+  return copy;
+}
+
+bool Tensor::requires_grad() const { return slot_ != nullptr && slot_->enabled; }
+
+Tensor& Tensor::requires_grad_(bool on) {
+  if (slot_ == nullptr && on) slot_ = std::make_shared<GradSlot>();
+  if (slot_ != nullptr) slot_->enabled = on;
+  return *this;
+}
+
+Tensor Tensor::grad() const { return slot_ == nullptr ? Tensor() : slot_->grad; }
+
+void Tensor::set_grad(Tensor grad) const {
+  check(slot_ != nullptr, "set_grad: the tensor does not require gradients");
+  slot_->grad = std::move(grad);
+}
+
+Tensor empty(const Shape& shape, TensorOptions options) {
+  int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.numel(), static_cast<int64_t>(size_of(options.dtype)), &bytes),
+        "empty: shape ", shape, " has too many bytes");
+  return {std::make_shared<Storage>(bytes, options.device), shape, options.dtype};
+}
+
+Tensor zeros(const Shape& shape, TensorOptions options) { return full(shape, 0, options); }
+
+Tensor full(const Shape& shape, double value, TensorOptions options) {
+  Tensor tensor = empty(shape, options);
+  fill_(tensor, value);
+  return tensor;
+}
+
+Tensor from_vector(const std::vector<double>& values, const Shape& shape, TensorOptions options) {
+  check(static_cast<int64_t>(values.size()) == shape.numel(), "from_vector: expected ", shape.numel(),
+        " values for shape ", shape, ", got ", values.size());
+  Tensor wide = empty(shape, {DType::f64, kCpu});
+  std::copy(values.begin(), values.end(), wide.data<double>());
+  if (options.dtype == DType::f64) return wide;
+  Tensor tensor = empty(shape, options);
+  copy_(tensor, wide);
+  return tensor;
+}
+
+}  // namespace lux

@@ -1,0 +1,217 @@
+#include "luxgrad/tensor/thread_pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "luxgrad/tensor/error.h"
+
+namespace lux {
+namespace {
+
+constexpr auto kSpin = std::chrono::microseconds(20);
+constexpr int kMaxThreads = 256;
+
+thread_local bool inside_task = false;
+
+inline void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+// One parallel section. Workers hold it by count, so it lives on the caller's stack.
+struct Section {
+  FunctionRef<void(int64_t)> task;
+  int64_t chunks;
+  std::atomic<int64_t> next{0};
+  std::mutex error_mutex{};
+  std::exception_ptr error{};
+
+  void work() {
+    const FlushDenormals flush;
+    const bool outer = std::exchange(inside_task, true);
+    for (int64_t chunk = next.fetch_add(1); chunk < chunks; chunk = next.fetch_add(1)) {
+      try {
+        task(chunk);
+      } catch (...) {
+        const std::lock_guard lock(error_mutex);
+        if (error == nullptr) error = std::current_exception();
+      }
+    }
+    inside_task = outer;
+  }
+};
+
+class ThreadPool {
+ public:
+  ThreadPool() : wanted_(default_threads()) {}
+
+  ~ThreadPool() { stop(); }
+
+  int threads() const { return wanted_.load(); }
+
+  void resize(int threads) {
+    check(threads >= 1, "threads: expected at least 1, got ", threads);
+    const std::lock_guard lock(owner_);
+    stop();
+    wanted_ = std::min(threads, kMaxThreads);
+  }
+
+  void run(int64_t chunks, FunctionRef<void(int64_t)> task) {
+    Section section{task, chunks};
+    std::unique_lock<std::mutex> owner;
+    if (chunks > 1 && !inside_task) owner = std::unique_lock(owner_, std::try_to_lock);
+    if (owner.owns_lock() && start()) {
+      publish(&section);
+      section.work();
+      retire();
+    } else {  // nested, tiny, or another thread's section is running: chunks do not care who runs them
+      section.work();
+    }
+    if (section.error != nullptr) std::rethrow_exception(section.error);
+  }
+
+ private:
+  // Starts the workers on first use; false when there is nobody but the caller.
+  bool start() {
+    while (static_cast<int>(workers_.size()) < wanted_ - 1) {
+      sigset_t all, before;
+      sigfillset(&all);
+      pthread_sigmask(SIG_SETMASK, &all, &before);  // signals belong to the main thread
+      try {
+        workers_.emplace_back([this, seen = generation_.load()]() mutable { serve(seen); });
+      } catch (const std::system_error&) {
+        wanted_ = static_cast<int>(workers_.size()) + 1;
+      }
+      pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+    return !workers_.empty();
+  }
+
+  void stop() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      generation_.fetch_add(1);
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+    stopping_ = false;
+  }
+
+  void publish(Section* section) {
+    bool sleeping;
+    {
+      const std::lock_guard lock(mutex_);
+      section_ = section;
+      busy_.store(static_cast<int>(workers_.size()));
+      generation_.fetch_add(1);
+      sleeping = sleepers_ > 0;
+    }
+    if (sleeping) wake_.notify_all();
+  }
+
+  // Every worker reports once per generation, so the section may leave the stack afterwards.
+  void retire() {
+    const auto start = std::chrono::steady_clock::now();
+    while (busy_.load() > 0) {
+      relax();
+      if (std::chrono::steady_clock::now() - start > kSpin) {
+        std::unique_lock lock(mutex_);
+        done_.wait(lock, [this] { return busy_.load() == 0; });
+      }
+    }
+  }
+
+  void serve(uint64_t seen) {
+    for (;;) {
+      const auto start = std::chrono::steady_clock::now();
+      while (generation_.load() == seen && std::chrono::steady_clock::now() - start < kSpin) relax();
+      Section* section;
+      {
+        std::unique_lock lock(mutex_);
+        ++sleepers_;
+        wake_.wait(lock, [&] { return generation_.load() != seen; });
+        --sleepers_;
+        if (stopping_) return;
+        seen = generation_.load();
+        section = section_;
+      }
+      section->work();
+      if (busy_.fetch_sub(1) == 1) {
+        const std::lock_guard lock(mutex_);
+        done_.notify_one();
+      }
+    }
+  }
+
+  // LUX_THREADS, else affinity capped by the cgroup's CPU quota.
+  static int default_threads() {
+    if (const char* const text = std::getenv("LUX_THREADS"); text != nullptr && std::atoi(text) >= 1) {
+      return std::min(std::atoi(text), kMaxThreads);
+    }
+    cpu_set_t set;
+    int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    if (std::FILE* const file = std::fopen("/sys/fs/cgroup/cpu.max", "re"); file != nullptr) {
+      long long quota = 0, period = 0;
+      if (std::fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
+        cpus = std::min(cpus, static_cast<int>((quota + period - 1) / period));
+      }
+      std::fclose(file);
+    }
+    return std::clamp(cpus, 1, kMaxThreads);
+  }
+
+  std::mutex owner_;  // held by the thread whose section runs
+  std::atomic<int> wanted_;
+  std::vector<std::thread> workers_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_, done_;
+  Section* section_ = nullptr;
+  int sleepers_ = 0;
+  bool stopping_ = false;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int> busy_{0};
+};
+
+ThreadPool& pool() {
+  static ThreadPool pool;
+  return pool;
+}
+
+}  // namespace
+
+int num_threads() { return pool().threads(); }
+void set_num_threads(int threads) { pool().resize(threads); }
+void run_chunks(int64_t chunks, FunctionRef<void(int64_t)> task) { pool().run(chunks, task); }
+
+#if defined(__x86_64__)
+FlushDenormals::FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }
+FlushDenormals::~FlushDenormals() { _mm_setcsr(saved_); }
+#else
+FlushDenormals::FlushDenormals() : saved_(0) {}
+FlushDenormals::~FlushDenormals() = default;
+#endif
+
+}  // namespace lux
