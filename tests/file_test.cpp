@@ -1,0 +1,220 @@
+// data/file.h: whole files in and out, and what happens when the system says no.
+#include "luxgrad/data/file.h"
+
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <numeric>
+
+#include "temporary_folder.h"
+
+using namespace lux;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::vector<uint8_t> some_bytes(size_t count, uint8_t first = 7) {
+  std::vector<uint8_t> bytes(count);
+  std::iota(bytes.begin(), bytes.end(), first);
+  return bytes;
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename());
+  return names;
+}
+
+std::string reason_of(const Result<std::vector<uint8_t>>& result) {
+  REQUIRE_FALSE(result);
+  return result.error().reason;
+}
+
+/// Fails the call named `target` with `code` from the `after`-th time on; writes at most `chunk` bytes at
+/// once.
+struct FaultyOps : FileOps {
+  std::string target;
+  int code = 0;
+  int after = 0;
+  size_t chunk = SIZE_MAX;
+  int interruptions = 0;
+
+  bool fails(const char* call) {
+    if (target != call || after-- > 0) return false;
+    errno = code;
+    return true;
+  }
+  int open(const char* path, int flags, mode_t mode) override {
+    return fails("open") ? -1 : FileOps::open(path, flags, mode);
+  }
+  ssize_t write(int descriptor, const void* data, size_t bytes) override {
+    if (interruptions > 0) {
+      --interruptions;
+      errno = EINTR;
+      return -1;
+    }
+    return fails("write") ? -1 : FileOps::write(descriptor, data, std::min(bytes, chunk));
+  }
+  int fsync(int descriptor) override { return fails("fsync") ? -1 : FileOps::fsync(descriptor); }
+  int close(int descriptor) override {
+    const int result = FileOps::close(descriptor);
+    return fails("close") ? -1 : result;
+  }
+  int rename(const char* from, const char* to) override {
+    return fails("rename") ? -1 : FileOps::rename(from, to);
+  }
+};
+
+struct OpsScope {
+  explicit OpsScope(FileOps& ops) { set_file_ops(&ops); }
+  ~OpsScope() { set_file_ops(nullptr); }
+};
+
+}  // namespace
+
+TEST_CASE("a written file reads back, also empty and over an old one") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "weights with spaces \n.bin";
+  for (const size_t count : {size_t{100000}, size_t{0}, size_t{1}}) {
+    const auto bytes = some_bytes(count);
+    CHECK(write_file_atomically(path, bytes).value() == static_cast<int64_t>(count));
+    CHECK(read_file(path).value() == bytes);
+  }
+  CHECK(names_in(folder.path()).size() == 1);
+}
+
+TEST_CASE("a name of 255 bytes is written") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / std::string(255, 'n');
+  REQUIRE(write_file_atomically(path, some_bytes(3)));
+  CHECK(read_file(path).value() == some_bytes(3));
+}
+
+TEST_CASE("reading refuses what is no regular file, at once") {
+  const TemporaryFolder folder;
+  const std::string directory = folder.path() / "x.png", pipe = folder.path() / "pipe";
+  fs::create_directory(directory);
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  CHECK(reason_of(read_file(directory)) == "is a directory, expected a regular file");
+  CHECK(reason_of(read_file(pipe)) == "is a named pipe, expected a regular file");
+  CHECK(reason_of(read_file("/dev/zero")) == "is a device, expected a regular file");
+  CHECK(read_file(directory + "/none").error().code == FileErrorCode::missing);
+  CHECK(reason_of(read_file(directory + "/none")) == "cannot be opened: No such file or directory");
+  CHECK(reason_of(read_file("")) == "the name of the file is empty or has a zero byte");
+  CHECK(reason_of(read_file("/proc/self/mem")) == "cannot be read: Input/output error");
+
+  const std::string first = folder.path() / "first", second = folder.path() / "second";
+  fs::create_symlink(second, first);
+  fs::create_symlink(first, second);
+  CHECK(reason_of(read_file(first)) == "cannot be opened: Too many levels of symbolic links");
+}
+
+TEST_CASE("reading stops at the limit") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "file";
+  REQUIRE(write_file_atomically(path, some_bytes(100)));
+  CHECK(read_file(path, 100).value().size() == 100);
+  CHECK(read_file(path, 99).error().code == FileErrorCode::too_large);
+  CHECK(reason_of(read_file(path, 99)) == "is larger than the limit of 99 bytes");
+  CHECK(read_file("/proc/self/status", 10).error().code == FileErrorCode::too_large);  // its size says 0
+}
+
+TEST_CASE("standard input is read to its end") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "file";
+  REQUIRE(write_file_atomically(path, some_bytes(200000)));
+  const int saved = dup(STDIN_FILENO), descriptor = open(path.c_str(), O_RDONLY);
+  REQUIRE(dup2(descriptor, STDIN_FILENO) == STDIN_FILENO);
+  const auto result = read_file("-");
+  if (saved >= 0) dup2(saved, STDIN_FILENO);
+  close(saved);
+  close(descriptor);
+  CHECK(result.value() == some_bytes(200000));
+}
+
+TEST_CASE("short and interrupted writes are continued") {
+  const TemporaryFolder folder;
+  FaultyOps faulty;
+  faulty.chunk = 7;
+  faulty.interruptions = 3;
+  const OpsScope scope(faulty);
+  const std::string path = folder.path() / "file";
+  REQUIRE(write_file_atomically(path, some_bytes(1000)));
+  CHECK(read_file(path).value() == some_bytes(1000));
+}
+
+TEST_CASE("a failed write leaves the old file and no temporary one") {
+  struct Case {
+    const char* call;
+    int code;
+    int after;
+    const char* reason;
+  };
+  for (const Case& c : {Case{"open", EACCES, 0, "cannot be created: Permission denied"},
+                        Case{"write", ENOSPC, 1, "cannot be written: No space left on device"},
+                        Case{"fsync", EIO, 0, "cannot be written: Input/output error"},
+                        Case{"close", EDQUOT, 0, "cannot be written: Disk quota exceeded"},
+                        Case{"rename", EROFS, 0, "cannot be replaced: Read-only file system"}}) {
+    CAPTURE(c.call);
+    const TemporaryFolder folder;
+    const std::string path = folder.path() / "file";
+    REQUIRE(write_file_atomically(path, some_bytes(50)));
+    FaultyOps faulty;
+    faulty.target = c.call;
+    faulty.code = c.code;
+    faulty.after = c.after;
+    faulty.chunk = 10;
+    const OpsScope scope(faulty);
+    const auto result = write_file_atomically(path, some_bytes(80, 1));
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == FileErrorCode::unwritable);
+    CHECK(result.error().reason == c.reason);
+    CHECK(read_file(path).value() == some_bytes(50));
+    CHECK(names_in(folder.path()) == std::vector<std::string>{"file"});
+  }
+}
+
+TEST_CASE("writing refuses targets that are no regular files") {
+  const TemporaryFolder folder;
+  const std::string pipe = folder.path() / "pipe";
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  const auto reason = [](const std::string& path) {
+    const auto result = write_file_atomically(path, {});
+    REQUIRE_FALSE(result);
+    return result.error().reason;
+  };
+  CHECK(reason(folder.path()) == "is a directory, expected a regular file");
+  CHECK(reason(folder.path() / "") == "is not the name of a file");
+  CHECK(reason("") == "is not the name of a file");
+  CHECK(reason(pipe) == "is a named pipe, expected a regular file");
+  CHECK(reason("/dev/null") == "is a device, expected a regular file");
+  CHECK(reason(folder.path() / "none" / "file") == "cannot be created: No such file or directory");
+  CHECK(names_in(folder.path()) == std::vector<std::string>{"pipe"});
+}
+
+TEST_CASE("a symbolic link is replaced, its target stays") {
+  const TemporaryFolder folder;
+  const std::string target = folder.path() / "target", link = folder.path() / "link";
+  REQUIRE(write_file_atomically(target, some_bytes(5)));
+  fs::create_symlink(target, link);
+  REQUIRE(write_file_atomically(link, some_bytes(9)));
+  CHECK(read_file(target).value() == some_bytes(5));
+  CHECK(read_file(link).value() == some_bytes(9));
+  CHECK_FALSE(fs::is_symlink(link));
+}
+
+TEST_CASE("a result gives its value or throws its error as one printable sentence") {
+  Result<int> result =
+      FileError{FileErrorCode::malformed, "a\x1b[31m\n.bin", 12, "the header ends too early"};
+  CHECK_FALSE(result);
+  CHECK_THROWS_WITH_AS(result.value(), "a\\x1b[31m\\x0a.bin: the header ends too early (at byte 12)",
+                       FileException);
+  CHECK(Result<int>(3).value() == 3);
+  const auto parsed =
+      attempt([]() -> int { refuse(FileErrorCode::truncated, 4, "ends after ", 4, " bytes"); }).in_file("f");
+  CHECK(parsed.error().message() == "f: ends after 4 bytes (at byte 4)");
+}
