@@ -1,0 +1,181 @@
+// The rules of the house (docs/house.md), read off the sources: which floor may include which, where foreign
+// libraries may be named, where launch syntax may stand. A violation is reported as `file:line: what`.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+namespace {
+
+using Names = std::set<std::string, std::less<>>;
+
+const std::map<std::string, Names, std::less<>> kMayInclude = {
+    {"tensor", {"tensor"}},
+    {"autograd", {"tensor", "autograd"}},
+    {"data", {"tensor", "data"}},
+    {"kernels", {"tensor", "autograd", "kernels"}},
+    {"layers", {"tensor", "autograd", "kernels", "layers"}},
+    {"losses", {"tensor", "autograd", "kernels", "losses"}},
+    {"models", {"tensor", "autograd", "kernels", "layers", "models"}},
+    {"training", {"tensor", "autograd", "kernels", "layers", "losses", "models", "data", "training"}},
+    {"tools", {"tensor", "autograd", "kernels", "layers", "losses", "models", "data", "training", "tools"}},
+};
+
+/// A foreign library: how its includes begin, and the folders that may name it.
+struct Foreign {
+  std::string_view prefix;
+  std::vector<std::string_view> folders;
+  bool in_headers;
+};
+
+const std::vector<Foreign> kForeign = {
+    {"Eigen/", {"kernels/cpu/"}, true},
+    {"unsupported/Eigen/", {}, false},
+    {"cuda", {"tensor/", "kernels/cuda/"}, true},
+    {"cudnn", {"kernels/cuda/"}, true},
+    {"cublas", {"kernels/cuda/"}, true},
+    {"nlohmann/", {"data/", "training/", "tools/"}, false},
+    {"CLI/", {"data/", "training/", "tools/"}, false},
+    {"stb/", {"data/"}, false},
+    {"zlib.h", {"data/"}, false},
+    {"doctest/", {}, false},
+};
+
+/// Standard headers too heavy, or too broad, for a header of ours.
+const Names kNotInHeaders = {"iostream", "functional", "regex"};
+
+bool is_header(std::string_view path) { return path.ends_with(".h") || path.ends_with(".cuh"); }
+
+bool may_launch(std::string_view path) {
+  return path == "tensor/parallel.h" || path == "tensor/dtype.h" || path.ends_with(".cu") ||
+         path.ends_with(".cuh");
+}
+
+/// The file named by an #include line with its opening bracket or quote, `"luxgrad/…` or `<vector`; empty
+/// for other lines.
+std::string included(std::string_view line) {
+  const size_t hash = line.find_first_not_of(" \t");
+  if (hash == std::string_view::npos || line[hash] != '#') return {};
+  const size_t word = line.find_first_not_of(" \t", hash + 1);
+  if (word == std::string_view::npos || !line.substr(word).starts_with("include")) return {};
+  const size_t open = line.find_first_of("<\"", word);
+  if (open == std::string_view::npos) return {};
+  const size_t close = line.find_first_of(">\"", open + 1);
+  return std::string(line.substr(open, close == std::string_view::npos ? close : close - open));
+}
+
+/// What is wrong with including `name` (as `included` returns it) in the file `path`; empty if nothing.
+std::string wrong_include(std::string_view path, const std::string& name) {
+  const std::string floor(path.substr(0, path.find('/')));
+  const std::string file = name.substr(1);
+  if (name[0] == '"') {
+    if (!file.starts_with("luxgrad/")) return "write \"luxgrad/<floor>/<file>.h\", not \"" + file + "\"";
+    const std::string target = file.substr(8, file.find('/', 8) - 8);
+    if (kMayInclude.at(floor).contains(target)) return {};
+    return floor + " must not include " + file;
+  }
+  for (const Foreign& library : kForeign) {
+    if (!file.starts_with(library.prefix)) continue;
+    const bool inside = std::any_of(library.folders.begin(), library.folders.end(),
+                                    [&](std::string_view folder) { return path.starts_with(folder); });
+    if (!inside) return floor + " must not name <" + file + ">";
+    if (is_header(path) && !library.in_headers) return "<" + file + "> belongs in a .cpp, not in a header";
+  }
+  if (is_header(path) && kNotInHeaders.contains(file)) return "<" + file + "> is too heavy for a header";
+  return {};
+}
+
+/// Every violation in a source file of a floor; `path` is relative to the source folder.
+std::vector<std::string> violations(const std::string& path, std::istream& text) {
+  std::vector<std::string> found;
+  std::string line;
+  for (int number = 1; std::getline(text, line); ++number) {
+    const auto report = [&](const std::string& what) {
+      found.push_back(path + ":" + std::to_string(number) + ": " + what);
+    };
+    if (const std::string name = included(line); !name.empty()) {
+      if (const std::string what = wrong_include(path, name); !what.empty()) report(what);
+    }
+    const std::string code = line.substr(0, line.find("//"));
+    for (const char* mark : {"<<<", "__CUDACC__"}) {
+      if (code.find(mark) != std::string::npos && !may_launch(path))
+        report(std::string(mark) + " belongs in tensor/parallel.h or a .cu file");
+    }
+  }
+  return found;
+}
+
+std::vector<std::string> violations(const std::string& path, const std::string& text) {
+  std::istringstream stream(text);
+  return violations(path, stream);
+}
+
+bool is_source(const fs::path& path) {
+  static const Names kEndings = {".h", ".cpp", ".cu", ".cuh"};
+  return kEndings.contains(path.extension().string());
+}
+
+}  // namespace
+
+TEST_CASE("no include runs up the house") {
+  const fs::path root = LUX_SOURCE_DIR;
+  int files = 0;
+  for (const auto& [floor, below] : kMayInclude) {
+    if (!fs::is_directory(root / floor)) continue;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(root / floor)) {
+      if (!entry.is_regular_file() || !is_source(entry.path())) continue;
+      ++files;
+      std::ifstream text(entry.path());
+      REQUIRE(text.good());
+      for (const std::string& violation : violations(fs::relative(entry.path(), root).generic_string(), text))
+        FAIL_CHECK(violation);
+    }
+  }
+  CHECK(files >= 20);
+}
+
+TEST_CASE("a planted violation is found, with file and line") {
+  const std::string up = "// kernel\n#include <vector>\n\n#include \"luxgrad/models/registry.h\"\n";
+  CHECK(violations("kernels/relu.cpp", up) ==
+        std::vector<std::string>{"kernels/relu.cpp:4: kernels must not include luxgrad/models/registry.h"});
+  CHECK(violations("models/unet.cpp", up).empty());
+
+  const auto rejects = [](const char* path, const char* line) { return violations(path, line).size() == 1; };
+  CHECK(rejects("autograd/engine.cpp", "#include \"luxgrad/kernels/arithmetic.h\""));
+  CHECK(rejects("kernels/concat.cpp", "#include \"luxgrad/data/image.h\""));
+  CHECK(rejects("data/image.cpp", "#  include \"luxgrad/autograd/node.h\""));
+  CHECK(rejects("losses/ssim.cpp", "#include \"luxgrad/layers/module.h\""));
+  CHECK(rejects("models/zero_dce.cpp", "#include \"luxgrad/losses/zero_dce.h\""));
+  CHECK(rejects("training/trainer.cpp", "#include \"luxgrad/tools/exit_code.h\""));
+  CHECK(rejects("tensor/shape.cpp", "#include \"shape.h\""));
+  CHECK(rejects("kernels/conv2d.cpp", "#include <Eigen/Core>"));
+  CHECK(rejects("kernels/conv2d.cpp", "#include <cudnn.h>"));
+  CHECK(rejects("tools/main.cpp", "#include <doctest/doctest.h>"));
+  CHECK(rejects("tools/json.h", "#include <nlohmann/json.hpp>"));
+  CHECK(rejects("models/registry.cpp", "#include <nlohmann/json.hpp>"));
+  CHECK(rejects("layers/module.h", "#include <functional>"));
+  CHECK(rejects("kernels/conv2d.cpp", "  conv<<<blocks, threads>>>(x);"));
+  CHECK(rejects("kernels/unary.h", "#ifdef __CUDACC__"));
+}
+
+TEST_CASE("what the house allows passes") {
+  const auto allows = [](const char* path, const char* line) { return violations(path, line).empty(); };
+  CHECK(allows("kernels/cpu/gemm.cpp", "#include <Eigen/Core>"));
+  CHECK(allows("tools/info.cpp", "#include <nlohmann/json.hpp>"));
+  CHECK(allows("data/safetensors.cpp", "#include <nlohmann/json.hpp>"));
+  CHECK(allows("tensor/parallel.h", "#ifdef __CUDACC__"));
+  CHECK(allows("kernels/cuda/conv.cu", "conv<<<blocks, threads>>>(x);"));
+  CHECK(allows("kernels/unary.h", "// launched with <<< >>> in tensor/parallel.h"));
+  CHECK(allows("layers/module.cpp", "#include <functional>"));
+  CHECK(allows("losses/ssim.cpp", "#include \"luxgrad/kernels/conv2d.h\""));
+}
