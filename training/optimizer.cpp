@@ -1,0 +1,139 @@
+#include "luxgrad/training/optimizer.h"
+
+#include <cmath>
+#include <set>
+
+#include "luxgrad/tensor/parallel.h"
+#include "luxgrad/tensor/raw.h"
+
+namespace lux {
+namespace {
+
+// All forms in one: θ ← keep·θ − scale · m / (root·√v + ε), where the forms differ in `scale` and `root`
+// only.
+template <class T>
+struct AdamStep {
+  using A = Arith<T>;
+  const T* gradient;
+  T* parameter;
+  T* mean;
+  T* square;
+  A beta1, beta2, eps, scale, root;
+  A keep, decay;  // decoupled: 1 − lr·decay; coupled: added to the gradient
+
+  LUX_HD void operator()(int64_t i) const {
+    const A theta = parameter[i];
+    const A g = A(gradient[i]) + decay * theta;
+    const A m = A(mean[i]) + (A(1) - beta1) * (g - A(mean[i]));
+    const A v = beta2 * A(square[i]) + (A(1) - beta2) * g * g;
+    mean[i] = m;
+    square[i] = v;
+    parameter[i] = keep * theta - scale * m / (root * std::sqrt(v) + eps);
+  }
+};
+
+double default_eps(AdamForm form) { return form == AdamForm::keras ? 1e-7 : 1e-8; }
+
+}  // namespace
+
+Adam::Adam(std::vector<NamedTensor> parameters, const AdamOptions& options)
+    : parameters_(std::move(parameters)), options_(options) {
+  if (options_.eps < 0) options_.eps = default_eps(options_.form);
+  check(options_.lr >= 0 && options_.weight_decay >= 0,
+        "adam: expected lr and weight decay of at least 0, got ", options_.lr, " and ",
+        options_.weight_decay);
+  check(options_.beta1 >= 0 && options_.beta1 < 1 && options_.beta2 >= 0 && options_.beta2 < 1,
+        "adam: expected betas in [0, 1), got ", options_.beta1, " and ", options_.beta2);
+  check(!parameters_.empty(), "adam: expected at least one parameter");
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : parameters_) {
+    check(tensor.defined(), "adam: parameter ", name, " is undefined");
+    check(names.insert(name).second, "adam: parameter ", name, " is given twice");
+    mean_.push_back(zeros(tensor.shape(), tensor.options()));
+    square_.push_back(zeros(tensor.shape(), tensor.options()));
+  }
+}
+
+void Adam::step() {
+  ++steps_;
+  const auto& o = options_;
+  const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(steps_));
+  const double root2 = std::sqrt(1 - std::pow(o.beta2, static_cast<double>(steps_)));
+  const double scale = o.form == AdamForm::torch ? o.lr / correction1 : o.lr * root2 / correction1;
+  const double root = o.form == AdamForm::torch ? 1 / root2 : 1;
+  const double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
+  const double decay = o.decoupled ? 0 : o.weight_decay;
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    const auto& [name, tensor] = parameters_[p];
+    const Tensor gradient = tensor.grad();
+    if (!gradient.defined()) continue;
+    check(gradient.shape() == tensor.shape() && gradient.dtype() == tensor.dtype(), "adam: parameter ", name,
+          ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
+          gradient.shape());
+    dispatch(tensor.dtype(), [&](auto t) {
+      using T = decltype(t);
+      using A = Arith<T>;
+      parallel_for(tensor.device(), tensor.numel(),
+                   AdamStep<T>{gradient.data<T>(), tensor.data<T>(), mean_[p].data<T>(), square_[p].data<T>(),
+                               static_cast<A>(o.beta1), static_cast<A>(o.beta2), static_cast<A>(o.eps),
+                               static_cast<A>(scale), static_cast<A>(root), static_cast<A>(keep),
+                               static_cast<A>(decay)});
+    });
+    for (const Tensor& written : {tensor, mean_[p], square_[p]}) written.storage()->raise_version();
+  }
+}
+
+void Adam::zero_grad() {
+  for (const NamedTensor& parameter : parameters_) parameter.tensor.set_grad({});
+}
+
+std::map<std::string, Tensor> Adam::state() const {
+  std::map<std::string, Tensor> state;
+  state["step"] = empty({}, {DType::i64, kCpu});
+  state["step"].data<int64_t>()[0] = steps_;
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    state["exp_avg." + parameters_[p].name] = mean_[p];
+    state["exp_avg_sq." + parameters_[p].name] = square_[p];
+  }
+  return state;
+}
+
+void Adam::load_state(const std::map<std::string, Tensor>& state) {
+  const std::map<std::string, Tensor> own = this->state();
+  for (const auto& [name, tensor] : own) {
+    const auto found = state.find(name);
+    check(found != state.end(), "adam: the saved state has no tensor ", name);
+    check(found->second.shape() == tensor.shape() && found->second.dtype() == tensor.dtype(), "adam: ", name,
+          ": expected ", tensor.dtype(), tensor.shape(), ", got ", found->second.dtype(),
+          found->second.shape());
+  }
+  for (const auto& [name, tensor] : state) {
+    check(own.contains(name), "adam: the saved state has an unknown tensor ", name);
+  }
+  for (const auto& [name, tensor] : own) copy_(tensor, state.at(name));
+  steps_ = own.at("step").data<int64_t>()[0];
+}
+
+double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm) {
+  double sum = 0;
+  for (const NamedTensor& parameter : parameters) {
+    if (const Tensor gradient = parameter.tensor.grad(); gradient.defined()) {
+      const double norm = l2_norm(gradient);
+      sum += norm * norm;
+    }
+  }
+  const double norm = std::sqrt(sum);
+  const double factor = max_norm / (norm + 1e-6);
+  if (!(factor < 1)) return norm;
+  for (const NamedTensor& parameter : parameters) {
+    Tensor gradient = parameter.tensor.grad();
+    if (!gradient.defined()) continue;
+    parameter.tensor.set_grad({});
+    if (gradient.storage().use_count() > 1) gradient = gradient.clone();  // another leaf may share it
+    scale_(gradient, factor);
+    parameter.tensor.set_grad(std::move(gradient));
+  }
+  return norm;
+}
+
+}  // namespace lux

@@ -1,0 +1,71 @@
+// Optimisers: Adam in its three published forms, and gradient clipping. A step writes into the parameters in
+// place and raises their version; its whole memory is a set of named tensors, so a checkpoint is a copy of
+// them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// A parameter with the name that checkpoints know it by. The handle shares bytes and gradient with the
+/// module's.
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
+
+/// Where epsilon stands. torch: beside the bias-corrected √v, default 1e-8 (Kingma & Ba, arXiv:1412.6980,
+/// algorithm 1). keras, tf1: beside the uncorrected √v ("epsilon hat", the remark after it), defaults 1e-7,
+/// 1e-8.
+enum class AdamForm : uint8_t { torch, keras, tf1 };
+
+struct AdamOptions {
+  double lr = 1e-3;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double eps = -1;  ///< negative: the default of the form
+  double weight_decay = 0;
+  bool decoupled =
+      false;  ///< AdamW (arXiv:1711.05101): shrink the weights by lr·decay instead of adding to g
+  AdamForm form = AdamForm::torch;
+};
+
+class Adam {
+ public:
+  /// Moments start at zero, in each parameter's dtype. Throws Error for options out of range, a parameter
+  /// that is undefined or given twice, and an empty list.
+  Adam(std::vector<NamedTensor> parameters, const AdamOptions& options);
+
+  /// One update from the accumulated gradients. A parameter without gradient is left as it is.
+  void step();
+  /// Forgets the gradients of these parameters.
+  void zero_grad();
+
+  double lr() const { return options_.lr; }
+  void set_lr(double lr) { options_.lr = lr; }
+  int64_t steps() const { return steps_; }
+  const std::vector<NamedTensor>& parameters() const { return parameters_; }
+
+  /// `step` (i64), `exp_avg.<name>`, `exp_avg_sq.<name>`: handles to the live tensors, not copies.
+  std::map<std::string, Tensor> state() const;
+  /// Restores what `state` gave. Throws Error, and changes nothing, when a tensor is missing, left over, or
+  /// of another shape or dtype.
+  void load_state(const std::map<std::string, Tensor>& state);
+
+ private:
+  std::vector<NamedTensor> parameters_;
+  std::vector<Tensor> mean_, square_;  // m and v of the paper
+  AdamOptions options_;
+  int64_t steps_ = 0;
+};
+
+/// Scales all gradients by max_norm / (norm + 1e-6) where that is below 1; returns the joint L2 norm before.
+/// Parameters without gradient do not count. (Pascanu et al., arXiv:1211.5063, with PyTorch's constant.)
+double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm);
+
+}  // namespace lux

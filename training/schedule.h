@@ -1,0 +1,61 @@
+// Learning-rate schedules. One that is known beforehand is a row of phases, each going from one rate to
+// another on a line or half a cosine; one that reacts to a metric is ReduceOnPlateau.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+namespace lux {
+
+/// Part of a schedule, `length` steps (or epochs) long.
+struct Phase {
+  enum class Curve : uint8_t { linear, cosine };
+  double length;
+  double from;
+  double to;
+  Curve curve = Curve::cosine;
+};
+
+class Schedule {
+ public:
+  /// Throws Error for an empty row or a length that is not positive.
+  explicit Schedule(std::vector<Phase> phases);
+
+  /// The rate at position t ≥ 0, in the unit of the lengths. The border of two phases belongs to the earlier
+  /// one; after the last, its end value stays.
+  double operator()(double t) const;
+
+ private:
+  std::vector<Phase> phases_;
+};
+
+Schedule constant(double lr);
+/// low + (lr − low)·(1 + cos(π t / period)) / 2 (Loshchilov & Hutter, arXiv:1608.03983, eq. 5).
+Schedule cosine(double lr, double low, double period);
+/// A line from 0 to `lr` over `warmup`, then a cosine down to `low` at `period`.
+Schedule warmup_cosine(double lr, double low, double warmup, double period);
+
+/// Multiplies the rate by `factor` when a metric has not improved by more than `min_delta` for `patience`
+/// epochs in a row, as Keras's ReduceLROnPlateau.
+class ReduceOnPlateau {
+ public:
+  struct Options {
+    double factor = 0.5;
+    int64_t patience = 5;
+    double min_delta = 1e-4;
+    double min_lr = 0;
+    bool larger_is_better = true;
+  };
+  explicit ReduceOnPlateau(const Options& options) : options_(options) {}
+
+  /// The rate after an epoch that ended with `metric`, given the rate `lr` of that epoch.
+  double operator()(double lr, double metric);
+
+ private:
+  Options options_;
+  double best_ = -std::numeric_limits<double>::infinity();
+  int64_t waited_ = 0;
+};
+
+}  // namespace lux
