@@ -3,15 +3,15 @@
 namespace lux {
 
 std::string FileError::message() const {
-  std::string text = file.empty() ? reason : cat(printable(file), ": ", reason);
+  std::string text = file.empty() ? reason : cat(file, ": ", reason);
   if (offset >= 0) text += cat(" (at byte ", offset, ")");
-  return text;
+  return printable(text);
 }
 
-std::string printable(const std::string& name) {
+std::string printable(const std::string& raw) {
   constexpr const char* kHex = "0123456789abcdef";
   std::string text;
-  for (const char c : name) {
+  for (const char c : raw) {
     const auto byte = static_cast<unsigned char>(c);
     if (byte >= 0x20 && byte != 0x7f) {
       text += c;

@@ -29,7 +29,7 @@ struct FileError {
   int64_t offset = -1;  ///< byte at which the problem was seen, -1 where that says nothing
   std::string reason;   ///< the rest of a sentence that begins with the file: "the header ends too early"
 
-  /// `name.png: the header ends too early (at byte 8)`, control characters of the name escaped.
+  /// `name.png: the header ends too early (at byte 8)`, printable.
   std::string message() const;
 };
 
@@ -91,7 +91,7 @@ Result<std::invoke_result_t<F>> attempt(F&& parse) {
   }
 }
 
-/// The name with control characters as \xNN, so that a hostile one cannot drive a terminal.
-std::string printable(const std::string& name);
+/// The text with control characters as \xNN, so that a hostile name cannot drive a terminal.
+std::string printable(const std::string& raw);
 
 }  // namespace lux
