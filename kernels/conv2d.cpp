@@ -1,0 +1,314 @@
+// Convolution: checks, the plain text of its three sums, and the closure that chooses among them. The
+// concatenation of several inputs exists only as a list of pointers.
+#include "luxgrad/kernels/conv2d.h"
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// 1. The math. One thread per element; p, q run over the output, h, w over the input, i, j over the kernel.
+
+// The inputs as one: part m has channels [offset[m], offset[m + 1]).
+template <class T>
+struct Concatenation {
+  const T* data[kMaxConv2dInputs];
+  int64_t offset[kMaxConv2dInputs + 1];
+  int parts = 0;
+
+  explicit Concatenation(const Tensors& tensors) : data{}, offset{} {
+    for (const Tensor& tensor : tensors) {
+      data[parts] = tensor.data<T>();
+      offset[parts + 1] = offset[parts] + tensor.size(3);
+      ++parts;
+    }
+  }
+  LUX_HD T at(int64_t pixel, int64_t c) const {
+    int part = 0;
+    while (c >= offset[part + 1]) ++part;
+    return data[part][pixel * (offset[part + 1] - offset[part]) + c - offset[part]];
+  }
+};
+
+template <class T>
+struct Forward {
+  Conv2dProblem s;
+  Concatenation<T> x;
+  const T* weight;
+  const T* bias;
+  T* y;
+
+  LUX_HD void operator()(int64_t index) const {
+    using A = Arith<T>;
+    const int64_t k = index % s.K, q = index / s.K % s.Q, p = index / (s.K * s.Q) % s.P;
+    const int64_t n = index / (s.K * s.Q * s.P);
+    const int64_t depth = s.C / s.groups, first = k / (s.K / s.groups) * depth;
+    A sum = bias == nullptr ? A(0) : A(bias[k]);
+    for (int64_t i = 0; i < s.kH; ++i) {
+      const int64_t h = p * s.stride + i - s.top;
+      if (h < 0 || h >= s.H) continue;
+      for (int64_t j = 0; j < s.kW; ++j) {
+        const int64_t w = q * s.stride + j - s.left;
+        if (w < 0 || w >= s.W) continue;
+        const T* const row = weight + ((k * s.kH + i) * s.kW + j) * depth;
+        const int64_t pixel = (n * s.H + h) * s.W + w;
+        for (int64_t c = 0; c < depth; ++c) sum += A(x.at(pixel, first + c)) * A(row[c]);
+      }
+    }
+    y[index] = static_cast<T>(activate(s.activation, static_cast<A>(s.slope), sum));
+  }
+};
+
+// gx as a gather: which outputs did this pixel contribute to?
+template <class T>
+struct InputGradient {
+  Conv2dProblem s;
+  int64_t first, channels;  // of the part
+  const T* gz;
+  const T* weight;
+  T* gx;
+
+  LUX_HD void operator()(int64_t index) const {
+    using A = Arith<T>;
+    const int64_t channel = first + index % channels, w = index / channels % s.W;
+    const int64_t h = index / (channels * s.W) % s.H, n = index / (channels * s.W * s.H);
+    const int64_t depth = s.C / s.groups, width = s.K / s.groups, group = channel / depth;
+    A sum = 0;
+    for (int64_t i = 0; i < s.kH; ++i) {
+      const int64_t p = (h + s.top - i) / s.stride;
+      if (p * s.stride != h + s.top - i || p < 0 || p >= s.P) continue;
+      for (int64_t j = 0; j < s.kW; ++j) {
+        const int64_t q = (w + s.left - j) / s.stride;
+        if (q * s.stride != w + s.left - j || q < 0 || q >= s.Q) continue;
+        for (int64_t k = group * width; k < (group + 1) * width; ++k) {
+          sum += A(gz[((n * s.P + p) * s.Q + q) * s.K + k]) *
+                 A(weight[((k * s.kH + i) * s.kW + j) * depth + channel - group * depth]);
+        }
+      }
+    }
+    gx[index] = static_cast<T>(sum);
+  }
+};
+
+// gw: for every weight a sum over all output pixels.
+template <class T>
+struct WeightGradient {
+  Conv2dProblem s;
+  Concatenation<T> x;
+  const T* gz;
+  T* gw;
+
+  LUX_HD double term(int64_t index, int64_t pixel) const {
+    const int64_t depth = s.C / s.groups, c = index % depth, j = index / depth % s.kW;
+    const int64_t i = index / (depth * s.kW) % s.kH, k = index / (depth * s.kW * s.kH);
+    const int64_t q = pixel % s.Q, p = pixel / s.Q % s.P, n = pixel / (s.Q * s.P);
+    const int64_t h = p * s.stride + i - s.top, w = q * s.stride + j - s.left;
+    if (h < 0 || h >= s.H || w < 0 || w >= s.W) return 0;
+    const int64_t channel = k / (s.K / s.groups) * depth + c;
+    return static_cast<double>(Arith<T>(x.at((n * s.H + h) * s.W + w, channel))) *
+           static_cast<double>(Arith<T>(gz[pixel * s.K + k]));
+  }
+  LUX_HD void finish(int64_t index, double sum) const {
+    gw[index] = static_cast<T>(static_cast<Arith<T>>(sum));
+  }
+};
+
+// gz = gy · activation'(y), and its sum over all pixels on the way.
+template <class T>
+struct BiasGradient {
+  Activation activation;
+  double slope;
+  int64_t K;
+  const T* gy;
+  const T* y;  // null without an activation
+  T* gz;       // null without an activation
+  T* gb;       // null when nobody wants it
+
+  LUX_HD Arith<T> term(int64_t pixel, int64_t k) const {
+    using A = Arith<T>;
+    const int64_t i = pixel * K + k;
+    if (y == nullptr) return A(gy[i]);
+    gz[i] = static_cast<T>(A(gy[i]) * activation_slope(activation, static_cast<A>(slope), A(y[i])));
+    return A(gz[i]);
+  }
+  LUX_HD void finish(int64_t, int64_t k, double sum) const {
+    if (gb != nullptr) gb[k] = static_cast<T>(static_cast<Arith<T>>(sum));
+  }
+};
+
+void plain_forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                   const Tensor& y) {
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(),
+                 Forward<T>{s, Concatenation<T>(inputs), weight.data<T>(),
+                            bias.defined() ? bias.data<T>() : nullptr, y.data<T>()},
+                 256);
+  });
+}
+
+void plain_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
+                          const std::vector<int64_t>& channels, const Tensors& gx) {
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    int64_t first = 0;
+    for (size_t m = 0; m < gx.size(); first += channels[m++]) {
+      if (!gx[m].defined()) continue;
+      parallel_for(gz.device(), gx[m].numel(),
+                   InputGradient<T>{s, first, channels[m], gz.data<T>(), weight.data<T>(), gx[m].data<T>()},
+                   256);
+    }
+  });
+}
+
+void plain_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz,
+                           const Tensor& gw) {
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    parallel_reduce(gz.device(), gw.numel(), s.N * s.P * s.Q,
+                    WeightGradient<T>{s, Concatenation<T>(inputs), gz.data<T>(), gw.data<T>()});
+  });
+}
+
+// Returns gz; fills gb if it is defined.
+Tensor output_gradient(const Conv2dProblem& s, const Tensor& gy, const Tensor& y, const Tensor& gb) {
+  const bool linear = s.activation == Activation::none;
+  if (linear && !gb.defined()) return gy;
+  Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    reduce_columns(gy.device(), 1, s.N * s.P * s.Q, s.K,
+                   BiasGradient<T>{s.activation, s.slope, s.K, gy.data<T>(), linear ? nullptr : y.data<T>(),
+                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+  });
+  return gz;
+}
+
+// `[1, 8, 8, 3] and [1, 8, 8, 4]`
+std::string shapes_of(const Tensors& tensors) {
+  std::string text;
+  for (size_t m = 0; m < tensors.size(); ++m) append(text += m == 0 ? "" : " and ", tensors[m].shape());
+  return text;
+}
+
+void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bias) {
+  check(!inputs.empty() && inputs.size() <= kMaxConv2dInputs, "conv2d: expected 1 to ", kMaxConv2dInputs,
+        " inputs, got ", inputs.size());
+  check(weight.defined(), "conv2d: expected a weight [out, kH, kW, in/groups], got an undefined tensor");
+  for (const Tensor& x : inputs) {
+    check(x.defined(), "conv2d: expected an input [N, H, W, C], got an undefined tensor");
+    check(x.shape().rank() == 4, "conv2d: expected an input [N, H, W, C], got ", x.shape());
+    check(x.shape().with(3, 0) == inputs[0].shape().with(3, 0),
+          "conv2d: expected inputs that differ in channels only, got ", shapes_of(inputs));
+    check(x.dtype() == weight.dtype(), "conv2d: expected one dtype, got input ", x.dtype(), " and weight ",
+          weight.dtype());
+    check(x.device() == weight.device(), "conv2d: expected inputs and weight on one device");
+  }
+  check(weight.shape().rank() == 4 && weight.numel() > 0,
+        "conv2d: expected a weight [out, kH, kW, in/groups], got ", weight.shape());
+  if (!bias.defined()) return;
+  check(bias.shape() == Shape{weight.size(0)}, "conv2d: expected bias [", weight.size(0), "] for weight ",
+        weight.shape(), ", got ", bias.shape());
+  check(bias.dtype() == weight.dtype(), "conv2d: expected one dtype, got bias ", bias.dtype(), " and weight ",
+        weight.dtype());
+}
+
+Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv2dOptions& options) {
+  const Shape& x = inputs[0].shape();
+  const Shape& w = weight.shape();
+  const Padding& pad = options.padding;
+  const int64_t groups = options.groups;
+  constexpr int64_t kMost = int64_t{1} << 30;
+  for (const int64_t side : {pad.top, pad.bottom, pad.left, pad.right})
+    check(side >= 0 && side <= kMost, "conv2d: expected padding of at least 0, got ", side);
+  check(options.stride >= 1 && options.stride <= kMost, "conv2d: expected a stride of at least 1, got ",
+        options.stride);
+  check(groups >= 1 && w[0] % groups == 0, "conv2d: expected groups that divide the ", w[0],
+        " outputs of weight ", w, ", got ", groups);
+  check(options.slope >= 0, "conv2d: expected a slope of at least 0, got ", options.slope);
+  int64_t channels = 0;
+  for (const Tensor& input : inputs) channels += input.size(3);
+  check(channels % groups == 0 && channels / groups == w[3], "conv2d: expected input with ", w[3] * groups,
+        " channels for weight ", w, groups == 1 ? "" : cat(" in ", groups, " groups"), ", got ",
+        shapes_of(inputs));
+  const int64_t height = x[1] + pad.top + pad.bottom, width = x[2] + pad.left + pad.right;
+  check(height >= w[1] && width >= w[2], "conv2d: expected an input of at least ", w[1], "x", w[2],
+        " pixels with its padding for weight ", w, ", got ", height, "x", width, " from ", x);
+  return {.dtype = weight.dtype(),
+          .N = x[0],
+          .H = x[1],
+          .W = x[2],
+          .C = channels,
+          .P = (height - w[1]) / options.stride + 1,
+          .Q = (width - w[2]) / options.stride + 1,
+          .K = w[0],
+          .kH = w[1],
+          .kW = w[2],
+          .stride = options.stride,
+          .top = pad.top,
+          .left = pad.left,
+          .groups = groups,
+          .activation = options.activation,
+          .slope = options.slope};
+}
+
+}  // namespace
+
+KernelTable<Conv2dKernels>& conv2d_kernels() {
+  static KernelTable<Conv2dKernels> table(
+      {"plain", nullptr, plain_forward, plain_input_gradient, plain_weight_gradient});
+  return table;
+}
+
+// 2. Forward.
+Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  check_inputs(inputs, weight, bias);
+  const Conv2dProblem s = problem_of(inputs, weight, options);
+  Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
+  conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
+
+  // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
+  Tensors operands = inputs;
+  operands.push_back(weight);
+  operands.push_back(bias);
+  std::vector<int64_t> channels;
+  std::vector<Saved> saved;
+  bool any_input = false;
+  for (const Tensor& x : inputs) {
+    channels.push_back(x.size(3));
+    saved.emplace_back(weight.requires_grad() ? x : Tensor());
+    any_input = any_input || x.requires_grad();
+  }
+  return differentiable("conv2d", y, operands,
+                        [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
+                         ys = Saved(s.activation == Activation::none ? Tensor() : y),
+                         weight_shape = weight.shape()](const Tensor& gy, const Need& need) {
+                          const size_t count = channels.size();
+                          Grads grads(count + 2);
+                          if (need(count + 1)) grads[count + 1] = empty({s.K}, gy.options());
+                          const Tensor gz = output_gradient(s, gy, ys.get(), grads[count + 1]);
+                          const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
+                          if (need(count)) {
+                            Tensors x;
+                            for (const Saved& input : xs) x.push_back(input.get());
+                            kernels.weight_gradient(s, x, gz,
+                                                    grads[count] = empty(weight_shape, gy.options()));
+                          }
+                          Tensors gx(count);
+                          bool any = false;
+                          for (size_t m = 0; m < count; ++m) {
+                            if (need(m)) gx[m] = grads[m] = empty({s.N, s.H, s.W, channels[m]}, gy.options());
+                            any = any || need(m);
+                          }
+                          if (any) kernels.input_gradient(s, gz, w.get(), channels, gx);
+                          return grads;
+                        });
+}
+
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+  return conv2d(Tensors{x}, weight, bias, options);
+}
+
+}  // namespace lux

@@ -1,0 +1,38 @@
+// The slot of conv2d: what a kernel has to offer to run convolutions, and the problem it is asked about.
+#pragma once
+
+#include "luxgrad/kernels/conv2d.h"
+#include "luxgrad/kernels/kernel_table.h"
+
+namespace lux {
+
+/// The sizes of one convolution, checked.
+struct Conv2dProblem {
+  DType dtype = DType::f32;
+  int64_t N = 0, H = 0, W = 0, C = 0;  // of the inputs, read as one
+  int64_t P = 0, Q = 0, K = 0;         // rows, columns and channels of the output
+  int64_t kH = 0, kW = 0, stride = 1;
+  int64_t top = 0, left = 0;
+  int64_t groups = 1;
+  Activation activation = Activation::none;
+  double slope = 0;
+};
+
+/// All tensors are dense and of one dtype; gz is the gradient of the sums before the activation.
+struct Conv2dKernels {
+  const char* name;
+  bool (*takes)(const Conv2dProblem&);
+  void (*forward)(const Conv2dProblem&, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                  const Tensor& y);
+  /// Fills the defined ones of `gx`, the gradients of the inputs [N, H, W, C_i] whose channels are
+  /// `channels`.
+  void (*input_gradient)(const Conv2dProblem&, const Tensor& gz, const Tensor& weight,
+                         const std::vector<int64_t>& channels, const Tensors& gx);
+  void (*weight_gradient)(const Conv2dProblem&, const Tensors& inputs, const Tensor& gz, const Tensor& gw);
+};
+
+KernelTable<Conv2dKernels>& conv2d_kernels();
+
+inline constexpr int kMaxConv2dInputs = 8;
+
+}  // namespace lux

@@ -1,0 +1,212 @@
+// kernels/conv2d: every option against a direct sum, gradients, several inputs, messages.
+#include "luxgrad/kernels/conv2d.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/gradcheck.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/raw.h"
+
+using namespace lux;
+
+namespace {
+
+Tensor noise(const Shape& shape, uint64_t seed, DType dtype = DType::f64) {
+  Tensor wide = empty(shape, {DType::f64, kCpu});
+  Generator generator(seed);
+  fill_uniform_(wide, -1, 1, generator);
+  return wide.to(dtype);
+}
+
+// The definition, scattered: every input pixel adds to every output it touches. Returns the sums before bias
+// and activation, [N, P, Q, K] in f64.
+Tensor by_definition(const Tensor& x, const Tensor& w, const Conv2dOptions& o) {
+  const Shape a = x.shape(), b = w.shape();
+  const int64_t P = (a[1] + o.padding.top + o.padding.bottom - b[1]) / o.stride + 1;
+  const int64_t Q = (a[2] + o.padding.left + o.padding.right - b[2]) / o.stride + 1;
+  Tensor y = zeros({a[0], P, Q, b[0]}, x.options());
+  const double *const xs = x.data<double>(), *const ws = w.data<double>();
+  for (int64_t n = 0; n < a[0]; ++n)
+    for (int64_t h = 0; h < a[1]; ++h)
+      for (int64_t v = 0; v < a[2]; ++v)
+        for (int64_t k = 0; k < b[0]; ++k)
+          for (int64_t i = 0; i < b[1]; ++i)
+            for (int64_t j = 0; j < b[2]; ++j) {
+              const int64_t row = h + o.padding.top - i, column = v + o.padding.left - j;
+              const int64_t p = row / o.stride, q = column / o.stride;
+              if (row < 0 || column < 0 || row % o.stride != 0 || column % o.stride != 0 || p >= P || q >= Q)
+                continue;
+              const int64_t group = k / (b[0] / o.groups);
+              for (int64_t c = 0; c < b[3]; ++c)
+                y.data<double>()[((n * P + p) * Q + q) * b[0] + k] +=
+                    xs[((n * a[1] + h) * a[2] + v) * a[3] + group * b[3] + c] *
+                    ws[((k * b[1] + i) * b[2] + j) * b[3] + c];
+            }
+  return y;
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  const auto left = a.to_vector(), right = b.to_vector();
+  double largest = 0;
+  for (size_t i = 0; i < left.size(); ++i) largest = std::fmax(largest, std::fabs(left[i] - right[i]));
+  return largest;
+}
+
+struct Geometry {
+  Shape x, w;
+  Conv2dOptions options;
+};
+
+const Geometry kGeometries[] = {
+    {{1, 1, 1, 1}, {1, 1, 1, 1}, {}},
+    {{2, 7, 6, 4}, {6, 3, 3, 4}, {.padding = 1}},
+    {{1, 9, 13, 3}, {5, 3, 3, 3}, {}},
+    {{2, 7, 6, 4}, {6, 3, 3, 2}, {.stride = 2, .padding = 1, .groups = 2}},
+    {{1, 8, 5, 6}, {6, 3, 3, 1}, {.padding = 1, .groups = 6}},
+    {{1, 8, 5, 4}, {8, 5, 5, 1}, {.padding = 2, .groups = 4}},
+    {{1, 6, 8, 3}, {4, 3, 3, 3}, {.stride = 2, .padding = {0, 1, 0, 1}}},
+    {{1, 5, 9, 3}, {4, 4, 2, 3}, {.stride = 3, .padding = {3, 0, 1, 2}}},
+    {{1, 9, 9, 2}, {3, 1, 1, 2}, {.stride = 2}},
+    {{1, 9, 9, 2}, {3, 1, 1, 2}, {.stride = 3, .padding = {0, 2, 1, 0}}},
+    {{1, 1, 1, 5}, {3, 7, 7, 5}, {.padding = 3}},
+    {{1, 2, 3, 2}, {3, 5, 4, 2}, {.padding = {4, 5, 6, 3}}},
+    {{1, 4, 3, 2}, {3, 4, 3, 2}, {}},
+};
+
+}  // namespace
+
+TEST_CASE("conv2d is its definition, for every geometry") {
+  for (const Geometry& g : kGeometries) {
+    CAPTURE(cat(g.x, " ", g.w, " stride ", g.options.stride, " groups ", g.options.groups));
+    const Tensor x = noise(g.x, 1), w = noise(g.w, 2);
+    CHECK(largest_difference(conv2d(x, w, {}, g.options), by_definition(x, w, g.options)) < 1e-13);
+  }
+}
+
+TEST_CASE("conv2d adds the bias, then applies the activation") {
+  const Tensor x = noise({1, 5, 6, 3}, 1), w = noise({4, 3, 3, 3}, 2), b = noise({4}, 3);
+  const auto expect = [&](Activation activation, double slope, double (*f)(double)) {
+    auto sums = by_definition(x, w, {}).to_vector();
+    for (size_t i = 0; i < sums.size(); ++i) sums[i] = f(sums[i] + b.data<double>()[i % 4]);
+    const Tensor y = conv2d(x, w, b, {.activation = activation, .slope = slope});
+    CHECK(largest_difference(y, from_vector(sums, y.shape(), {DType::f64, kCpu})) < 1e-13);
+  };
+  expect(Activation::none, 0.2, [](double v) { return v; });
+  expect(Activation::relu, 0.2, [](double v) { return std::fmax(v, 0); });
+  expect(Activation::leaky_relu, 0.1, [](double v) { return v < 0 ? 0.1 * v : v; });
+  expect(Activation::sigmoid, 0.2, [](double v) { return 1 / (1 + std::exp(-v)); });
+  expect(Activation::tanh, 0.2, [](double v) { return std::tanh(v); });
+}
+
+TEST_CASE("conv2d passes gradcheck, for every geometry and activation") {
+  int turn = 0;
+  for (Geometry g : kGeometries) {
+    g.options.activation = static_cast<Activation>(turn++ % 5);
+    const Tensors inputs{noise(g.x, 1).requires_grad_(), noise(g.w, 2).requires_grad_(),
+                         noise({g.w[0]}, 3).requires_grad_()};
+    const auto result = gradcheck(
+        cat("conv2d ", g.x, " ", g.w),
+        [&](const Tensors& in) { return conv2d(in[0], in[1], in[2], g.options); }, inputs);
+    CHECK_MESSAGE(result.passed, result.message());
+  }
+}
+
+TEST_CASE("conv2d reads several inputs as their concatenation, bit for bit, and splits the gradient") {
+  const Tensor x = noise({2, 6, 5, 9}, 1), w = noise({4, 3, 3, 9}, 2).requires_grad_();
+  Tensors parts;  // channels 0-1, 2-5, 6-8
+  for (const auto& [first, width] : {std::pair{0, 2}, {2, 4}, {6, 3}}) {
+    Tensor part = empty({2, 6, 5, width}, x.options());
+    for (int64_t pixel = 0; pixel < 60; ++pixel)
+      for (int64_t c = 0; c < width; ++c)
+        part.data<double>()[pixel * width + c] = x.data<double>()[pixel * 9 + first + c];
+    parts.push_back(part.requires_grad_());
+  }
+  const Tensor whole = x.clone().requires_grad_(), v = w.clone().requires_grad_();
+  const Conv2dOptions options{.padding = 1, .activation = Activation::tanh};
+  const Tensor y = conv2d(parts, w, {}, options), z = conv2d(whole, v, {}, options);
+  CHECK(largest_difference(y, z) == 0);
+  const Tensor gy = noise(y.shape(), 5);
+  backward(y, gy);
+  backward(z, gy);
+  CHECK(largest_difference(w.grad(), v.grad()) == 0);
+  for (const auto& [m, first] : {std::pair{0, 0}, {1, 2}, {2, 6}}) {
+    const Tensor gx = parts[static_cast<size_t>(m)].grad();
+    double difference = 0;
+    for (int64_t pixel = 0; pixel < 60; ++pixel)
+      for (int64_t c = 0; c < gx.size(3); ++c)
+        difference += std::fabs(gx.data<double>()[pixel * gx.size(3) + c] -
+                                whole.grad().data<double>()[pixel * 9 + first + c]);
+    CHECK(difference == 0);
+  }
+}
+
+TEST_CASE("conv2d computes the gradients that are asked for, and only those") {
+  const Tensor x = noise({1, 4, 4, 2}, 1), w = noise({3, 3, 3, 2}, 2), b = noise({3}, 3);
+  for (int asked = 1; asked < 8; ++asked) {
+    const Tensor xs = x.clone().requires_grad_(asked & 1), ws = w.clone().requires_grad_(asked & 2),
+                 bs = b.clone().requires_grad_(asked & 4);
+    const Tensor y = conv2d(xs, ws, bs, {.activation = Activation::relu});
+    backward(y, noise(y.shape(), 4));
+    CHECK(xs.grad().defined() == ((asked & 1) != 0));
+    CHECK(ws.grad().defined() == ((asked & 2) != 0));
+    CHECK(bs.grad().defined() == ((asked & 4) != 0));
+  }
+}
+
+TEST_CASE("conv2d stores bf16 and f16, and computes in float") {
+  const Tensor x = noise({1, 6, 7, 5}, 1), w = noise({4, 3, 3, 5}, 2), b = noise({4}, 3);
+  for (const auto& [dtype, bound] : {std::pair{DType::bf16, 0x1p-8}, {DType::f16, 0x1p-11}}) {
+    const Tensor xs = x.to(dtype), ws = w.to(dtype), bs = b.to(dtype);
+    const Tensor y = conv2d(xs, ws, bs, {.padding = 1});
+    CHECK(y.dtype() == dtype);
+    const Tensor exact = conv2d(xs.to(DType::f64), ws.to(DType::f64), bs.to(DType::f64), {.padding = 1});
+    CHECK(largest_difference(y, exact) < 16 * bound);  // results are below 16, rounded once
+  }
+}
+
+TEST_CASE("conv2d says what does not fit") {
+  const auto message = [](const Tensors& x, const Tensor& w, const Tensor& b = {},
+                          const Conv2dOptions& o = {}) {
+    try {
+      conv2d(x, w, b, o);
+      return std::string("no error");
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+  };
+  const Tensor x = zeros({1, 8, 8, 3}), w = zeros({8, 3, 3, 3});
+  CHECK(message({x}, zeros({8, 3, 3, 4})) ==
+        "conv2d: expected input with 4 channels for weight [8, 3, 3, 4], got [1, 8, 8, 3]");
+  CHECK(message({x, x}, zeros({8, 3, 3, 4})) ==
+        "conv2d: expected input with 4 channels for weight [8, 3, 3, 4], got [1, 8, 8, 3] and [1, 8, 8, 3]");
+  CHECK(message({x}, w, {}, {.groups = 2}) ==
+        "conv2d: expected input with 6 channels for weight [8, 3, 3, 3] in 2 groups, got [1, 8, 8, 3]");
+  CHECK(message({x}, w, {}, {.groups = 3}) ==
+        "conv2d: expected groups that divide the 8 outputs of weight [8, 3, 3, 3], got 3");
+  CHECK(message({x, zeros({1, 8, 7, 3})}, w) ==
+        "conv2d: expected inputs that differ in channels only, got [1, 8, 8, 3] and [1, 8, 7, 3]");
+  CHECK(message({x}, zeros({8, 3, 3, 3}, {DType::f64, kCpu})) ==
+        "conv2d: expected one dtype, got input f32 and weight f64");
+  CHECK(message({x}, w, zeros({8}, {DType::bf16, kCpu})) ==
+        "conv2d: expected one dtype, got bias bf16 and weight f32");
+  CHECK(message({x}, w, zeros({4})) == "conv2d: expected bias [8] for weight [8, 3, 3, 3], got [4]");
+  CHECK(message({zeros({8, 8, 3})}, w) == "conv2d: expected an input [N, H, W, C], got [8, 8, 3]");
+  CHECK(message({x}, zeros({8, 3, 3})) ==
+        "conv2d: expected a weight [out, kH, kW, in/groups], got [8, 3, 3]");
+  CHECK(message({zeros({1, 2, 8, 3})}, w) ==
+        "conv2d: expected an input of at least 3x3 pixels with its padding for weight [8, 3, 3, 3], got 2x8 "
+        "from "
+        "[1, 2, 8, 3]");
+  CHECK(message({x}, w, {}, {.stride = 0}) == "conv2d: expected a stride of at least 1, got 0");
+  CHECK(message({x}, w, {}, {.padding = -1}) == "conv2d: expected padding of at least 0, got -1");
+  CHECK(message({x}, w, {}, {.slope = -0.5}) == "conv2d: expected a slope of at least 0, got -0.5");
+  CHECK(message({}, w) == "conv2d: expected 1 to 8 inputs, got 0");
+  CHECK(message({Tensor()}, w) == "conv2d: expected an input [N, H, W, C], got an undefined tensor");
+  CHECK(message({x}, Tensor()) ==
+        "conv2d: expected a weight [out, kH, kW, in/groups], got an undefined tensor");
+}
