@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds luxgrad and runs its whole test suite, from any directory.
+set -euo pipefail
+
+usage() {
+  cat << 'TEXT'
+tools/test.sh
+  --asan   build with address and undefined-behaviour sanitizers
+  --long   run the long tests as well
+The last line says how many tests passed and failed; the exit status is 0 when none failed.
+TEXT
+}
+
+preset=release
+choice=(-LE long)
+for argument in "$@"; do
+  case $argument in
+    --asan) preset=asan ;;
+    --long) choice=() ;;
+    -h | --help) usage; exit 0 ;;
+    *) echo "test.sh: unknown argument $argument" >&2; usage >&2; exit 2 ;;
+  esac
+done
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+tools/packages.sh
+cmake --preset "$preset"
+cmake --build --preset "$preset"
+
+status=0
+summary=$(mktemp)
+trap 'rm -f "$summary"' EXIT
+ctest --preset "$preset" --parallel "$(nproc)" "${choice[@]}" | tee "$summary" || status=$?
+
+counts=$(sed -n 's/.*, \([0-9]*\) tests failed out of \([0-9]*\)$/\1 \2/p' "$summary" | tail -n 1)
+if [ -z "$counts" ]; then
+  echo "test.sh: CTest ran no tests" >&2
+  exit 1
+fi
+read -r failed all <<< "$counts"
+echo "$((all - failed)) passed, $failed failed"
+exit "$status"
