@@ -9,7 +9,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "luxgrad/tensor/raw.h"
+#include "luxgrad/data/safetensors.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/schedule.h"
 
@@ -107,6 +107,47 @@ TEST_CASE("Adam follows the published trajectories") {
     }
   }
   CHECK(compared >= 180);
+}
+
+TEST_CASE("Adam follows the operator cases") {
+  const std::string path = golden_folder() + "/ops_torch.safetensors";
+  if (!std::filesystem::exists(path)) {
+    MESSAGE("skipped: no " << path);
+    return;
+  }
+  const TensorFile golden = load_safetensors(path);
+  int64_t compared = 0;
+  for (const json& row : json::parse(golden.metadata.at("cases"))) {
+    if (row["op"] != "optimizer") continue;
+    const std::string name = row["name"];
+    const json& o = row["options"];
+    if (o["type"] == "sgd") {
+      MESSAGE("skipped: " << name << ", luxgrad has no SGD");
+      continue;
+    }
+    INFO(name);
+    const auto values = [&](const char* part) {
+      return golden.tensors.at("op." + name + "." + part).to_vector();
+    };
+    const NamedTensor w = parameter("w", values("in"));
+    Adam adam({w}, {.lr = o["lr"],
+                    .beta1 = o["betas"][0],
+                    .beta2 = o["betas"][1],
+                    .eps = o["eps"],
+                    .weight_decay = o.value("weight_decay", 0.0),
+                    .decoupled = o["type"] == "adamw"});
+    const std::vector<double> gradients = values("gy"), trajectory = values("out");
+    const auto n = w.tensor.numel();
+    for (int64_t at = 0; at < static_cast<int64_t>(gradients.size()); at += n) {
+      w.tensor.set_grad(vector_tensor({gradients.begin() + at, gradients.begin() + at + n}));
+      if (o.contains("clip_norm")) clip_grad_norm_({w}, o["clip_norm"]);
+      adam.step();
+      CHECK(relative_error(w.tensor.to_vector(), {trajectory.begin() + at, trajectory.begin() + at + n}) <=
+            1e-9);
+      ++compared;
+    }
+  }
+  CHECK(compared > 0);
 }
 
 TEST_CASE("schedules give the published rates") {
