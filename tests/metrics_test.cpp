@@ -1,0 +1,99 @@
+// training/metrics: against plain loops and values known by hand.
+#include "luxgrad/training/metrics.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/thread_pool.h"
+
+using namespace lux;
+
+namespace {
+
+Tensor noise(const Shape& shape, uint64_t seed) {
+  Tensor picture = empty(shape, {DType::f64, kCpu});
+  Generator generator(seed, "metrics_test");
+  fill_uniform_(picture, 0, 1, generator);
+  return picture;
+}
+
+// SSIM of one channel, as the formula reads: a window of weights around every pixel that has one.
+double plain_ssim(const Tensor& a, const Tensor& b, int64_t window, double sigma, double unbias) {
+  const int64_t H = a.size(0), W = a.size(1);
+  const auto weight = [&](int64_t k) {
+    const double d = static_cast<double>(k - window / 2);
+    return sigma > 0 ? std::exp(-d * d / (2 * sigma * sigma)) : 1;
+  };
+  double total = 0;
+  for (int64_t y = 0; y + window <= H; ++y) {
+    for (int64_t x = 0; x + window <= W; ++x) {
+      double sum = 0, ma = 0, mb = 0, va = 0, vb = 0, ab = 0;
+      for (int pass = 0; pass < 2; ++pass) {  // means first, then centred moments
+        for (int64_t i = 0; i < window * window; ++i) {
+          const double w = weight(i / window) * weight(i % window);
+          const int64_t at = (y + i / window) * W + x + i % window;
+          const double p = a.data<double>()[at], q = b.data<double>()[at];
+          if (pass == 0) {
+            sum += w, ma += w * p, mb += w * q;
+          } else {
+            va += w * (p - ma) * (p - ma), vb += w * (q - mb) * (q - mb), ab += w * (p - ma) * (q - mb);
+          }
+        }
+        if (pass == 0) ma /= sum, mb /= sum;
+      }
+      va *= unbias / sum, vb *= unbias / sum, ab *= unbias / sum;
+      total += (2 * ma * mb + 1e-4) * (2 * ab + 9e-4) / ((ma * ma + mb * mb + 1e-4) * (va + vb + 9e-4));
+    }
+  }
+  return total / static_cast<double>((H - window + 1) * (W - window + 1));
+}
+
+}  // namespace
+
+TEST_CASE("known values") {
+  const Tensor a = full({2, 3, 3}, 0.5), b = full({2, 3, 3}, 0.25);
+  CHECK(psnr(a, b) == doctest::Approx(20 * std::log10(4)).epsilon(1e-12));
+  CHECK(psnr(a, a) == std::numeric_limits<double>::infinity());
+  CHECK(mae(a, b) == doctest::Approx(63.75).epsilon(1e-12));
+  const Tensor picture = noise({1, 16, 20, 3}, 1);
+  CHECK(ssim(picture, picture) == doctest::Approx(1).epsilon(1e-12));
+  CHECK(quantize_8bit(from_vector({-1, 0.5 / 255 + 1e-9, 0.5 / 255 - 1e-9, 0.999, 2}, {5})).to_vector() ==
+        std::vector<double>{0, 1.0 / 255, 0, 1, 1});
+  const Tensor dark = full({1, 1, 3}, 0.25, {DType::f64, kCpu});
+  CHECK(match_mean(dark, full({1, 1, 3}, 0.5)).to_vector()[0] == doctest::Approx(0.5).epsilon(1e-12));
+  CHECK(match_mean(zeros({1, 1, 3}), dark).to_vector() == std::vector<double>{0, 0, 0});
+}
+
+TEST_CASE("ssim equals the plain loop") {
+  const Tensor a = noise({17, 14, 1}, 2), b = noise({17, 14, 1}, 3);
+  CHECK(ssim(a, b) == doctest::Approx(plain_ssim(a, b, 11, 1.5, 1)).epsilon(1e-12));
+  CHECK(ssim(a, b, SsimProtocol::skimage()) ==
+        doctest::Approx(plain_ssim(a, b, 7, 0, 49.0 / 48)).epsilon(1e-12));
+}
+
+TEST_CASE("metrics give the same bits for any number of threads") {
+  const Tensor a = noise({1, 90, 70, 3}, 4), b = noise({1, 90, 70, 3}, 5);
+  const int before = num_threads();
+  set_num_threads(1);
+  const double one[] = {psnr(a, b), ssim(a, b)};
+  for (const int threads : {2, 3, 5}) {
+    set_num_threads(threads);
+    CHECK(psnr(a, b) == one[0]);
+    CHECK(ssim(a, b) == one[1]);
+  }
+  set_num_threads(before);
+}
+
+TEST_CASE("what metrics refuse") {
+  const Tensor a = zeros({1, 8, 8, 3}), b = zeros({1, 8, 9, 3});
+  CHECK_THROWS_WITH_AS(psnr(a, b),
+                       "psnr: expected two pictures of one shape, got [1, 8, 8, 3] and [1, 8, 9, 3]", Error);
+  CHECK_THROWS_WITH_AS(
+      ssim(a, a), "ssim: expected a picture of at least 11 pixels on each side, got [1, 8, 8, 3]", Error);
+  CHECK_THROWS_WITH_AS(ssim(zeros({2, 8, 8, 3}), zeros({2, 8, 8, 3})),
+                       "ssim: expected one picture [H, W, C] or [1, H, W, C], got [2, 8, 8, 3]", Error);
+  CHECK_THROWS_WITH_AS(gray(zeros({4, 4, 1})), "gray: expected [..., 3], got [4, 4, 1]", Error);
+}
