@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "luxgrad/tensor/device.h"
@@ -97,5 +98,11 @@ Tensor full(const Shape& shape, double value, TensorOptions options = {});
 Tensor from_vector(const std::vector<double>& values, const Shape& shape, TensorOptions options = {});
 
 using Tensors = std::vector<Tensor>;
+
+/// A tensor with the name that files and messages know it by.
+struct NamedTensor {
+  std::string name;
+  Tensor tensor;
+};
 
 }  // namespace lux

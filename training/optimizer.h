@@ -12,13 +12,6 @@
 
 namespace lux {
 
-/// A parameter with the name that checkpoints know it by. The handle shares bytes and gradient with the
-/// module's.
-struct NamedTensor {
-  std::string name;
-  Tensor tensor;
-};
-
 /// Where epsilon stands. torch: beside the bias-corrected √v, default 1e-8 (Kingma & Ba, arXiv:1412.6980,
 /// algorithm 1). keras, tf1: beside the uncorrected √v ("epsilon hat", the remark after it), defaults 1e-7,
 /// 1e-8.
