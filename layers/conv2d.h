@@ -1,0 +1,37 @@
+// Conv2d: the convolution operator with its weight and bias.
+#pragma once
+
+#include "luxgrad/kernels/conv2d.h"
+#include "luxgrad/layers/module.h"
+
+namespace lux {
+
+struct Conv2dSpec {
+  int64_t in_channels = 0;  ///< of all inputs together
+  int64_t out_channels = 0;
+  int64_t kernel_size = 1;
+  Conv2dOptions options = {};  ///< stride, padding, groups, activation
+  bool bias = true;
+};
+
+class Conv2d : public Module {
+ public:
+  /// Throws Error unless sizes are positive and both channel counts are multiples of the groups.
+  Conv2d(Module& parent, std::string name, const Conv2dSpec& spec);
+
+  /// x [N, H, W, in] -> [N, H', W', out].
+  Tensor operator()(const Tensor& x) const;
+  /// The same on several inputs, read as one concatenation along the channels.
+  Tensor operator()(const Tensors& inputs) const;
+
+  /// How many pixels beyond its own position an output looks, at stride 1.
+  int64_t reach() const { return weight.size(1) / 2; }
+
+  Parameter weight;  ///< [out, kernel, kernel, in / groups]
+  Parameter bias;    ///< [out], or undefined
+
+ private:
+  Conv2dOptions options_;
+};
+
+}  // namespace lux

@@ -1,0 +1,93 @@
+// Module: a thing with parameters. Declared once = registered: a parameter or child that is a member names
+// its owner in its constructor, so a network lists, loads and freezes all it has without a second mention.
+//
+//     struct Net : Module {
+//       Conv2d head{*this, "head", {.in_channels = 3, .out_channels = 3, .kernel_size = 3}};
+//     };
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// Weights that are well-formed but do not fit the network; the text names every parameter at fault.
+class StateMismatch : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Values by parameter path, as weight files hold them.
+using State = std::map<std::string, Tensor>;
+
+class Module {
+ public:
+  Module() = default;
+  /// A child of `parent`. Throws Error when the parent already has this name, or it is empty or has a dot.
+  Module(Module& parent, std::string name);
+  virtual ~Module() = default;
+  Module(const Module&) = delete;  // the owner holds addresses
+  Module& operator=(const Module&) = delete;
+
+  /// Handles to all parameters of this module and its children, in the order of their declaration, named by
+  /// their path: `e_conv1.depth_conv.weight`.
+  std::vector<NamedTensor> parameters() const;
+  /// The number of elements of all parameters.
+  int64_t parameter_count() const;
+
+  /// Makes every parameter ask for gradients, or stop asking.
+  void requires_grad_(bool on = true);
+  /// Drops the gradients accumulated so far.
+  void zero_grad();
+  /// Converts every parameter; gradients are dropped. Optimisers made before hold the old tensors.
+  void to(DType dtype);
+
+  /// Handles that share the parameters' bytes, outside any graph.
+  State state() const;
+  /// Copies the values in, converted to the parameters' dtype. Throws StateMismatch, and changes nothing,
+  /// unless names and shapes are exactly this module's and every value is finite.
+  void load_state(const State& state);
+
+ private:
+  friend class Parameter;
+
+  struct Member {  // a parameter or a child
+    std::string name;
+    Tensor* parameter = nullptr;
+    Module* child = nullptr;
+  };
+
+  void add(Member member);
+  template <class F>
+  void visit(const std::string& prefix, const F& f) const;
+
+  std::vector<Member> members_;
+};
+
+/// A tensor that a module trains. Zero until an initialiser or `load_state` gives values.
+class Parameter : public Tensor {
+ public:
+  /// A part of `owner`. Where `present` is false (a convolution without bias) it stays undefined and
+  /// unlisted.
+  Parameter(Module& owner, std::string name, const Shape& shape, bool present = true);
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+};
+
+/// While it lives, the module's parameters ask for no gradient: a frozen discriminator, a fixed trunk.
+class Frozen {
+ public:
+  explicit Frozen(Module& module);
+  ~Frozen();
+  Frozen(const Frozen&) = delete;
+  Frozen& operator=(const Frozen&) = delete;
+
+ private:
+  Tensors thawed_;  // handles of the parameters that asked for gradients before
+};
+
+}  // namespace lux
