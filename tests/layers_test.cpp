@@ -1,0 +1,142 @@
+// layers/: modules that list, load and freeze what they declare; initial values.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/layers/conv2d.h"
+#include "luxgrad/layers/init.h"
+#include "luxgrad/tensor/raw.h"
+
+using namespace lux;
+
+namespace {
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
+}
+
+std::string message_of(Module& module, const State& state) {
+  try {
+    module.load_state(state);
+  } catch (const StateMismatch& error) {
+    return error.what();
+  }
+  return "";
+}
+
+struct Pair : Module {
+  Conv2d first{*this, "first", {.in_channels = 3, .out_channels = 4, .kernel_size = 3}};
+  Conv2d second{*this, "second", {.in_channels = 4, .out_channels = 3, .bias = false}};
+};
+
+struct Swapped : Module {
+  Conv2d second{*this, "second", {.in_channels = 4, .out_channels = 3, .bias = false}};
+  Conv2d first{*this, "first", {.in_channels = 3, .out_channels = 4, .kernel_size = 3}};
+};
+
+}  // namespace
+
+TEST_CASE("a module lists what it declares, by path and in order") {
+  Pair pair;
+  const auto parameters = pair.parameters();
+  REQUIRE(parameters.size() == 3);
+  CHECK(parameters[0].name == "first.weight");
+  CHECK(parameters[1].name == "first.bias");
+  CHECK(parameters[2].name == "second.weight");
+  CHECK(parameters[0].tensor.shape() == Shape{4, 3, 3, 3});
+  CHECK_FALSE(pair.second.bias.defined());
+  CHECK(pair.parameter_count() == 108 + 4 + 12);
+  CHECK_THROWS_WITH_AS(Conv2d(pair, "first", {.in_channels = 1, .out_channels = 1}),
+                       "module: expected a new name, got 'first' twice", Error);
+  CHECK_THROWS_WITH_AS(Conv2d(pair, "a.b", {.in_channels = 1, .out_channels = 1}),
+                       "module: expected a name without a dot, got 'a.b'", Error);
+}
+
+TEST_CASE("loading is strict, names every fault and changes nothing") {
+  Pair pair;
+  init_normal_(pair, 1, Generator(1));
+  State before;
+  for (const auto& [name, tensor] : pair.state()) before[name] = tensor.clone();
+
+  State wrong = before;
+  wrong.erase("first.bias");
+  wrong["second.weight"] = zeros({3, 1, 1, 5});
+  wrong["third\n.weight"] = zeros({2});
+  wrong["first.weight"] = full({4, 3, 3, 3}, INFINITY);
+  CHECK(message_of(pair, wrong) ==
+        "load_state: the weights do not fit the network:\n"
+        "  first.weight: element 0 is not finite\n"
+        "  first.bias: missing, expected [4]\n"
+        "  second.weight: expected [3, 1, 1, 4], got [3, 1, 1, 5]\n"
+        "  third?.weight: unexpected, got [2]");
+  wrong = before;
+  wrong["first.bias"] = zeros({4}, {DType::i64, kCpu});
+  CHECK(message_of(pair, wrong) ==
+        "load_state: the weights do not fit the network:\n  first.bias: expected a floating dtype, got i64");
+  for (const auto& [name, tensor] : pair.state()) CHECK(same_bits(tensor, before.at(name)));
+
+  Pair other;
+  other.to(DType::f64);
+  other.load_state(before);
+  for (const auto& [name, tensor] : other.state()) {
+    CHECK(tensor.dtype() == DType::f64);
+    CHECK(same_bits(tensor.to(DType::f32), before.at(name)));
+  }
+}
+
+TEST_CASE("a frozen module asks for no gradient, and thaws with the scope") {
+  Pair pair;
+  pair.second.requires_grad_(false);
+  {
+    const Frozen frozen(pair);
+    CHECK_FALSE(pair.first(full({1, 8, 8, 3}, 0.5)).requires_grad());
+  }
+  CHECK(pair.first.weight.requires_grad());
+  CHECK_FALSE(pair.second.weight.requires_grad());
+  const Tensor y = pair.second(pair.first(full({1, 8, 8, 3}, 0.5)));
+  backward(y, full(y.shape(), 1));
+  CHECK(pair.first.weight.grad().defined());
+  CHECK_FALSE(pair.second.weight.grad().defined());
+  pair.zero_grad();
+  CHECK_FALSE(pair.first.weight.grad().defined());
+}
+
+TEST_CASE("initial values depend on a parameter's name only") {
+  Pair pair;
+  Swapped swapped;
+  init_fan_in_uniform_(pair, Generator(5));
+  init_fan_in_uniform_(swapped, Generator(5));
+  for (const auto& [name, tensor] : pair.state()) CHECK(same_bits(tensor, swapped.state().at(name)));
+  init_fan_in_uniform_(swapped, Generator(6));
+  CHECK_FALSE(same_bits(pair.first.weight, swapped.first.weight));
+}
+
+TEST_CASE("initialisers have the published spread") {
+  struct Net : Module {
+    Conv2d conv{*this, "conv", {.in_channels = 64, .out_channels = 32, .kernel_size = 3}};
+  } net;
+  const auto deviation = [](const Tensor& t) {
+    return l2_norm(t) / std::sqrt(static_cast<double>(t.numel()));
+  };
+  const auto largest = [](const Tensor& t) {
+    double most = 0;
+    for (const double value : t.to_vector()) most = std::max(most, std::abs(value));
+    return most;
+  };
+  init_normal_(net, 0.02, Generator(1));
+  CHECK(deviation(net.conv.weight) == doctest::Approx(0.02).epsilon(0.02));
+  CHECK(largest(net.conv.weight) > 0.06);
+  CHECK(largest(net.conv.bias) <= 1 / 24.0);  // fan_in 3·3·64 = 24²
+  CHECK(largest(net.conv.bias) > 0.9 / 24.0);
+  init_fan_in_uniform_(net, Generator(1));
+  CHECK(largest(net.conv.weight) <= 1 / 24.0);
+  CHECK(deviation(net.conv.weight) == doctest::Approx(1 / 24.0 / std::sqrt(3.0)).epsilon(0.02));
+  init_glorot_uniform_(net, Generator(1));
+  const double bound = std::sqrt(6.0 / (9 * (64 + 32)));
+  CHECK(largest(net.conv.weight) <= bound);
+  CHECK(largest(net.conv.weight) > 0.99 * bound);
+  CHECK(largest(net.conv.bias) == 0);
+}
