@@ -1,0 +1,29 @@
+// NumPy's files, read only: .npy holds one array, .npz a ZIP archive of them. The way in for weights that
+// were trained elsewhere.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+
+#include "luxgrad/data/result.h"
+#include "luxgrad/data/zip.h"
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// An array of format version 1 to 3, rank 0 to 8, either byte order, C or Fortran order (turned into C
+/// order). float16, float32, float64, uint8 and int64 keep their type; bool becomes u8, the other integers up
+/// to 32 bits i64. Refuses everything else, and bytes beyond the array.
+Result<Tensor> parse_npy(std::span<const uint8_t> bytes);
+
+/// The arrays of an archive, stored or deflated, by name without `.npy`.
+Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, const ZipLimits& limits = {});
+
+/// `parse_npy` of a file. Throws FileException.
+Tensor load_npy(const std::string& path);
+/// `parse_npz` of a file. Throws FileException.
+std::map<std::string, Tensor> load_npz(const std::string& path, const ZipLimits& limits = {});
+
+}  // namespace lux
