@@ -93,21 +93,22 @@ void parallel_rows(Device device, int64_t rows, int64_t cost, const F& f) {
   parallel_for(device, rows, on_row, std::max<int64_t>(1, detail::kGrain / std::max<int64_t>(1, cost)));
 }
 
-/// For every output o: f.finish(o, sum of f.term(o, i) for i in [0, n)). n = 0 gives the sum 0.
+/// For every output o: f.finish(o, sum of f.term(o, i) for i in [0, n)). n = 0 gives the sum 0. `cost` is
+/// about how many elements a term touches.
 template <class F>
-void parallel_reduce(Device device, int64_t outputs, int64_t n, const F& f) {
-  using detail::kSumBlock;
-  const auto part = [&f, n](int64_t o, int64_t block) {
-    return detail::lane_sum(block * kSumBlock, std::min(n, (block + 1) * kSumBlock),
+void parallel_reduce(Device device, int64_t outputs, int64_t n, const F& f, int64_t cost = 1) {
+  const int64_t sum_block = std::max<int64_t>(16, detail::kSumBlock / std::max<int64_t>(1, cost));
+  const auto part = [&f, n, sum_block](int64_t o, int64_t block) {
+    return detail::lane_sum(block * sum_block, std::min(n, (block + 1) * sum_block),
                             [&f, o](int64_t i) { return f.term(o, i); });
   };
-  if (n <= kSumBlock) {
-    parallel_rows(device, outputs, n, [&](const Team&, int64_t o) { f.finish(o, part(o, 0)); });
+  if (n <= sum_block) {
+    parallel_rows(device, outputs, n * cost, [&](const Team&, int64_t o) { f.finish(o, part(o, 0)); });
     return;
   }
-  const int64_t blocks = detail::blocks_of(n, kSumBlock);
+  const int64_t blocks = detail::blocks_of(n, sum_block);
   std::vector<double> partial(static_cast<size_t>(outputs * blocks));
-  parallel_rows(device, outputs * blocks, kSumBlock, [&](const Team&, int64_t p) {
+  parallel_rows(device, outputs * blocks, sum_block * cost, [&](const Team&, int64_t p) {
     partial[static_cast<size_t>(p)] = part(p / blocks, p % blocks);
   });
   for (int64_t o = 0; o < outputs; ++o) f.finish(o, detail::tree_sum(partial.data() + o * blocks, blocks, 1));

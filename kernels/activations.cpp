@@ -1,0 +1,27 @@
+// Each line is one operator: the formulas stand in formulas.h, forward and backward in unary.h.
+#include "luxgrad/kernels/activations.h"
+
+#include "luxgrad/kernels/formulas.h"
+#include "luxgrad/kernels/unary.h"
+
+namespace lux {
+
+Tensor relu(const Tensor& x) { return unary("relu", x, Relu{}); }
+Tensor sigmoid(const Tensor& x) { return unary("sigmoid", x, Sigmoid{}); }
+Tensor tanh(const Tensor& x) { return unary("tanh", x, Tanh{}); }
+Tensor abs(const Tensor& x) { return unary("abs", x, Abs{}); }
+Tensor square(const Tensor& x) { return unary("square", x, Square{}); }
+Tensor sqrt(const Tensor& x) { return unary("sqrt", x, Sqrt{}); }
+Tensor exp(const Tensor& x) { return unary("exp", x, Exp{}); }
+
+Tensor leaky_relu(const Tensor& x, double slope) {
+  check(slope >= 0, "leaky_relu: expected a slope of at least 0, got ", slope);
+  return unary("leaky_relu", x, LeakyRelu{slope});
+}
+
+Tensor clamp(const Tensor& x, double low, double high) {
+  check(low <= high, "clamp: expected low <= high, got ", low, " and ", high);
+  return unary("clamp", x, Clamp{low, high});
+}
+
+}  // namespace lux

@@ -1,0 +1,25 @@
+// Activations and other elementwise functions of one tensor.
+#pragma once
+
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// max(x, 0). Slope 0 at 0.
+Tensor relu(const Tensor& x);
+/// x where positive, slope·x elsewhere. Throws Error for a negative slope.
+Tensor leaky_relu(const Tensor& x, double slope = 0.01);
+/// 1 / (1 + e^-x)
+Tensor sigmoid(const Tensor& x);
+Tensor tanh(const Tensor& x);
+/// |x|. Slope 0 at 0.
+Tensor abs(const Tensor& x);
+Tensor square(const Tensor& x);
+/// Square root; NaN below 0. The slope at 0 is defined as 0.
+Tensor sqrt(const Tensor& x);
+/// e^x. Results beyond the range of a float saturate near its ends, except in f64.
+Tensor exp(const Tensor& x);
+/// min(max(x, low), high). Slope 1 from low to high, both included. Throws Error when low > high.
+Tensor clamp(const Tensor& x, double low, double high);
+
+}  // namespace lux

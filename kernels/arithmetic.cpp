@@ -1,0 +1,157 @@
+// The gradient of an operand that was repeated is the sum over its repetitions, in a fixed order. Operands
+// are kept only where the other one wants a gradient.
+#include "luxgrad/kernels/arithmetic.h"
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/broadcast.h"
+#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/unary.h"
+
+namespace lux {
+namespace {
+
+struct Add {
+  template <class A>
+  LUX_HD A operator()(A a, A b) const {
+    return a + b;
+  }
+};
+struct Sub {
+  template <class A>
+  LUX_HD A operator()(A a, A b) const {
+    return a - b;
+  }
+};
+struct Mul {
+  template <class A>
+  LUX_HD A operator()(A a, A b) const {
+    return a * b;
+  }
+};
+struct Div {
+  template <class A>
+  LUX_HD A operator()(A a, A b) const {
+    return a / b;
+  }
+};
+
+struct Same {
+  LUX_HD int64_t operator()(int64_t i) const { return i; }
+};
+
+template <class T, class F, class Index>
+struct Pairwise {
+  const T *a, *b;
+  T* y;
+  F f;
+  Index of_a, of_b;
+  LUX_HD void operator()(int64_t i) const { y[i] = T(f(Arith<T>(a[of_a(i)]), Arith<T>(b[of_b(i)]))); }
+};
+
+template <class F>
+Tensor pairwise(const char* name, const Tensor& a, const Tensor& b, const F& f) {
+  check(a.dtype() == b.dtype(), name, ": expected equal dtypes, got ", a.dtype(), " and ", b.dtype());
+  Tensor y = empty(broadcast_shapes(name, a.shape(), b.shape()), a.options());
+  dispatch(a.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T *const pa = a.data<T>(), *const pb = b.data<T>();
+    if (a.shape() == b.shape()) {
+      parallel_for(a.device(), y.numel(), Pairwise<T, F, Same>{pa, pb, y.data<T>(), f, {}, {}});
+    } else {
+      const Strided of_a = broadcast_index(a.shape(), y.shape()),
+                    of_b = broadcast_index(b.shape(), y.shape());
+      parallel_for(a.device(), y.numel(), Pairwise<T, F, Strided>{pa, pb, y.data<T>(), f, of_a, of_b});
+    }
+  });
+  return y;
+}
+
+// The tensor if it is needed for a gradient that somebody wants, else nothing.
+Saved keep(const Tensor& tensor, bool wanted) { return Saved(wanted ? tensor : Tensor()); }
+
+// With a number: the formulas of `unary`. Quotients stay divisions, which round once.
+struct Affine {  // y = factor·x + offset
+  double factor, offset;
+  template <class A>
+  LUX_HD A value(A x) const {
+    return A(factor) * x + A(offset);
+  }
+  LUX_HD double slope() const { return factor; }
+};
+
+struct Scale {
+  double factor;
+  template <class A>
+  LUX_HD A value(A x) const {
+    return x * A(factor);
+  }
+  LUX_HD double slope() const { return factor; }
+};
+
+struct DivideBy {
+  double divisor;
+  template <class A>
+  LUX_HD A value(A x) const {
+    return x / A(divisor);
+  }
+  LUX_HD double slope() const { return 1 / divisor; }
+};
+
+struct Divide {
+  double dividend;
+  template <class A>
+  LUX_HD A value(A x) const {
+    return A(dividend) / x;
+  }
+  template <class A>
+  LUX_HD A slope_of_input(A x) const {
+    return -A(dividend) / (x * x);
+  }
+};
+
+}  // namespace
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  const Tensor y = pairwise("add", a, b, Add{});
+  return differentiable(
+      "add", y, {a, b}, [sa = a.shape(), sb = b.shape()](const Tensor& gy, const Need& need) {
+        return Grads{need(0) ? sum_to(gy, sa) : Tensor(), need(1) ? sum_to(gy, sb) : Tensor()};
+      });
+}
+
+Tensor sub(const Tensor& a, const Tensor& b) {
+  const Tensor y = pairwise("sub", a, b, Sub{});
+  return differentiable(
+      "sub", y, {a, b}, [sa = a.shape(), sb = b.shape()](const Tensor& gy, const Need& need) {
+        return Grads{need(0) ? sum_to(gy, sa) : Tensor(), need(1) ? -sum_to(gy, sb) : Tensor()};
+      });
+}
+
+Tensor mul(const Tensor& a, const Tensor& b) {
+  const Tensor y = pairwise("mul", a, b, Mul{});
+  const auto backward = [sa = a.shape(), sb = b.shape(), a = keep(a, b.requires_grad()),
+                         b = keep(b, a.requires_grad())](const Tensor& gy, const Need& need) {
+    return Grads{need(0) ? sum_to(gy * b.get(), sa) : Tensor(),
+                 need(1) ? sum_to(gy * a.get(), sb) : Tensor()};
+  };
+  return differentiable("mul", y, {a, b}, backward);
+}
+
+Tensor div(const Tensor& a, const Tensor& b) {
+  const Tensor y = pairwise("div", a, b, Div{});
+  const auto backward = [sa = a.shape(), sb = b.shape(), y = keep(y, b.requires_grad()), b = Saved(b)](
+                            const Tensor& gy, const Need& need) {
+    const Tensor ga = gy / b.get();  // and gb = -gy·a / b² = -ga·y
+    return Grads{need(0) ? sum_to(ga, sa) : Tensor(), need(1) ? -sum_to(ga * y.get(), sb) : Tensor()};
+  };
+  return differentiable("div", y, {a, b}, backward);
+}
+
+Tensor add(const Tensor& a, double b) { return unary("add", a, Affine{1, b}); }
+Tensor sub(const Tensor& a, double b) { return unary("sub", a, Affine{1, -b}); }
+Tensor sub(double a, const Tensor& b) { return unary("sub", b, Affine{-1, a}); }
+Tensor mul(const Tensor& a, double b) { return unary("mul", a, Scale{b}); }
+Tensor div(const Tensor& a, double b) { return unary("div", a, DivideBy{b}); }
+Tensor div(double a, const Tensor& b) { return unary("div", b, Divide{a}); }
+
+}  // namespace lux

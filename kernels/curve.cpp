@@ -1,0 +1,110 @@
+// All steps of a pixel run in registers: the picture and the maps are read once and the result is written
+// once. The backward keeps no states: it runs the steps again and walks back over them.
+#include "luxgrad/kernels/curve.h"
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+constexpr int kChannels = 3;
+constexpr int kMaxIterations = 16;
+
+template <class T>
+struct Curve {
+  const T* x;
+  const T* curves;
+  T* y;
+  int iterations;
+  int64_t pixel_stride, step_stride;  // of the curves; step_stride 0: one map for all steps
+
+  LUX_HD void operator()(int64_t pixel) const {
+    using A = Arith<T>;
+    const T* const a = curves + pixel * pixel_stride;
+    for (int c = 0; c < kChannels; ++c) {
+      A s = x[pixel * kChannels + c];
+      for (int n = 0; n < iterations; ++n) s += A(a[n * step_stride + c]) * (s * s - s);
+      y[pixel * kChannels + c] = T(s);
+    }
+  }
+};
+
+// With s the state before step n: dA_n = g·(s² - s), then g <- g·(1 + A_n·(2s - 1)).
+template <class T>
+struct CurveGradient {
+  const T* x;
+  const T* curves;
+  const T* gy;
+  T* gx;       // null where not needed
+  T* gcurves;  // null where not needed
+  int iterations;
+  int64_t pixel_stride, step_stride;
+
+  LUX_HD void operator()(int64_t pixel) const {
+    using A = Arith<T>;
+    const T* const a = curves + pixel * pixel_stride;
+    T* const ga = gcurves == nullptr ? nullptr : gcurves + pixel * pixel_stride;
+    for (int c = 0; c < kChannels; ++c) {
+      A states[kMaxIterations];
+      A s = x[pixel * kChannels + c];
+      for (int n = 0; n < iterations; ++n) {
+        states[n] = s;
+        s += A(a[n * step_stride + c]) * (s * s - s);
+      }
+      A g = gy[pixel * kChannels + c];
+      A shared = 0;
+      for (int n = iterations - 1; n >= 0; --n) {
+        s = states[n];
+        const A step = g * (s * s - s);
+        shared += step;
+        if (ga != nullptr) ga[n * step_stride + c] = T(step_stride == 0 ? shared : step);
+        g *= A(1) + A(a[n * step_stride + c]) * (A(2) * s - A(1));
+      }
+      if (gx != nullptr) gx[pixel * kChannels + c] = T(g);
+    }
+  }
+};
+
+}  // namespace
+
+Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
+  const Shape s = x.shape();
+  check(s.rank() == 4 && s[3] == kChannels, "curve_iterations: expected a picture [N, H, W, 3], got ", s);
+  check(iterations >= 1 && iterations <= kMaxIterations, "curve_iterations: expected 1 to ", kMaxIterations,
+        " iterations, got ", iterations);
+  check(curves.shape() == s.with(3, kChannels * iterations) || curves.shape() == s,
+        "curve_iterations: expected curves ", s.with(3, kChannels * iterations), " or ", s, ", got ",
+        curves.shape());
+  check(x.dtype() == curves.dtype(), "curve_iterations: expected equal dtypes, got ", x.dtype(), " and ",
+        curves.dtype());
+  const int64_t pixels = x.numel() / kChannels, pixel_stride = curves.size(3);
+  const int64_t step_stride = pixel_stride == kChannels ? 0 : kChannels;
+  const int64_t grain = detail::kGrain / pixel_stride;
+
+  Tensor y = empty(s, x.options());
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(x.device(), pixels,
+                 Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride},
+                 grain);
+  });
+
+  const auto backward = [=, x = Saved(x), curves = Saved(curves)](const Tensor& gy, const Need& need) {
+    Tensor gx, gcurves;
+    if (need(0)) gx = empty(gy.shape(), gy.options());
+    if (need(1)) gcurves = empty(curves.get().shape(), gy.options());
+    dispatch(gy.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(gy.device(), pixels,
+                   CurveGradient<T>{x.get().data<T>(), curves.get().data<T>(), gy.data<T>(),
+                                    need(0) ? gx.data<T>() : nullptr, need(1) ? gcurves.data<T>() : nullptr,
+                                    iterations, pixel_stride, step_stride},
+                   grain);
+    });
+    return Grads{gx, gcurves};
+  };
+  return differentiable("curve_iterations", y, {x, curves}, backward);
+}
+
+}  // namespace lux

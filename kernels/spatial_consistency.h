@@ -1,0 +1,23 @@
+// The spatial-consistency loss of Zero-DCE: neighbouring regions keep their contrast.
+#pragma once
+
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// With Y and I the means of 4x4 regions over all channels, Y of the enhanced picture and I of the low one:
+///   official  mean over regions of sum over the 4 neighbours of ((Y_i - Y_j) - (I_i - I_j))²; outside the
+///   picture
+///             Y_j = I_j = 0 (Li-Chongyi/Zero-DCE)
+///   keras     the loss that the Keras port computes, whose kernels are read along the wrong axis: with e = Y
+///   - I,
+///             mean of (4 e_i² + sum over the left and right neighbour of (e_i - e_j)²) / 3
+///   paper     mean over regions of sum over the neighbours inside of (|Y_i - Y_j| - |I_i - I_j|)²
+///             (arXiv:2001.06826, Eq. 5)
+enum class SpatialForm { official, keras, paper };
+
+/// The loss, shape []; pictures are [N, H, W, C] of equal shape and dtype, at least 4x4; rows and columns
+/// beyond a multiple of 4 are not read. Throws Error otherwise.
+Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialForm form);
+
+}  // namespace lux
