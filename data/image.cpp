@@ -1,0 +1,251 @@
+#include "luxgrad/data/image.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "luxgrad/data/bmp.h"
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/jpeg.h"
+#include "luxgrad/data/orientation.h"
+#include "luxgrad/data/png.h"
+#include "luxgrad/data/pnm.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+using enum FileErrorCode;
+using namespace std::string_view_literals;
+
+/// Bytes at a place in a file that give its kind away.
+struct Signature {
+  size_t offset;
+  std::string_view bytes;
+  const char* kind;
+};
+
+constexpr Signature kOtherKinds[] = {
+    {0, "GIF8"sv, "a GIF picture"},
+    {8, "WEBP"sv, "a WebP picture"},
+    {0, "II*\0"sv, "a TIFF or raw picture"},
+    {0, "MM\0*"sv, "a TIFF or raw picture"},
+    {4, "ftypavi"sv, "an AVIF picture"},
+    {4, "ftyphei"sv, "a HEIC picture"},
+    {4, "ftypmif"sv, "a HEIF picture"},
+    {4, "ftyp"sv, "a video"},
+    {0, "\xFF\x0A"sv, "a JPEG XL picture"},
+    {4, "JXL "sv, "a JPEG XL picture"},
+    {4, "jP  "sv, "a JPEG 2000 picture"},
+    {0, "8BPS"sv, "a Photoshop picture"},
+    {0, "\x76\x2F\x31\x01"sv, "an OpenEXR picture"},
+    {0, "#?RADIANCE"sv, "a Radiance picture"},
+    {0, "P7\n"sv, "a PAM picture"},
+    {0, "PF\n"sv, "a PFM picture"},
+    {0, "Pf\n"sv, "a PFM picture"},
+    {0, "%PDF"sv, "a PDF document"},
+    {0, "PK\x03\x04"sv, "a zip archive"},
+};
+
+bool has(std::span<const uint8_t> bytes, std::string_view text, size_t offset = 0) {
+  return bytes.size() >= offset + text.size() &&
+         std::memcmp(bytes.data() + offset, text.data(), text.size()) == 0;
+}
+
+Image read_any(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+  if (has(bytes, "\x89PNG\r\n\x1A\n"sv)) return read_png(bytes, limits);
+  if (has(bytes, "\xFF\xD8\xFF"sv)) return read_jpeg(bytes, limits);
+  if (has(bytes, "BM"sv)) return read_bmp(bytes, limits);
+  if (bytes.size() > 2 && bytes[0] == 'P' && bytes[1] >= '1' && bytes[1] <= '6')
+    return read_pnm(bytes, limits);
+  if (bytes.empty()) refuse(truncated, 0, "is empty");
+  for (const Signature& other : kOtherKinds) {
+    if (has(bytes, other.bytes, other.offset))
+      refuse(unsupported, 0, "is ", other.kind, ", expected JPEG, PNG, BMP or PNM");
+  }
+  refuse(unsupported, 0, "is not a picture that can be read, expected JPEG, PNG, BMP or PNM");
+}
+
+int sample_at(const uint8_t* row, int64_t i, int bits) {
+  if (bits == 8) return row[i];
+  uint16_t sample;
+  std::memcpy(&sample, row + 2 * i, 2);
+  return sample;
+}
+
+void set_sample(uint8_t* row, int64_t i, int bits, int value) {
+  if (bits == 8) {
+    row[i] = static_cast<uint8_t>(value);
+  } else {
+    const auto sample = static_cast<uint16_t>(value);
+    std::memcpy(row + 2 * i, &sample, 2);
+  }
+}
+
+/// The picture with 8 bits per sample, rounded.
+Image narrowed(const Image& image) {
+  Image narrow;
+  narrow.allocate(image.width, image.height, image.channels, 8);
+  const int64_t count = image.width * image.channels;
+  parallel_rows(kCpu, image.height, count, [&](const Team&, int64_t y) {
+    for (int64_t i = 0; i < count; ++i)
+      narrow.row(y)[i] = static_cast<uint8_t>((sample_at(image.row(y), i, 16) * 255 + 32767) / 65535);
+  });
+  narrow.exif = image.exif;
+  narrow.icc = image.icc;
+  return narrow;
+}
+
+/// Rounds `picture` into the colours of `image`, whose alpha stays as it is.
+void set_colors(Image& image, const Tensor& picture) {
+  const int64_t colors = picture.size(3);
+  const double full = image.max_value();
+  const float* const values = picture.data<float>();
+  parallel_rows(kCpu, image.height, image.width * colors, [&](const Team&, int64_t y) {
+    for (int64_t x = 0; x < image.width; ++x) {
+      for (int64_t c = 0; c < colors; ++c) {
+        const double value = values[(y * image.width + x) * colors + c];
+        const double clamped = value > 0 ? std::min(value, 1.0) : 0;  // NaN is 0
+        set_sample(image.row(y), x * image.channels + c, image.bits, static_cast<int>(clamped * full + 0.5));
+      }
+    }
+  });
+}
+
+Tensor checked_picture(const Tensor& picture) {
+  const Shape& shape = picture.shape();
+  check(
+      shape.rank() == 4 && shape[0] == 1 && shape[1] > 0 && shape[2] > 0 && (shape[3] == 1 || shape[3] == 3),
+      "from_tensor: expected [1, H, W, 3] or [1, H, W, 1], got ", shape);
+  return picture.detach().to(DType::f32);
+}
+
+}  // namespace
+
+void check_image_size(int64_t width, int64_t height, int64_t bytes_per_pixel, const ImageLimits& limits) {
+  if (width <= 0 || height <= 0) refuse(malformed, -1, "declares ", width, " x ", height, " pixels");
+  if (std::max(width, height) > limits.side)
+    refuse(too_large, -1, "is ", width, " x ", height, " pixels, expected at most ", limits.side,
+           " on a side");
+  if (width * height > limits.pixels)
+    refuse(too_large, -1, "is ", width, " x ", height, " pixels, expected at most ", limits.pixels,
+           " in all");
+  if (width * height > limits.decode_bytes / bytes_per_pixel)
+    refuse(too_large, -1, "needs ", (width * height * bytes_per_pixel) >> 20, " MiB, expected at most ",
+           limits.decode_bytes >> 20, " MiB");
+}
+
+void Image::allocate(int64_t new_width, int64_t new_height, int new_channels, int new_bits) {
+  width = new_width;
+  height = new_height;
+  channels = new_channels;
+  bits = new_bits;
+  samples.assign(static_cast<size_t>(height) * row_bytes(), 0);
+}
+
+Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits) {
+  try {
+    return attempt([&] { return upright(read_any(bytes, limits)); });
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory("decode_image: no memory left for the picture");
+  }
+}
+
+std::optional<ImageFormat> image_format_of(const std::string& path) {
+  constexpr std::pair<std::string_view, ImageFormat> kExtensions[] = {
+      {".png", ImageFormat::png},  {".jpg", ImageFormat::jpeg}, {".jpeg", ImageFormat::jpeg},
+      {".jpe", ImageFormat::jpeg}, {".bmp", ImageFormat::bmp},  {".dib", ImageFormat::bmp},
+      {".ppm", ImageFormat::pnm},  {".pgm", ImageFormat::pnm},  {".pnm", ImageFormat::pnm}};
+  const size_t dot = path.find_last_of("./");
+  if (dot == std::string::npos) return {};
+  std::string extension = path.substr(dot);
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (const auto& [name, format] : kExtensions) {
+    if (extension == name) return format;
+  }
+  return {};
+}
+
+std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int quality) {
+  check(image.width > 0 && image.height > 0 &&
+            image.samples.size() == static_cast<size_t>(image.height) * image.row_bytes(),
+        "encode_image: expected ", image.width, " x ", image.height, " pixels of ", image.pixel_bytes(),
+        " bytes, got ", image.samples.size(), " bytes");
+  const int64_t longest = std::max(image.width, image.height);
+  switch (format) {
+    case ImageFormat::png:
+      return write_png(image);
+    case ImageFormat::jpeg:
+      check(longest <= 65535, "encode_image: expected at most 65535 pixels on a side of a JPEG, got ",
+            longest);
+      check(quality >= 1 && quality <= 100, "encode_image: expected a quality of 1 to 100, got ", quality);
+      return write_jpeg(image.bits == 8 ? image : narrowed(image), quality);
+    case ImageFormat::bmp:
+      return write_bmp(image.bits == 8 ? image : narrowed(image));
+    case ImageFormat::pnm:
+      break;
+  }
+  return write_pnm(image);
+}
+
+Image load_image(const std::string& path, const ImageLimits& limits) {
+  const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
+  return decode_image(bytes, limits).in_file(path).value();
+}
+
+void save_image(const std::string& path, const Image& image, const SaveOptions& options) {
+  const auto format = options.format ? options.format : image_format_of(path);
+  if (!format)
+    throw FileException(
+        {unwritable, path, -1, "has no extension of a picture, expected .png, .jpg, .bmp or .ppm"});
+  write_file_atomically(path, encode_image(image, *format, options.quality)).value();
+}
+
+Tensor to_tensor(const Image& image) {
+  Tensor picture = empty({1, image.height, image.width, 3});
+  float* const values = picture.data<float>();
+  const auto full = static_cast<float>(image.max_value());
+  const int64_t next_color = image.colors() == 3 ? 1 : 0;
+  parallel_rows(kCpu, image.height, image.width * 3, [&](const Team&, int64_t y) {
+    for (int64_t x = 0; x < image.width; ++x) {
+      for (int64_t c = 0; c < 3; ++c) {
+        const int sample = sample_at(image.row(y), x * image.channels + c * next_color, image.bits);
+        values[(y * image.width + x) * 3 + c] = static_cast<float>(sample) / full;
+      }
+    }
+  });
+  return picture;
+}
+
+Image from_tensor(const Tensor& picture, int bits) {
+  check(bits == 8 || bits == 16, "from_tensor: expected 8 or 16 bits, got ", bits);
+  const Tensor values = checked_picture(picture);
+  Image image;
+  image.allocate(values.size(2), values.size(1), static_cast<int>(values.size(3)), bits);
+  set_colors(image, values);
+  return image;
+}
+
+Image from_tensor(const Tensor& picture, const Image& like) {
+  const Tensor values = checked_picture(picture);
+  check(values.size(1) == like.height && values.size(2) == like.width, "from_tensor: expected ", like.width,
+        " x ", like.height, " pixels, got ", values.size(2), " x ", values.size(1));
+  Image image;
+  const int colors = static_cast<int>(values.size(3));
+  image.allocate(like.width, like.height, colors + (like.has_alpha() ? 1 : 0), like.bits);
+  set_colors(image, values);
+  for (int64_t y = 0; y < like.height && like.has_alpha(); ++y) {
+    for (int64_t x = 1; x <= like.width; ++x)
+      set_sample(image.row(y), x * image.channels - 1, like.bits,
+                 sample_at(like.row(y), x * like.channels - 1, like.bits));
+  }
+  image.exif = like.exif;
+  if (colors == like.colors()) image.icc = like.icc;
+  return image;
+}
+
+}  // namespace lux

@@ -1,0 +1,75 @@
+// Pictures: from the bytes of a JPEG, PNG, BMP or PNM file to a Tensor, and back.
+//
+// Bytes are hostile until proven otherwise. Each format's reader checks the header, then the limits, then
+// that the file is whole, and only then allocates; whatever is wrong comes back as one sentence.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "luxgrad/data/image_limits.h"
+#include "luxgrad/data/result.h"
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// A picture as files hold it: upright, rows from the top, samples of a pixel side by side, values
+/// display-referred (sRGB, or what `icc` says).
+struct Image {
+  int64_t width = 0, height = 0;
+  int channels = 3;              ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
+  int bits = 8;                  ///< per sample: 8 or 16
+  std::vector<uint8_t> samples;  ///< height·width·channels; those of 16 bits in the machine's byte order
+  std::vector<uint8_t> exif;     ///< a TIFF block, its orientation applied and reset to 1; empty if none
+  std::vector<uint8_t> icc;      ///< the colour profile; empty if none
+
+  bool has_alpha() const { return channels % 2 == 0; }
+  int colors() const { return channels < 3 ? 1 : 3; }
+  int max_value() const { return (1 << bits) - 1; }
+  size_t pixel_bytes() const { return static_cast<size_t>(channels * bits / 8); }
+  size_t row_bytes() const { return static_cast<size_t>(width) * pixel_bytes(); }
+  uint8_t* row(int64_t y) { return samples.data() + static_cast<size_t>(y) * row_bytes(); }
+  const uint8_t* row(int64_t y) const { return samples.data() + static_cast<size_t>(y) * row_bytes(); }
+  /// Sets the sizes and makes all samples 0.
+  void allocate(int64_t new_width, int64_t new_height, int new_channels, int new_bits);
+};
+
+/// The picture in `bytes`, its format found by content. Throws OutOfMemory when the system has none left.
+Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {});
+
+enum class ImageFormat : uint8_t { png, jpeg, bmp, pnm };
+
+/// The format that a file name asks for by its extension (.png .jpg .jpeg .jpe .bmp .dib .ppm .pgm .pnm).
+std::optional<ImageFormat> image_format_of(const std::string& path);
+
+/// The bytes of a file. PNG keeps everything. JPEG (quality 1..100) and PNM drop alpha, BMP and PNM drop EXIF
+/// and ICC, and JPEG and BMP round 16 bits to 8. EXIF beyond the 64 KiB of a JPEG segment is dropped there.
+/// Throws Error for sizes that the format cannot hold and for a quality out of range.
+std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int quality = 95);
+
+/// `decode_image` of a file, or of standard input for "-". Throws FileException.
+Image load_image(const std::string& path, const ImageLimits& limits = {});
+
+struct SaveOptions {
+  std::optional<ImageFormat> format;  ///< none: by the extension
+  int quality = 95;                   ///< of JPEG
+};
+
+/// Writes the file at once or not at all. Throws FileException.
+void save_image(const std::string& path, const Image& image, const SaveOptions& options = {});
+
+/// Colours as [1, H, W, 3] f32 in [0, 1], gray replicated, alpha left out.
+Tensor to_tensor(const Image& image);
+
+/// The picture of a [1, H, W, 3] (or [1, H, W, 1]) tensor: values clamped to [0, 1] (NaN is 0) and rounded to
+/// the nearest of `bits` (8 or 16) bits. Throws Error for another shape.
+Image from_tensor(const Tensor& picture, int bits = 8);
+
+/// The same with the bits, alpha, EXIF and ICC of `like`, which must have the same size; a profile for gray
+/// is not carried over to colours.
+Image from_tensor(const Tensor& picture, const Image& like);
+
+}  // namespace lux

@@ -1,0 +1,134 @@
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+#include <string_view>
+
+#include "luxgrad/data/byte_reader.h"
+#include "luxgrad/data/png.h"
+
+namespace lux {
+namespace {
+
+constexpr int kLevel = 6;
+constexpr std::string_view kProfileName{"ICC profile\0\0", 13};  // and the compression method, deflate
+
+void append_chunk(std::vector<uint8_t>& bytes, std::string_view type, std::span<const uint8_t> data) {
+  append_big32(bytes, static_cast<uint32_t>(data.size()));
+  const size_t checked = bytes.size();
+  bytes.insert(bytes.end(), type.begin(), type.end());
+  bytes.insert(bytes.end(), data.begin(), data.end());
+  append_big32(bytes, static_cast<uint32_t>(crc32_z(0, bytes.data() + checked, bytes.size() - checked)));
+}
+
+/// A zlib stream that is fed piece by piece.
+class Deflater {
+ public:
+  Deflater() {
+    if (deflateInit(&stream_, kLevel) != Z_OK) throw std::bad_alloc();
+  }
+  ~Deflater() { deflateEnd(&stream_); }
+  Deflater(const Deflater&) = delete;
+  Deflater& operator=(const Deflater&) = delete;
+
+  void write(std::span<const uint8_t> piece) { run(piece, Z_NO_FLUSH); }
+  std::vector<uint8_t> finish() {
+    run({}, Z_FINISH);
+    return std::move(bytes_);
+  }
+
+ private:
+  void run(std::span<const uint8_t> piece, int flush) {
+    std::array<uint8_t, 1 << 15> out;
+    stream_.next_in = const_cast<Bytef*>(piece.data());  // zlib only reads it
+    stream_.avail_in = static_cast<uInt>(piece.size());
+    do {
+      stream_.next_out = out.data();
+      stream_.avail_out = static_cast<uInt>(out.size());
+      deflate(&stream_, flush);
+      bytes_.insert(bytes_.end(), out.begin(), out.end() - stream_.avail_out);
+    } while (stream_.avail_out == 0);
+  }
+
+  z_stream stream_{};
+  std::vector<uint8_t> bytes_;
+};
+
+/// A row in PNG's byte order.
+void store_row(const Image& image, int64_t y, std::span<uint8_t> row) {
+  std::memcpy(row.data(), image.row(y), row.size());
+  if (image.bits == 16 && std::endian::native == std::endian::little) {
+    for (size_t i = 0; i < row.size(); i += 2) std::swap(row[i], row[i + 1]);
+  }
+}
+
+/// Filters a row in one of the five ways into `out`, whose first byte names it. Returns the sum of the
+/// magnitudes, which is small where deflate will do well.
+int64_t filter_row(int filter, std::span<const uint8_t> row, const uint8_t* above, size_t pixel,
+                   uint8_t* out) {
+  *out++ = static_cast<uint8_t>(filter);
+  int64_t sum = 0;
+  const auto subtract = [&](auto prediction) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      out[i] = static_cast<uint8_t>(row[i] - prediction(i));
+      sum += std::abs(static_cast<int8_t>(out[i]));
+    }
+  };
+  const auto left = [&](size_t i) { return i < pixel ? 0 : int{row[i - pixel]}; };
+  const auto corner = [&](size_t i) { return i < pixel ? 0 : int{above[i - pixel]}; };
+  if (filter == 0) subtract([](size_t) { return 0; });
+  if (filter == 1) subtract(left);
+  if (filter == 2) subtract([&](size_t i) { return int{above[i]}; });
+  if (filter == 3) subtract([&](size_t i) { return (left(i) + above[i]) / 2; });
+  if (filter == 4) subtract([&](size_t i) { return paeth(left(i), above[i], corner(i)); });
+  return sum;
+}
+
+std::vector<uint8_t> deflate_pixels(const Image& image) {
+  Deflater deflater;
+  std::vector<uint8_t> row(image.row_bytes()), above(row.size()), filtered(row.size() + 1),
+      best(row.size() + 1);
+  for (int64_t y = 0; y < image.height; ++y, row.swap(above)) {
+    store_row(image, y, row);
+    int64_t least = std::numeric_limits<int64_t>::max();
+    for (int filter = 0; filter < 5; ++filter) {
+      const int64_t sum = filter_row(filter, row, above.data(), image.pixel_bytes(), filtered.data());
+      if (sum >= least) continue;
+      least = sum;
+      best.swap(filtered);
+    }
+    deflater.write(best);
+  }
+  return deflater.finish();
+}
+
+}  // namespace
+
+std::vector<uint8_t> write_png(const Image& image) {
+  std::vector<uint8_t> bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  std::vector<uint8_t> header;
+  append_big32(header, static_cast<uint32_t>(image.width));
+  append_big32(header, static_cast<uint32_t>(image.height));
+  const uint8_t color = std::array<uint8_t, 5>{0, 0, 4, 2, 6}[static_cast<size_t>(image.channels)];
+  for (const int byte : {image.bits, int{color}, 0, 0, 0}) header.push_back(static_cast<uint8_t>(byte));
+  append_chunk(bytes, "IHDR", header);
+  if (!image.icc.empty()) {
+    Deflater deflater;
+    deflater.write(image.icc);
+    std::vector<uint8_t> profile(kProfileName.begin(), kProfileName.end());
+    const std::vector<uint8_t> stream = deflater.finish();
+    profile.insert(profile.end(), stream.begin(), stream.end());
+    append_chunk(bytes, "iCCP", profile);
+  }
+  if (!image.exif.empty()) append_chunk(bytes, "eXIf", image.exif);
+  append_chunk(bytes, "IDAT", deflate_pixels(image));
+  append_chunk(bytes, "IEND", {});
+  return bytes;
+}
+
+}  // namespace lux
