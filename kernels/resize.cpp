@@ -1,0 +1,145 @@
+// An output pixel mixes two rows and two columns (`Taps`). The backward gathers: an input pixel asks the
+// outputs around its own place how much of it they took.
+#include "luxgrad/kernels/resize.h"
+
+#include <cmath>
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// Output = (1 - fraction) · input[first] + fraction · input[second].
+struct Taps {
+  int64_t first, second;
+  double fraction;
+  LUX_HD double weight_of(int64_t input) const {
+    return (first == input ? 1 - fraction : 0) + (second == input ? fraction : 0);
+  }
+};
+
+struct Axis {
+  int64_t in, out;
+  double ratio;   // input steps per output step
+  double centre;  // of a pixel: output o lies over input (o + centre) · ratio - offset
+  double offset;
+  bool smooth;  // between two pixels, or all of one
+
+  LUX_HD Taps taps(int64_t o) const {
+    const double place = (static_cast<double>(o) + centre) * ratio - offset;
+    const double inside = std::fmin(std::fmax(place, 0.0), static_cast<double>(in - 1));
+    const auto first = static_cast<int64_t>(inside);
+    if (!smooth || first == in - 1) return {first, first, 0};
+    return {first, first + 1, inside - static_cast<double>(first)};
+  }
+  /// Bounds, with room, of the outputs that may read `input`.
+  LUX_HD int64_t first_output(int64_t input) const {
+    return input == 0 || ratio == 0 ? 0 : output_over(input - 1, -1);
+  }
+  LUX_HD int64_t end_output(int64_t input) const {
+    return input == in - 1 || ratio == 0 ? out : output_over(input + 1, 2);
+  }
+  LUX_HD int64_t output_over(int64_t input, int64_t room) const {
+    const double o = (static_cast<double>(input) + offset) / ratio - centre + static_cast<double>(room);
+    return static_cast<int64_t>(std::fmin(std::fmax(o, 0.0), static_cast<double>(out)));
+  }
+};
+
+Axis make_axis(int64_t in, int64_t out, double ratio, const ResizeOptions& options) {
+  if (options.mode == ResizeOptions::bilinear && options.align_corners) {
+    const double between = out > 1 ? static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0;
+    return {in, out, between, 0, 0, true};
+  }
+  if (ratio == 0) ratio = static_cast<double>(in) / static_cast<double>(out);
+  if (options.mode == ResizeOptions::bilinear) return {in, out, ratio, 0.5, 0.5, true};
+  return {in, out, ratio, options.mode == ResizeOptions::nearest ? 0 : 0.5, 0, false};
+}
+
+constexpr int64_t kLanes = 16;  // channels per call
+
+// One output pixel, up to 16 channels.
+template <class T>
+struct Resize {
+  const T* x;
+  T* y;
+  Axis rows, columns;
+  int64_t C, groups;  // groups of channels
+
+  LUX_HD void operator()(int64_t i) const {
+    using A = Arith<T>;
+    const int64_t pixel = i / groups, c = i % groups * kLanes, end = std::min(C, c + kLanes);
+    const int64_t q = pixel % columns.out, p = pixel / columns.out % rows.out,
+                  n = pixel / columns.out / rows.out;
+    const Taps row = rows.taps(p), column = columns.taps(q);
+    const T* const top = x + (n * rows.in + row.first) * columns.in * C;
+    const T* const bottom = x + (n * rows.in + row.second) * columns.in * C;
+    const int64_t left = column.first * C, right = column.second * C;
+    const A fy = A(row.fraction), fx = A(column.fraction);
+    for (int64_t k = c; k < end; ++k) {
+      const A upper = (A(1) - fx) * A(top[left + k]) + fx * A(top[right + k]);
+      const A lower = (A(1) - fx) * A(bottom[left + k]) + fx * A(bottom[right + k]);
+      y[pixel * C + k] = T((A(1) - fy) * upper + fy * lower);
+    }
+  }
+};
+
+// One input pixel, up to 16 channels.
+template <class T>
+struct ResizeGradient {
+  const T* gy;
+  T* gx;
+  Axis rows, columns;
+  int64_t C, groups;
+
+  LUX_HD void operator()(int64_t i) const {
+    const int64_t pixel = i / groups, c = i % groups * kLanes, lanes = std::min(C - c, kLanes);
+    const int64_t w = pixel % columns.in, h = pixel / columns.in % rows.in, n = pixel / columns.in / rows.in;
+    double sums[kLanes] = {};
+    const int64_t first = columns.first_output(w), end = columns.end_output(w);
+    for (int64_t p = rows.first_output(h); p < rows.end_output(h); ++p) {
+      const double wy = rows.taps(p).weight_of(h);
+      if (wy == 0) continue;
+      for (int64_t q = first; q < end; ++q) {
+        const double weight = wy * columns.taps(q).weight_of(w);
+        if (weight == 0) continue;
+        const T* const g = gy + ((n * rows.out + p) * columns.out + q) * C + c;
+        for (int64_t k = 0; k < lanes; ++k) sums[k] += weight * static_cast<double>(Arith<T>(g[k]));
+      }
+    }
+    for (int64_t k = 0; k < lanes; ++k) gx[pixel * C + c + k] = T(static_cast<Arith<T>>(sums[k]));
+  }
+};
+
+}  // namespace
+
+Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOptions& options) {
+  const Shape s = x.shape();
+  check(s.rank() == 4 && s.numel() > 0, "resize: expected a picture [N, H, W, C], got ", s);
+  check(height >= 1 && width >= 1, "resize: expected a size of at least 1x1, got ", height, "x", width);
+  check(options.ratio_h >= 0 && options.ratio_w >= 0, "resize: expected ratios of at least 0, got ",
+        options.ratio_h, " and ", options.ratio_w);
+  const Axis rows = make_axis(s[1], height, options.ratio_h, options);
+  const Axis columns = make_axis(s[2], width, options.ratio_w, options);
+  const int64_t C = s[3], groups = (C + kLanes - 1) / kLanes;
+  const int64_t grain = std::max<int64_t>(1, detail::kGrain / std::min(C, kLanes));
+
+  Tensor y = empty({s[0], height, width, C}, x.options());
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(x.device(), s[0] * height * width * groups,
+                 Resize<T>{x.data<T>(), y.data<T>(), rows, columns, C, groups}, grain);
+  });
+
+  return differentiable("resize", y, {x}, [=](const Tensor& gy) {
+    Tensor gx = empty(s, gy.options());
+    dispatch(gy.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(gy.device(), s[0] * s[1] * s[2] * groups,
+                   ResizeGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, C, groups}, grain);
+    });
+    return Grads{gx};
+  });
+}
+
+}  // namespace lux
