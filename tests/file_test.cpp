@@ -218,3 +218,13 @@ TEST_CASE("a result gives its value or throws its error as one printable sentenc
       attempt([]() -> int { refuse(FileErrorCode::truncated, 4, "ends after ", 4, " bytes"); }).in_file("f");
   CHECK(parsed.error().message() == "f: ends after 4 bytes (at byte 4)");
 }
+
+TEST_CASE("printable text keeps UTF-8 and escapes the rest") {
+  CHECK(printable("plain ümläut 漢 🙂") == "plain ümläut 漢 🙂");
+  CHECK(printable("a\nb\x1b[m\x7f") == "a\\x0ab\\x1b[m\\x7f");
+  CHECK(printable("\xc2\x9b") == "\\xc2\\x9b");                    // a C1 control
+  CHECK(printable("\xff \xc3") == "\\xff \\xc3");                  // never valid; cut short
+  CHECK(printable("\xc0\xaf") == "\\xc0\\xaf");                    // overlong
+  CHECK(printable("\xed\xa0\x80") == "\\xed\\xa0\\x80");           // a surrogate
+  CHECK(printable("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");  // beyond U+10FFFF
+}
