@@ -1,0 +1,13 @@
+// SHA-256 (FIPS 180-4): tells whether a file is what was written.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+namespace lux {
+
+/// The digest as 64 lower-case hexadecimal digits.
+std::string sha256(std::span<const uint8_t> bytes);
+
+}  // namespace lux

@@ -1,0 +1,156 @@
+// training/: checkpoints that are what was written or are refused, the newest good one, SHA-256.
+#include "luxgrad/training/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include <filesystem>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/data/sha256.h"
+#include "temporary_folder.h"
+
+using namespace lux;
+
+namespace {
+
+std::vector<uint8_t> bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
+
+Checkpoint example(int64_t step) {
+  Checkpoint checkpoint;
+  checkpoint.model = {{"model", "zero_dce"}, {"model.concat", "official"}};
+  checkpoint.weights = {{"e_conv1.weight", full({2, 3}, 0.5)}, {"e_conv1.bias", full({2}, -1e-40)}};
+  checkpoint.optimizer = {{"step", full({}, static_cast<double>(step), {DType::i64, kCpu})},
+                          {"exp_avg.e_conv1.bias", full({2}, 0.1)}};
+  checkpoint.config = {{"seed", "7"}, {"data", "photos \"2024\""}};
+  checkpoint.progress = {.step = step,
+                         .epoch = 3,
+                         .batch = 2,
+                         .skipped = 1,
+                         .epoch_loss = 0.1,
+                         .epoch_steps = 2,
+                         .best = 1.0 / 3,
+                         .jsonl_bytes = 1000,
+                         .csv_bytes = 500};
+  return checkpoint;
+}
+
+std::string message_of(const Result<Checkpoint>& result) {
+  return result ? "no error" : result.error().reason;
+}
+
+}  // namespace
+
+TEST_CASE("sha256 gives the published digests") {
+  CHECK(sha256({}) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  CHECK(sha256(bytes_of("abc")) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  CHECK(sha256(bytes_of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")) ==
+        "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
+  CHECK(sha256(std::vector<uint8_t>(1000000, 'a')) ==
+        "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+TEST_CASE("a checkpoint reads back exactly") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / checkpoint_name(1234);
+  CHECK(path.ends_with("step_00001234.safetensors"));
+  const Checkpoint saved = example(1234);
+  save_checkpoint(path, saved);
+  const Checkpoint read = read_checkpoint(path).value();
+  CHECK(read.model == saved.model);
+  CHECK(read.config == saved.config);
+  CHECK(read.weights.size() == 2);
+  CHECK(read.weights.at("e_conv1.bias").to_vector() == saved.weights.at("e_conv1.bias").to_vector());
+  CHECK(read.optimizer.size() == 2);
+  CHECK(read.optimizer.at("step").dtype() == DType::i64);
+  CHECK(read.progress.step == 1234);
+  CHECK(read.progress.epoch == 3);
+  CHECK(read.progress.batch == 2);
+  CHECK(read.progress.skipped == 1);
+  CHECK(read.progress.epoch_loss == 0.1);
+  CHECK(read.progress.epoch_steps == 2);
+  CHECK(read.progress.best == 1.0 / 3);
+  CHECK(read.progress.jsonl_bytes == 1000);
+  CHECK(read.progress.csv_bytes == 500);
+}
+
+TEST_CASE("before the first epoch the best loss is infinite, also when read back") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / checkpoint_name(0);
+  Checkpoint checkpoint = example(0);
+  checkpoint.progress = {};
+  save_checkpoint(path, checkpoint);
+  CHECK(read_checkpoint(path).value().progress.best == std::numeric_limits<double>::infinity());
+}
+
+TEST_CASE("no flipped bit and no cut goes unnoticed") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / checkpoint_name(1);
+  save_checkpoint(path, example(1));
+  const std::vector<uint8_t> good = read_file(path).value();
+  const std::string damaged_path = folder.path() / "damaged";
+  int64_t accepted = 0;
+  const auto is_accepted = [&](const std::vector<uint8_t>& bytes) {
+    (void)write_file_atomically(damaged_path, bytes).value();
+    return static_cast<bool>(read_checkpoint(damaged_path));
+  };
+  for (size_t at = 0; at < good.size(); at += 3) {
+    std::vector<uint8_t> bytes = good;
+    bytes[at] ^= static_cast<uint8_t>(1 << (at % 8));
+    accepted += is_accepted(bytes);
+    accepted += at % 30 == 0 && is_accepted({good.begin(), good.begin() + static_cast<int64_t>(at)});
+  }
+  CHECK(accepted == 0);
+  CHECK(is_accepted(good));
+}
+
+TEST_CASE("the newest checkpoint that verifies is found, and the damaged ones are named") {
+  const TemporaryFolder folder;
+  std::vector<FileError> damaged;
+  CHECK_FALSE(latest_checkpoint(folder.path(), damaged).has_value());
+  for (const int64_t step : {2, 10, 123456789})
+    save_checkpoint(folder.path() / checkpoint_name(step), example(step));
+  std::filesystem::copy(folder.path() / checkpoint_name(2), folder.path() / "step_99.backup.safetensors");
+  auto found = latest_checkpoint(folder.path(), damaged);
+  REQUIRE(found.has_value());
+  CHECK(found->checkpoint.progress.step == 123456789);
+  CHECK(damaged.empty());
+
+  std::filesystem::resize_file(folder.path() / checkpoint_name(123456789), 100);
+  found = latest_checkpoint(folder.path(), damaged);
+  REQUIRE(found.has_value());
+  CHECK(found->checkpoint.progress.step == 10);
+  REQUIRE(damaged.size() == 1);
+  CHECK(damaged[0].file.ends_with(checkpoint_name(123456789)));
+}
+
+TEST_CASE("what is refused, and why") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "file.safetensors";
+  CHECK(read_checkpoint(path).error().code == FileErrorCode::missing);
+
+  save_safetensors(path, {{{"w", zeros({2})}}, {{"model", "zero_dce"}}});
+  CHECK(message_of(read_checkpoint(path)) == "it is no checkpoint: its metadata have no schema");
+
+  save_checkpoint(path, example(1));
+  TensorFile file = load_safetensors(path);
+  file.metadata["config.seed"] = "8";
+  save_safetensors(path, file);
+  CHECK(message_of(read_checkpoint(path)) == "its content is not what was written (checksum)");
+
+  file.metadata["schema"] = "2";
+  save_safetensors(path, file);
+  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema 2, this program reads 1");
+}
+
+TEST_CASE("weights load from a weight file and from a checkpoint alike") {
+  const TemporaryFolder folder;
+  const Checkpoint checkpoint = example(5);
+  save_checkpoint(folder.path() / "a", checkpoint);
+  save_safetensors(folder.path() / "b", {checkpoint.weights, checkpoint.model});
+  for (const char* const name : {"a", "b"}) {
+    const Weights weights = load_weights(folder.path() / name);
+    CHECK(weights.metadata == checkpoint.model);
+    CHECK(weights.state.size() == 2);
+  }
+}

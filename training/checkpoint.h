@@ -1,0 +1,70 @@
+// Checkpoints: everything a training run knows, as one safetensors file that also serves as a weight file.
+//
+// Weights keep their names, the optimiser's tensors stand under `optimizer/`, counters and configuration in
+// the metadata together with a SHA-256 of all the rest. Random numbers need no state of their own: every
+// stream is keyed by the run's seed and a counter (epoch, picture, step). So a resumed run continues with the
+// same bits.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "luxgrad/data/result.h"
+#include "luxgrad/layers/module.h"
+
+namespace lux {
+
+/// How far a run has come, and what it must remember to go on.
+struct Progress {
+  int64_t step = 0;         ///< updates done or skipped
+  int64_t epoch = 0;        ///< epochs finished
+  int64_t batch = 0;        ///< batches of the current epoch that are done
+  int64_t skipped = 0;      ///< steps in a row without an update, because something was not finite
+  double epoch_loss = 0;    ///< sum of the losses of the current epoch
+  int64_t epoch_steps = 0;  ///< and how many they are
+  double best = std::numeric_limits<double>::infinity();  ///< lowest mean loss of an epoch
+  int64_t jsonl_bytes = 0;                                ///< length of the log so far
+  int64_t csv_bytes = 0;
+};
+
+/// Text by key: the effective configuration of a run, or what a weight file says about its network.
+using Facts = std::map<std::string, std::string>;
+
+struct Checkpoint {
+  Facts model;      ///< name and options, as models/registry.h writes them
+  State weights;    ///< of the network
+  State optimizer;  ///< of its optimiser
+  Facts config;
+  Progress progress;
+};
+
+/// `step_00001234.safetensors`
+std::string checkpoint_name(int64_t step);
+
+/// Writes atomically. Throws FileException.
+void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
+
+/// Refuses what is no checkpoint, one of another schema, and one whose content is not what was written.
+Result<Checkpoint> read_checkpoint(const std::string& path);
+
+struct FoundCheckpoint {
+  std::string path;
+  Checkpoint checkpoint;
+};
+
+/// The checkpoint with the highest step in a folder that reads and verifies; what is wrong with newer ones is
+/// appended to `damaged`. There is no pointer file that could be wrong.
+std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std::vector<FileError>& damaged);
+
+/// Weights and metadata of a weight file or a checkpoint. Throws FileException.
+struct Weights {
+  State state;
+  Facts metadata;
+};
+Weights load_weights(const std::string& path);
+
+}  // namespace lux
