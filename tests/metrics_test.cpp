@@ -10,6 +10,7 @@
 #include "luxgrad/tensor/thread_pool.h"
 
 using namespace lux;
+using namespace lux::metrics;
 
 namespace {
 

@@ -4,12 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
-#include "luxgrad/data/safetensors.h"
+#include "golden.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/schedule.h"
 
@@ -17,11 +13,6 @@ using namespace lux;
 using nlohmann::json;
 
 namespace {
-
-std::string golden_folder() {
-  const char* const folder = std::getenv("LUX_GOLDEN");
-  return folder != nullptr ? folder : LUX_SOURCE_DIR "/../shared/golden";
-}
 
 // The numbers of a nested array, in order.
 void flatten(const json& value, std::vector<double>& numbers) {
@@ -52,11 +43,6 @@ double relative_error(const std::vector<double>& got, const std::vector<double>&
   return difference / largest;
 }
 
-json optimisers() {
-  std::ifstream file(golden_folder() + "/optimisers.json");
-  return file ? json::parse(file) : json();
-}
-
 AdamOptions options_of(const std::string& kind, const json& o) {
   AdamOptions options{.lr = o["lr"], .beta1 = o["beta1"], .beta2 = o["beta2"]};
   options.weight_decay = o.value("weight_decay", 0.0);
@@ -74,11 +60,9 @@ NamedTensor parameter(const std::string& name, const std::vector<double>& values
 }  // namespace
 
 TEST_CASE("Adam follows the published trajectories") {
-  const json golden = optimisers();
-  if (golden.is_null()) {
-    MESSAGE("skipped: no optimisers.json in " << golden_folder());
-    return;
-  }
+  const auto file = golden_json("optimisers.json");
+  if (!file) return;
+  const json& golden = *file;
   int64_t compared = 0;
   for (const auto& [name, run] : golden["optimisers"].items()) {
     const std::string kind = run["kind"];
@@ -110,14 +94,10 @@ TEST_CASE("Adam follows the published trajectories") {
 }
 
 TEST_CASE("Adam follows the operator cases") {
-  const std::string path = golden_folder() + "/ops_torch.safetensors";
-  if (!std::filesystem::exists(path)) {
-    MESSAGE("skipped: no " << path);
-    return;
-  }
-  const TensorFile golden = load_safetensors(path);
+  const auto golden = load_golden("ops_torch");
+  if (!golden) return;
   int64_t compared = 0;
-  for (const json& row : json::parse(golden.metadata.at("cases"))) {
+  for (const json& row : json::parse(golden->metadata("cases"))) {
     if (row["op"] != "optimizer") continue;
     const std::string name = row["name"];
     const json& o = row["options"];
@@ -126,9 +106,7 @@ TEST_CASE("Adam follows the operator cases") {
       continue;
     }
     INFO(name);
-    const auto values = [&](const char* part) {
-      return golden.tensors.at("op." + name + "." + part).to_vector();
-    };
+    const auto values = [&](const char* part) { return golden->at("op." + name + "." + part).to_vector(); };
     const NamedTensor w = parameter("w", values("in"));
     Adam adam({w}, {.lr = o["lr"],
                     .beta1 = o["betas"][0],
@@ -151,11 +129,9 @@ TEST_CASE("Adam follows the operator cases") {
 }
 
 TEST_CASE("schedules give the published rates") {
-  const json golden = optimisers();
-  if (golden.is_null()) {
-    MESSAGE("skipped: no optimisers.json in " << golden_folder());
-    return;
-  }
+  const auto file = golden_json("optimisers.json");
+  if (!file) return;
+  const json& golden = *file;
   const json& all = golden["schedules"];
   const auto rates = [](const Schedule& schedule, const std::vector<double>& positions) {
     std::vector<double> values;

@@ -7,7 +7,7 @@
 
 #include "luxgrad/tensor/parallel.h"
 
-namespace lux {
+namespace lux::metrics {
 namespace {
 
 void check_same(const char* name, const Tensor& result, const Tensor& reference) {
@@ -243,4 +243,4 @@ Tensor match_mean(const Tensor& result, const Tensor& reference) {
   return scaled;
 }
 
-}  // namespace lux
+}  // namespace lux::metrics

@@ -7,7 +7,7 @@
 
 #include "luxgrad/tensor/tensor.h"
 
-namespace lux {
+namespace lux::metrics {
 
 /// 10·log10(1 / mean squared error) in dB over all elements; infinite for equal pictures. Throws Error when
 /// shapes differ.
@@ -43,4 +43,4 @@ Tensor gray(const Tensor& picture);
 /// it ("GT mean") forgives a wrong overall brightness, and must be called so.
 Tensor match_mean(const Tensor& result, const Tensor& reference);
 
-}  // namespace lux
+}  // namespace lux::metrics
