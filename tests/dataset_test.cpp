@@ -1,0 +1,120 @@
+// data/dataset.h: folders are listed in the order of names, pairs are matched by name, and every problem is
+// listed.
+#include "luxgrad/data/dataset.h"
+
+#include <doctest/doctest.h>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/image.h"
+#include "temporary_folder.h"
+
+using namespace lux;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Makes empty files, for functions that only look at names.
+void touch(const fs::path& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    fs::create_directories((folder / name).parent_path());
+    REQUIRE(write_file_atomically(folder / name, {}));
+  }
+}
+
+void write_picture(const fs::path& path, int64_t height, int64_t width) {
+  fs::create_directories(path.parent_path());
+  save_image(path, from_tensor(full({1, height, width, 3}, 0.25)));
+}
+
+std::vector<std::string> names_of(const PictureList& pictures) {
+  std::vector<std::string> names;
+  for (const auto& paths : pictures) names.push_back(paths.name);
+  return names;
+}
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("pictures are listed by extension in the order of their names") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path();
+  touch(root, {"b.png", "a.JPG", "10.bmp", "9.ppm", "sub/z.jpeg", "sub.png", "notes.txt", ".hidden.png",
+               ".git/c.png", "-dash é\n.png"});
+  fs::create_directory(folder.path() / "x.png");
+  fs::create_symlink(folder.path() / "none", folder.path() / "broken.png");
+  fs::create_symlink(folder.path(), folder.path() / "loop");
+  CHECK(list_images(root) == Names{root + "/-dash é\n.png", root + "/10.bmp", root + "/9.ppm",
+                                   root + "/a.JPG", root + "/b.png", root + "/sub.png"});
+  CHECK(names_of(unpaired_folder(root)) ==
+        Names{"-dash é\n.png", "10.bmp", "9.ppm", "a.JPG", "b.png", "sub.png", "sub/z.jpeg"});
+  CHECK(unpaired_folder(root).back() == PicturePaths{"sub/z.jpeg", root + "/sub/z.jpeg", ""});
+}
+
+TEST_CASE("folders that cannot be listed or are empty are named") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path();
+  CHECK_THROWS_WITH_AS(list_images(root + "/none"),
+                       (root + "/none: cannot be listed: No such file or directory").c_str(), FileException);
+  touch(root, {"a.png"});
+  CHECK_THROWS_WITH_AS(list_images(root + "/a.png"),
+                       (root + "/a.png: cannot be listed: Not a directory").c_str(), FileException);
+  fs::create_directory(folder.path() / "empty");
+  CHECK_THROWS_WITH_AS(unpaired_folder(root + "/empty"), (root + "/empty: has no pictures").c_str(),
+                       FileException);
+}
+
+TEST_CASE("pairs are matched by name without extension") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path();
+  touch(root, {"low/b.png", "low/a.png", "low/day/c.jpg", "high/a.jpg", "high/b.png", "high/day/c.jpg"});
+  const PictureList pictures = open_dataset(root);
+  REQUIRE(pictures.size() == 3);
+  CHECK(pictures[0] == PicturePaths{"a.png", root + "/low/a.png", root + "/high/a.jpg"});
+  CHECK(names_of(pictures) == Names{"a.png", "b.png", "day/c.jpg"});
+  fs::remove_all(folder.path() / "high");
+  CHECK(names_of(open_dataset(root)) == Names{"low/a.png", "low/b.png", "low/day/c.jpg"});
+}
+
+TEST_CASE("every picture without partner is listed") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path(), low = root + "/low", high = root + "/high";
+  touch(root, {"low/1.png", "low/2.png", "low/2.jpg", "low/3.png", "high/2.png", "high/4.png"});
+  const std::string expected = "4 problems: " + low + "/2.png and 2.jpg have the same name; " + low +
+                               "/1.png has no reference in " + high + "; " + low +
+                               "/3.png has no reference in " + high + "; " + high +
+                               "/4.png has no dark picture in " + low;
+  CHECK_THROWS_WITH_AS(paired_folder(low, high), expected.c_str(), FileException);
+}
+
+TEST_CASE("unreadable and misfit pictures are all found before training") {
+  const TemporaryFolder folder;
+  const std::string root = folder.path(), low = root + "/low", high = root + "/high";
+  for (const char* name : {"1.png", "2.png", "3.png"}) {
+    write_picture(low + "/" + name, 4, 6);
+    write_picture(high + "/" + name, 4, 6);
+  }
+  const PictureList pictures = open_dataset(root);
+  CHECK_NOTHROW(check_dataset(pictures));
+  touch(root, {"low/1.png"});
+  write_picture(high + "/3.png", 5, 6);
+  try {
+    check_dataset(pictures);
+    FAIL("expected an error");
+  } catch (const FileException& error) {
+    const std::string text = error.what();
+    CAPTURE(text);
+    CHECK(text.starts_with("2 problems: " + low + "/1.png: "));
+    CHECK(text.ends_with("; " + low + "/3.png is 6 x 4, its reference 6 x 5"));
+  }
+}
+
+TEST_CASE("the validation part is the end of the list") {
+  const PictureList pictures{{"a", "a", ""}, {"b", "b", ""}, {"c", "c", ""}};
+  const auto [train, validation] = split_dataset(pictures, 1);
+  CHECK(names_of(train) == Names{"a", "b"});
+  CHECK(names_of(validation) == Names{"c"});
+  CHECK(split_dataset(pictures, 0).second.empty());
+  CHECK_THROWS_WITH(split_dataset(pictures, 4),
+                    "split_dataset: expected a validation part of 0 to 3 pictures, got 4");
+}
