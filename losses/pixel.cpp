@@ -1,0 +1,26 @@
+#include "luxgrad/losses/pixel.h"
+
+#include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/reductions.h"
+
+namespace lux {
+namespace {
+
+// Losses compare equals: broadcasting would hide a mistake.
+Tensor difference(const char* loss, const Tensor& x, const Tensor& y) {
+  check(x.shape() == y.shape(), loss, ": expected two equal shapes, got ", x.shape(), " and ", y.shape());
+  return x - y;
+}
+
+}  // namespace
+
+Tensor l1(const Tensor& x, const Tensor& y) { return mean(abs(difference("l1", x, y))); }
+
+Tensor mse(const Tensor& x, const Tensor& y) { return mean(square(difference("mse", x, y))); }
+
+Tensor charbonnier(const Tensor& x, const Tensor& y, double epsilon) {
+  return mean(sqrt(square(difference("charbonnier", x, y)) + epsilon * epsilon));
+}
+
+}  // namespace lux

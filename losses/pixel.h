@@ -1,0 +1,17 @@
+// Distances between a picture and its reference, pixel by pixel, averaged over all elements.
+#pragma once
+
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// mean |x − y|. Slope 0 where x = y.
+Tensor l1(const Tensor& x, const Tensor& y);
+
+/// mean (x − y)².
+Tensor mse(const Tensor& x, const Tensor& y);
+
+/// mean √((x − y)² + epsilon²) (Charbonnier et al., ICIP 1994; MIRNet's training loss with epsilon 10⁻³).
+Tensor charbonnier(const Tensor& x, const Tensor& y, double epsilon = 1e-3);
+
+}  // namespace lux

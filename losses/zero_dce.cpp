@@ -1,0 +1,53 @@
+#include "luxgrad/losses/zero_dce.h"
+
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/color_constancy.h"
+#include "luxgrad/kernels/exposure.h"
+#include "luxgrad/kernels/spatial_consistency.h"
+#include "luxgrad/kernels/total_variation.h"
+
+namespace lux {
+namespace {
+
+struct Forms {
+  SpatialForm spatial;
+  bool absolute_exposure;
+  ColorForm color;
+  VariationForm variation;
+};
+
+Forms forms_of(ZeroDceMode mode) {
+  switch (mode) {
+    case ZeroDceMode::keras:
+      return {SpatialForm::keras, false, ColorForm::official, VariationForm::keras};
+    case ZeroDceMode::paper:
+      return {SpatialForm::paper, true, ColorForm::paper, VariationForm::paper};
+    case ZeroDceMode::official:
+      break;
+  }
+  return {SpatialForm::official, false, ColorForm::official, VariationForm::official};
+}
+
+}  // namespace
+
+ZeroDceLossOptions zero_dce_loss_options(ZeroDceMode mode, bool shared_curves) {
+  ZeroDceLossOptions options{.mode = mode};
+  if (mode == ZeroDceMode::paper) options = {.mode = mode, .tv = 20, .spa = 1, .col = 0.5, .exp = 1};
+  if (shared_curves) options.tv *= 8;
+  return options;
+}
+
+ZeroDceLoss zero_dce_loss(const Tensor& low, const Tensor& enhanced, const Tensor& curves,
+                          const ZeroDceLossOptions& options) {
+  const Forms forms = forms_of(options.mode);
+  ZeroDceLoss loss;
+  loss.spa = spatial_consistency(enhanced, low, forms.spatial);                                   // Eq. (4)
+  loss.exp = exposure(enhanced, options.exp_patch, options.exp_target, forms.absolute_exposure);  // Eq. (5)
+  loss.col = color_constancy(enhanced, forms.color);                                              // Eq. (6)
+  loss.tv = total_variation(curves, forms.variation);                                             // Eq. (7)
+  loss.total = options.tv * loss.tv + options.spa * loss.spa + options.col * loss.col +
+               options.exp * loss.exp;  // Eq. (8)
+  return loss;
+}
+
+}  // namespace lux

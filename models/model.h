@@ -1,0 +1,38 @@
+// Model: a network that turns a dark picture into a bright one, and what others must know to run it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "luxgrad/layers/module.h"
+#include "luxgrad/tensor/random.h"
+
+namespace lux {
+
+/// Options of a network by name, as the command line and weight files spell them: `{"scale_factor", "4"}`.
+using ModelConfig = std::map<std::string, std::string>;
+
+struct ModelTraits {
+  int64_t size_multiple = 1;     ///< height and width that the network takes are multiples of it
+  int64_t halo = 0;              ///< an output pixel depends on inputs at most this far away
+  bool whole_picture = false;    ///< every output pixel depends on the whole picture; `halo` says nothing
+  bool needs_reference = false;  ///< training needs the bright picture to every dark one
+};
+
+class Model : public Module {
+ public:
+  /// The name in the registry and on the command line.
+  virtual std::string name() const = 0;
+  /// The options it was made with, all of them.
+  virtual ModelConfig config() const = 0;
+  virtual ModelTraits traits() const = 0;
+
+  /// First values for training, as the authors' code draws them.
+  virtual void init_(const Generator& generator) = 0;
+
+  /// x [N, H, W, 3] in [0, 1], H and W multiples of `size_multiple`, -> the same shape and range. `strength`
+  /// in [0, 1] says how much of the enhancement; at 1 the result is the network's, to the bit.
+  virtual Tensor enhance(const Tensor& x, double strength) const = 0;
+};
+
+}  // namespace lux

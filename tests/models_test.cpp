@@ -1,0 +1,225 @@
+// models/: the registry, every size of picture, memory, and training that gives the same bits on any number
+// of threads.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/curve.h"
+#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/layers/conv2d.h"
+#include "luxgrad/layers/init.h"
+#include "luxgrad/losses/zero_dce.h"
+#include "luxgrad/models/default_weights.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/models/liveness.h"
+#include "luxgrad/models/registry.h"
+#include "luxgrad/models/zero_dce.h"
+#include "luxgrad/models/zero_dce_plus.h"
+#include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/raw.h"
+#include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/training/optimizer.h"
+
+using namespace lux;
+
+namespace {
+
+Tensor dark_picture(const Shape& shape, DType dtype = DType::f32) {
+  Tensor picture = empty(shape, {dtype, kCpu});
+  Generator generator(3, "dark picture");
+  fill_uniform_(picture, 0, 0.3, generator);
+  return picture;
+}
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
+}
+
+std::unique_ptr<CurveModel> make_curve_model(const char* name, const ModelConfig& config = {}) {
+  std::unique_ptr<Model> model = make_model(name, config);
+  return std::unique_ptr<CurveModel>(dynamic_cast<CurveModel*>(model.release()));
+}
+
+// Trains on one batch; returns the losses before each step.
+std::vector<double> train(CurveModel& model, const Tensor& low, int steps, double lr) {
+  Adam adam(model.parameters(), {.lr = lr});
+  std::vector<double> losses;
+  for (int step = 0; step < steps; ++step) {
+    model.zero_grad();
+    const CurveEnhancement y = model.forward(low);
+    const auto options = zero_dce_loss_options(ZeroDceMode::official, y.curves.size(3) == 3);
+    const ZeroDceLoss loss = zero_dce_loss(low, y.enhanced, y.curves, options);
+    losses.push_back(loss.total.item());
+    backward(loss.total);
+    adam.step();
+  }
+  return losses;
+}
+
+}  // namespace
+
+TEST_CASE("the registry names the models, their size and their options") {
+  const std::vector<ModelInfo> list = models();
+  REQUIRE(list.size() == 2);
+  CHECK(list[0].name == "zero_dce");
+  CHECK(list[0].parameters == 79416);
+  CHECK(list[1].name == "zero_dce_plus");
+  CHECK(list[1].parameters == 10561);
+  CHECK_THROWS_WITH_AS(make_model("zero"), "make_model: expected one of zero_dce, zero_dce_plus, got 'zero'",
+                       Error);
+  CHECK_THROWS_WITH_AS(make_model("zero_dce", {{"scale", "2"}}),
+                       "zero_dce: expected options among concat, got 'scale'", Error);
+  CHECK_THROWS_WITH_AS(make_model("zero_dce", {{"concat", "torch"}}),
+                       "concat: expected official or keras, got 'torch'", Error);
+  CHECK_THROWS_WITH_AS(make_model("zero_dce_plus", {{"scale_factor", "2x"}}),
+                       "scale_factor: expected a whole number, got '2x'", Error);
+  CHECK_THROWS_WITH_AS(make_model("zero_dce_plus", {{"scale_factor", "65"}}),
+                       "zero_dce_plus: expected scale_factor from 1 to 64, got 65", Error);
+}
+
+TEST_CASE("a weight file's metadata brings the same network back") {
+  const auto model = make_model("zero_dce_plus", {{"scale_factor", "4"}});
+  const Metadata metadata = to_metadata(*model);
+  CHECK(make_model_from(metadata)->config() == model->config());
+  CHECK(make_model_from(metadata, "zero_dce_plus", {{"scale_factor", "2"}})->traits().size_multiple == 2);
+  CHECK(make_model_from({}, "zero_dce")->name() == "zero_dce");
+  CHECK_THROWS_WITH_AS(make_model_from(metadata, "zero_dce"),
+                       "make_model: expected weights for zero_dce, got weights for 'zero_dce_plus'", Error);
+  CHECK_THROWS_WITH_AS(make_model_from({}), "make_model: the weights do not say which model they are for",
+                       Error);
+}
+
+TEST_CASE("embedded default weights fit their networks") {
+  CHECK(default_weights("no such model").empty());
+  for (const ModelInfo& info : models()) {
+    const auto bytes = default_weights(info.name);
+    if (bytes.empty()) {
+      MESSAGE("no default weights for " << info.name << " in this build");
+      continue;
+    }
+    const TensorFile file = parse_safetensors(bytes).value();
+    CHECK_NOTHROW(make_model_from(file.metadata, info.name)->load_state(file.tensors));
+  }
+}
+
+TEST_CASE("mirror_to walks to and fro without repeating the edge") {
+  const Tensor x = from_vector({1, 2, 3, 4, 5, 6}, {1, 2, 3, 1});
+  CHECK(mirror_to(x, 3, 8).to_vector() == std::vector<double>{1, 2, 3, 2, 1, 2, 3, 2,  //
+                                                              4, 5, 6, 5, 4, 5, 6, 5,  //
+                                                              1, 2, 3, 2, 1, 2, 3, 2});
+  CHECK(mirror_to(x, 1, 2).to_vector() == std::vector<double>{1, 2});
+  const Tensor column = from_vector({1, 2, 3, 4}, {1, 2, 1, 2});
+  CHECK(mirror_to(column, 2, 3).to_vector() == std::vector<double>{1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4});
+}
+
+TEST_CASE("every size of picture keeps its size") {
+  for (const ModelConfig& config :
+       {ModelConfig{{"scale_factor", "1"}}, ModelConfig{{"scale_factor", "12"}}}) {
+    const auto plus = make_curve_model("zero_dce_plus", config);
+    const auto plain = make_curve_model("zero_dce");
+    for (CurveModel* model : {plus.get(), plain.get()}) {
+      model->init_(Generator(1));
+      for (const auto& [height, width] : {std::pair{1, 1}, {33, 60}, {91, 18}, {3, 200}, {1, 7}, {24, 36}}) {
+        const Tensor x = dark_picture({1, height, width, 3});
+        const Tensor y = enhance(*model, x);
+        CHECK(y.shape() == x.shape());
+        CHECK_FALSE(y.requires_grad());
+        for (const double value : y.to_vector()) REQUIRE((value >= 0 && value <= 1));
+      }
+    }
+  }
+  const auto model = make_curve_model("zero_dce_plus", {{"scale_factor", "12"}});
+  CHECK_THROWS_WITH_AS(model->forward(dark_picture({1, 24, 30, 3})),
+                       "zero_dce_plus: expected height and width in multiples of 12, got [1, 24, 30, 3]",
+                       Error);
+  CHECK_THROWS_WITH_AS(enhance(*model, dark_picture({1, 0, 30, 3})),
+                       "enhance: expected a picture [N, H, W, 3], got [1, 0, 30, 3]", Error);
+  CHECK_THROWS_WITH_AS(enhance(*model, dark_picture({1, 8, 8, 3}), {.strength = 1.5}),
+                       "enhance: expected a strength from 0 to 1, got 1.5", Error);
+}
+
+TEST_CASE("strength goes from the picture to the network's own result") {
+  for (const char* name : {"zero_dce", "zero_dce_plus"}) {
+    const auto model = make_curve_model(name);
+    init_glorot_uniform_(*model, Generator(1));
+    const Tensor x = dark_picture({1, 16, 20, 3});
+    CHECK(same_bits(enhance(*model, x, {.strength = 0}), x));
+    CHECK(same_bits(enhance(*model, x), model->forward(x).enhanced.detach()));
+    const Tensor half = full({1}, 0.5) * model->curves(x);
+    CHECK(same_bits(enhance(*model, x, {.strength = 0.5}), curve_iterations(x, half).detach()));
+  }
+}
+
+TEST_CASE("the stated halo is how far the network looks") {
+  for (const char* name : {"zero_dce", "zero_dce_plus"}) {
+    const auto model = make_curve_model(name);
+    init_glorot_uniform_(*model, Generator(1));
+    Tensor x = dark_picture({1, 41, 41, 3}, DType::f32).requires_grad_();
+    const Tensor y = model->forward(x).enhanced;
+    backward(sum(narrow(narrow(y, 1, 20, 1), 2, 20, 1)));
+    int64_t seen = 0;
+    const auto gradient = x.grad().to_vector();
+    for (int64_t i = 0; i < x.numel(); ++i) {
+      if (gradient[static_cast<size_t>(i)] == 0) continue;
+      const int64_t row = i / 3 / 41, column = i / 3 % 41;
+      seen = std::max({seen, std::abs(row - 20), std::abs(column - 20)});
+    }
+    CHECK(seen == model->traits().halo);
+    CHECK(seen == 7);
+  }
+}
+
+TEST_CASE("inference needs hardly more memory than the layers' best peak") {
+  ZeroDce model;
+  const int64_t pixels = 120 * 90, map = 32 * pixels * 4, picture = 3 * pixels * 4;
+  const int64_t optimum = liveness_optimum(model, 120, 90);
+  CHECK(optimum == 79416 * 4 + picture + 5 * map);
+  init_normal_(model, 0.02, Generator(1));
+  const Tensor x = dark_picture({1, 120, 90, 3});
+  enhance(model, x);
+  memory::reset_peak();
+  enhance(model, x);
+  CHECK(static_cast<double>(memory::stats().peak) <= 1.15 * static_cast<double>(optimum));
+  MESSAGE("peak " << memory::stats().peak << " bytes, optimum " << optimum);
+}
+
+TEST_CASE("four pictures are overfitted") {
+  for (const char* name : {"zero_dce", "zero_dce_plus"}) {
+    const auto model = make_curve_model(name);
+    init_glorot_uniform_(*model, Generator(1));
+    const std::vector<double> losses = train(*model, dark_picture({4, 16, 16, 3}), 60, 3e-3);
+    MESSAGE(name << ": loss " << losses.front() << " -> " << losses.back());
+    CHECK(losses.back() < 0.25 * losses.front());
+  }
+}
+
+TEST_CASE("training gives the same bits on any number of threads and at any alignment") {
+  const int threads_before = num_threads();
+  for (const char* name : {"zero_dce", "zero_dce_plus"}) {
+    State first;
+    for (const auto& [threads, shift] : {std::pair{1, 0}, {2, 0}, {3, 0}, {5, 0}, {2, 8}, {3, 40}}) {
+      CAPTURE(threads);
+      CAPTURE(shift);
+      set_num_threads(threads);
+      memory::set_test_layout({.shift = shift});
+      const auto model = make_curve_model(name);
+      model->init_(Generator(1));
+      train(*model, dark_picture({2, 16, 32, 3}), 20, 1e-3);
+      if (first.empty()) {
+        for (const auto& [path, tensor] : model->state()) first[path] = tensor.clone();
+      }
+      for (const auto& [path, tensor] : model->state())
+        CHECK_MESSAGE(same_bits(tensor, first.at(path)), path);
+      memory::set_test_layout({});
+    }
+  }
+  set_num_threads(threads_before);
+}
