@@ -257,8 +257,12 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
 }  // namespace
 
 KernelTable<Conv2dKernels>& conv2d_kernels() {
-  static KernelTable<Conv2dKernels> table(
-      {"plain", nullptr, plain_forward, plain_input_gradient, plain_weight_gradient});
+  static KernelTable<Conv2dKernels> table = [] {
+    KernelTable<Conv2dKernels> slots(
+        {"plain", nullptr, plain_forward, plain_input_gradient, plain_weight_gradient});
+    cpu::add_kernels(slots);
+    return slots;
+  }();
   return table;
 }
 

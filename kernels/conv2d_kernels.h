@@ -33,6 +33,11 @@ struct Conv2dKernels {
 
 KernelTable<Conv2dKernels>& conv2d_kernels();
 
+namespace cpu {
+/// The tuned kernels of the CPU (kernels/cpu/conv2d.cpp).
+void add_kernels(KernelTable<Conv2dKernels>& table);
+}  // namespace cpu
+
 inline constexpr int kMaxConv2dInputs = 8;
 
 }  // namespace lux

@@ -4,12 +4,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
 
+#include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
-#include "luxgrad/tensor/raw.h"
+#include "luxgrad/tensor/thread_pool.h"
 
 using namespace lux;
 
@@ -79,6 +84,13 @@ const Geometry kGeometries[] = {
 };
 
 }  // namespace
+
+TEST_CASE("the instruction set is the one that the processor, or LUX_ISA, calls for") {
+  const cpu::Isa* const isa = cpu::isa();
+  const char* const expected = std::getenv("LUX_EXPECT_ISA");
+  if (isa != nullptr) MESSAGE("instruction set ", std::string(isa->name));
+  if (isa != nullptr && expected != nullptr) CHECK(std::string(isa->name) == expected);
+}
 
 TEST_CASE("conv2d is its definition, for every geometry") {
   for (const Geometry& g : kGeometries) {
@@ -155,6 +167,156 @@ TEST_CASE("conv2d computes the gradients that are asked for, and only those") {
     CHECK(xs.grad().defined() == ((asked & 1) != 0));
     CHECK(ws.grad().defined() == ((asked & 2) != 0));
     CHECK(bs.grad().defined() == ((asked & 4) != 0));
+  }
+}
+
+namespace {
+
+struct Results {
+  Tensor y;
+  Tensors gradients;  // of the inputs, the weight and the bias
+};
+
+// Forward and all gradients; the channels are spread over `parts` inputs.
+Results run(const Geometry& g, DType dtype, int64_t parts) {
+  Tensors inputs;
+  for (int64_t m = 0; m < parts; ++m) {
+    const int64_t width = g.x[3] * (m + 1) / parts - g.x[3] * m / parts;
+    if (width > 0)
+      inputs.push_back(noise(g.x.with(3, width), 10 + static_cast<uint64_t>(m), dtype).requires_grad_());
+  }
+  const Tensor w = noise(g.w, 2, dtype).requires_grad_(), b = noise({g.w[0]}, 3, dtype).requires_grad_();
+  Results results{conv2d(inputs, w, b, g.options), {}};
+  backward(results.y, noise(results.y.shape(), 4, dtype));
+  for (const Tensor& input : inputs) results.gradients.push_back(input.grad());
+  results.gradients.push_back(w.grad());
+  results.gradients.push_back(b.grad());
+  return results;
+}
+
+bool has_kink(Activation activation) {
+  return activation == Activation::relu || activation == Activation::leaky_relu;
+}
+
+bool same_bits(const Results& a, const Results& b) {
+  if (a.y.to_vector() != b.y.to_vector()) return false;
+  for (size_t i = 0; i < a.gradients.size(); ++i)
+    if (a.gradients[i].to_vector() != b.gradients[i].to_vector()) return false;
+  return true;
+}
+
+// Shapes of every kind: tails of all register blocks, several passes over the channels, kernels larger than
+// the picture, strides that skip pixels, groups, depthwise, one long row for pointwise kernels.
+std::vector<Geometry> many_geometries() {
+  std::vector<Geometry> all(std::begin(kGeometries), std::end(kGeometries));
+  Generator generator(7);
+  const auto from = [&](int64_t low, int64_t high) {
+    return low + static_cast<int64_t>(generator.below(static_cast<uint64_t>(high - low + 1)));
+  };
+  for (int turn = 0; turn < 60; ++turn) {
+    const int64_t groups = turn % 3 == 0 ? from(1, 4) : 1, kH = from(1, 5),
+                  kW = turn % 4 == 0 ? kH : from(1, 5);
+    const int64_t depth = from(1, turn % 5 == 0 ? 70 : 9), width = from(1, turn % 7 == 0 ? 70 : 9);
+    Geometry g{{from(1, 2), from(1, 14), from(1, 80), depth * groups},
+               {width * groups, kH, kW, depth},
+               {.stride = from(1, 3),
+                .padding = {from(0, 3), from(0, 3), from(0, 3), from(0, 3)},
+                .groups = groups}};
+    if (turn % 6 == 1) {  // depthwise
+      g.options.groups = from(2, 70);
+      g.x = g.x.with(3, g.options.groups);
+      g.w = {g.options.groups, kH, kW, 1};
+    }
+    if (turn % 6 == 2) {  // pointwise
+      g.w = {width * groups, 1, 1, depth};
+      g.options.stride = 1;
+      g.options.padding = 0;
+    }
+    g.options.activation = static_cast<Activation>(turn % 5);
+    const Padding& pad = g.options.padding;
+    if (g.x[1] + pad.top + pad.bottom >= g.w[1] && g.x[2] + pad.left + pad.right >= g.w[2]) all.push_back(g);
+  }
+  all.push_back({{1, 40, 130, 3}, {32, 3, 3, 3}, {.padding = 1}});
+  all.push_back({{1, 30, 70, 64}, {24, 3, 3, 64}, {.padding = 1, .activation = Activation::tanh}});
+  all.push_back({{1, 5, 6, 200}, {110, 3, 3, 200}, {.padding = 1}});
+  all.push_back({{1, 6, 7, 3}, {4, 3, 3, 3}, {.stride = 9, .padding = 4}});
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("the tuned conv2d agrees with the plain text") {
+  for (const Geometry& g : many_geometries()) {
+    for (const DType dtype : {DType::f64, DType::f32}) {
+      const std::string name =
+          cat(g.x, " ", g.w, " stride ", g.options.stride, " groups ", g.options.groups, dtype);
+      CAPTURE(name);
+      const Results tuned = run(g, dtype, 2);
+      const PlainKernels scope;
+      const Results plain = run(g, dtype, 2);
+      // Terms of at most 1; the longest sums are those over all pixels.
+      const double epsilon = dtype == DType::f64 ? 0x1p-53 : 0x1p-24;
+      const auto terms = [&](int64_t n) { return 4 * epsilon * static_cast<double>(n + 8); };
+      const int64_t taps = g.w[1] * g.w[2];
+      CHECK(largest_difference(tuned.y, plain.y) <= terms(taps * g.w[3]));
+      if (has_kink(g.options.activation)) continue;  // a sum next to the kink may fall on either side
+      for (size_t i = 0; i < plain.gradients.size(); ++i) {
+        const int64_t n = i + 2 < plain.gradients.size() ? taps * g.w[0] : plain.y.numel() / plain.y.size(3);
+        CHECK(largest_difference(tuned.gradients[i], plain.gradients[i]) <= terms(n));
+      }
+    }
+  }
+}
+
+TEST_CASE("conv2d gives the same bits for any threads, alignment, and split of the inputs") {
+  const int threads = num_threads();
+  for (const Geometry& g : many_geometries()) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      CAPTURE(cat(g.x, " ", g.w, " stride ", g.options.stride, " groups ", g.options.groups));
+      set_num_threads(1);
+      const Results first = run(g, dtype, 2);
+      for (const int count : {2, 3, 5}) {
+        set_num_threads(count);
+        CHECK(same_bits(run(g, dtype, 2), first));
+      }
+      memory::set_test_layout({.guard = true, .shift = 24});
+      CHECK(same_bits(run(g, dtype, 2), first));
+      memory::set_test_layout({});
+    }
+  }
+  set_num_threads(threads);
+  CHECK(memory::stats().overruns == 0);
+}
+
+TEST_CASE("conv2d gives the outputs and gradients of PyTorch and TensorFlow") {
+  for (const char* const name : {"ops_torch", "ops_keras"}) {
+    const auto golden = load_golden(name);
+    if (!golden) continue;
+    int cases = 0;
+    for (const auto& row : nlohmann::json::parse(golden->metadata("cases"))) {
+      if (row.at("op") != "conv2d") continue;
+      ++cases;
+      const auto& options = row.at("options");
+      const auto pads = options.at("pads").get<std::vector<int64_t>>();
+      const auto op = "op." + row.at("name").get<std::string>() + ".";
+      const bool biased = golden->has(op + "b");
+      for (const auto& [dtype, tolerance] : {std::pair{DType::f64, 1e-9}, {DType::f32, 2e-5}}) {
+        const auto leaf = [&](const char* tensor) {
+          return golden->at(op + tensor).to(dtype).requires_grad_();
+        };
+        const Tensor x = leaf("in"), w = leaf("w"), b = biased ? leaf("b") : Tensor();
+        const Tensor y = conv2d(x, w, b,
+                                {.stride = options.at("stride"),
+                                 .padding = {pads[0], pads[1], pads[2], pads[3]},
+                                 .groups = options.at("groups")});
+        backward(y, golden->at(op + "gy").to(dtype));
+        CHECK(difference(op + "out", y, golden->at(op + "out"), tolerance) == "");
+        CHECK(difference(op + "gin", x.grad(), golden->at(op + "gin"), tolerance) == "");
+        CHECK(difference(op + "gw", w.grad(), golden->at(op + "gw"), tolerance) == "");
+        if (biased) CHECK(difference(op + "gb", b.grad(), golden->at(op + "gb"), tolerance) == "");
+      }
+    }
+    CHECK(cases > 10);
   }
 }
 

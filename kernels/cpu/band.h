@@ -1,0 +1,123 @@
+// Getting pictures in and out of a tile: `load_band` copies a rectangle of several pictures, with the zeros
+// around them, into one dense band in the cache; `store_tile` carries sums through bias and activation to
+// where they belong. Between the two a convolution knows neither padding, nor concatenation, nor storage
+// types. Included by tiles.cpp only.
+#pragma once
+
+#include <cstdint>
+
+#include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/epilogue.h"
+
+namespace {
+
+using lux::Activation;
+using lux::cpu::Convolution;
+using lux::cpu::Pictures;
+using lux::cpu::Tile;
+
+inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
+inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+// Rows and columns of a picture, which may lie outside of it, and some of its channels.
+struct Region {
+  int64_t row, rows, column, columns, channel, channels;
+  int64_t pixels() const { return rows * columns; }
+};
+
+template <class S, class T>
+void copy(const S* from, int64_t from_step, T* to, int64_t to_step, int64_t pixels, int64_t channels) {
+  if (from_step == channels && to_step == channels) {
+    channels *= pixels;
+    pixels = 1;
+  }
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+#pragma GCC ivdep
+    for (int64_t c = 0; c < channels; ++c)
+      to[pixel * to_step + c] = static_cast<T>(from[pixel * from_step + c]);
+  }
+}
+
+// band[r, q, c], `step` elements from pixel to pixel, zero outside of the picture and behind the channels.
+template <class S, class T>
+void load_band(const Pictures& x, int64_t n, const Region& region, T* band, int64_t step) {
+  const int64_t h0 = larger(region.row, 0), h1 = smaller(region.row + region.rows, x.H);
+  const int64_t w0 = larger(region.column, 0), w1 = smaller(region.column + region.columns, x.W);
+  if (h1 - h0 < region.rows || w1 - w0 < region.columns || step > region.channels) {
+    for (int64_t i = 0; i < region.pixels() * step; ++i) band[i] = 0;
+  }
+  if (w1 <= w0) return;
+  int64_t first = 0;  // of the part
+  for (const auto* part = x.parts; part < x.parts + x.count; first += part++->channels) {
+    const int64_t c0 = larger(region.channel, first);
+    const int64_t c1 = smaller(region.channel + region.channels, first + part->channels);
+    if (c1 <= c0) continue;
+    for (int64_t h = h0; h < h1; ++h) {
+      const S* const from =
+          static_cast<const S*>(part->data) + ((n * x.H + h) * x.W + w0) * part->channels + c0 - first;
+      T* const to =
+          band + ((h - region.row) * region.columns + w0 - region.column) * step + c0 - region.channel;
+      copy(from, part->channels, to, step, w1 - w0, c1 - c0);
+    }
+  }
+}
+
+// y = activation(sums + bias) for `pixels` pixels.
+template <Activation kActivation, class S, class T>
+void finish(const T* sums, int64_t sums_step, const T* bias, T slope, S* y, int64_t y_step, int64_t pixels,
+            int64_t channels) {
+  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+    const T* const from = sums + pixel * sums_step;
+    S* const to = y + pixel * y_step;
+    if (bias == nullptr) {
+#pragma GCC ivdep
+      for (int64_t c = 0; c < channels; ++c)
+        to[c] = static_cast<S>(lux::activate(kActivation, slope, from[c]));
+    } else {
+#pragma GCC ivdep
+      for (int64_t c = 0; c < channels; ++c)
+        to[c] = static_cast<S>(lux::activate(kActivation, slope, from[c] + bias[c]));
+    }
+  }
+}
+
+template <class S, class T>
+auto finish_for(uint8_t activation) {
+  switch (static_cast<Activation>(activation)) {
+    case Activation::relu:
+      return finish<Activation::relu, S, T>;
+    case Activation::leaky_relu:
+      return finish<Activation::leaky_relu, S, T>;
+    case Activation::sigmoid:
+      return finish<Activation::sigmoid, S, T>;
+    case Activation::tanh:
+      return finish<Activation::tanh, S, T>;
+    case Activation::none:
+      break;
+  }
+  return finish<Activation::none, S, T>;
+}
+
+// Stores sums[r, q, k] of the target's channels from `channel` on: `row_step` elements from row to row,
+// `step` from pixel to pixel.
+template <class S, class T>
+void store_tile(const Convolution& c, const Tile& tile, int64_t channel, int64_t channels, const T* sums,
+                int64_t row_step, int64_t step) {
+  const auto run = finish_for<S, T>(c.activation);
+  int64_t first = 0;
+  for (const auto* part = c.target.parts; part < c.target.parts + c.target.count; first += part++->channels) {
+    const int64_t k0 = larger(channel, first), k1 = smaller(channel + channels, first + part->channels);
+    if (k1 <= k0 || part->data == nullptr) continue;
+    const T* const bias = c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + k0;
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const int64_t h = c.row + (tile.row + r) * c.step, w = c.column + tile.column * c.step;
+      S* const to = static_cast<S*>(part->data) +
+                    ((tile.n * c.target.H + h) * c.target.W + w) * part->channels + k0 - first;
+      run(sums + r * row_step + k0 - channel, step, bias, static_cast<T>(c.slope), to,
+          part->channels * c.step, tile.columns, k1 - k0);
+    }
+  }
+}
+
+}  // namespace

@@ -1,0 +1,137 @@
+// The innermost loops, in vector extensions: a product of two matrices whose result stays in registers. The
+// strides are free, so that one text serves the forward pass (pixels x outputs), the data gradient and the
+// weight gradient (outputs x taps). Included by tiles.cpp only, which is compiled once per instruction set.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define LUX_UNROLL _Pragma("GCC unroll 32")
+#else
+#define LUX_UNROLL _Pragma("unroll")
+#endif
+
+namespace {
+
+// Registers for sums: a multiple of what 1, 2 and 3 vectors divide, leaving room for the operands.
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64, kSums = 24;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32, kSums = 12;
+#else
+constexpr int kVectorBytes = 16, kSums = 12;
+#endif
+
+template <class T>
+constexpr int kLanes = kVectorBytes / static_cast<int>(sizeof(T));
+
+// Unaligned, and allowed to look at any array of T.
+template <class T>
+struct VectorOf;
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
+};
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
+};
+template <class T>
+using Vector = typename VectorOf<T>::type;
+
+template <class T>
+inline Vector<T> load(const T* from) {
+  return *reinterpret_cast<const Vector<T>*>(from);
+}
+template <class T>
+inline void store(T* to, Vector<T> value) {
+  *reinterpret_cast<Vector<T>*>(to) = value;
+}
+
+// A matrix in memory: element (i, j) of the sum, then (row or lane) of the result.
+template <class T>
+struct Operand {
+  const T* data;
+  int64_t i, j;
+};
+
+// How many vectors the next block takes of `left`: two, but never leaving a lone one behind a pair.
+inline int next_vectors(int64_t left) { return left == 3 ? 3 : (left >= 2 ? 2 : 1); }
+
+// y[r, lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
+// vectors.
+template <int V, class T>
+void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, T* y, int64_t y_step,
+              bool add) {
+  constexpr int kRows = kSums / V, L = kLanes<T>;
+  Vector<T> sums[kRows][V] = {};
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *xs = x.data + i * x.i, *ws = w.data + i * w.i;
+    for (int64_t j = 0; j < run; ++j) {
+      Vector<T> weights[V];
+      LUX_UNROLL
+      for (int v = 0; v < V; ++v) weights[v] = load(ws + v * L);
+      LUX_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vector<T> same = xs[r * x_step] - Vector<T>{};
+        LUX_UNROLL
+        for (int v = 0; v < V; ++v) sums[r][v] += same * weights[v];
+      }
+      xs += x.j;
+      ws += w.j;
+    }
+  }
+  LUX_UNROLL
+  for (int r = 0; r < kRows; ++r) {
+    LUX_UNROLL
+    for (int v = 0; v < V; ++v) {
+      T* const to = y + r * y_step + v * L;
+      store<T>(to, add ? load(to) + sums[r][v] : sums[r][v]);
+    }
+  }
+}
+
+template <class T>
+void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, T* y,
+              int64_t y_step, bool add) {
+  if (vectors == 1) return multiply<1>(x, x_step, w, rows, run, y, y_step, add);
+  if (vectors == 2) return multiply<2>(x, x_step, w, rows, run, y, y_step, add);
+  return multiply<3>(x, x_step, w, rows, run, y, y_step, add);
+}
+
+// y[r, lane] = sum over i < kH, j < kW of x(i, j)[r·x_step + lane] · w(i, j)[lane], for kAlong pixels and one
+// vector.
+constexpr int kAlong = 8;
+template <class T>
+void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, T* y,
+                    int64_t y_step) {
+  Vector<T> sums[kAlong] = {};
+  for (int64_t i = 0; i < kH; ++i) {
+    for (int64_t j = 0; j < kW; ++j) {
+      const T* const xs = x.data + i * x.i + j * x.j;
+      const Vector<T> weights = load(w.data + i * w.i + j * w.j);
+      LUX_UNROLL
+      for (int r = 0; r < kAlong; ++r) sums[r] += load(xs + r * x_step) * weights;
+    }
+  }
+  LUX_UNROLL
+  for (int r = 0; r < kAlong; ++r) store<T>(y + r * y_step, sums[r]);
+}
+
+// y[lane] += sum over i < rows, j < run of x(i, j)[lane] · w(i, j)[lane], in four chains.
+template <class T>
+void sum_products(Operand<T> x, Operand<T> w, int64_t rows, int64_t run, T* y) {
+  Vector<T> sums[4] = {};
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *xs = x.data + i * x.i, *ws = w.data + i * w.i;
+    int64_t j = 0;
+    for (; j + 4 <= run; j += 4) {
+      LUX_UNROLL
+      for (int m = 0; m < 4; ++m) sums[m] += load(xs + (j + m) * x.j) * load(ws + (j + m) * w.j);
+    }
+    for (; j < run; ++j) sums[0] += load(xs + j * x.j) * load(ws + j * w.j);
+  }
+  store<T>(y, load(y) + ((sums[0] + sums[1]) + (sums[2] + sums[3])));
+}
+
+}  // namespace

@@ -1,0 +1,366 @@
+// The tuned convolution of the CPU: cuts pictures into tiles for the pool and leaves each to the code of this
+// processor's instruction set (tiles.cpp). How the work is cut depends on the shape only, never on the
+// threads.
+#include <algorithm>
+#include <array>
+
+#include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+using cpu::Convolution;
+using cpu::Isa;
+using cpu::Part;
+using cpu::Pictures;
+using cpu::Tile;
+using cpu::Tiles;
+using cpu::WeightBlock;
+using cpu::Weights;
+using detail::blocks_of;
+
+constexpr int64_t kLongestStride = 8, kLargestKernel = 64;  // beyond, the plain text is good enough
+
+const Tiles& tiles_for(DType dtype) {
+  const Isa& isa = *cpu::isa();
+  switch (dtype) {
+    case DType::f64:
+      return isa.f64;
+    case DType::bf16:
+      return isa.bf16;
+    case DType::f16:
+      return isa.f16;
+    default:
+      return isa.f32;
+  }
+}
+
+DType arithmetic(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
+// Uninitialised bytes for one task or one operator.
+Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
+
+// The same sums in an easier geometry: a pointwise convolution sees one long row of pixels, and the stride of
+// a single output does not matter.
+Conv2dProblem simplified(Conv2dProblem s) {
+  if (s.P == 1 && s.Q == 1) s.stride = 1;
+  if (s.kH == 1 && s.kW == 1 && s.stride == 1 && s.P == s.H && s.Q == s.W && s.top == 0 && s.left == 0) {
+    s.W = s.Q = s.N * s.H * s.W;
+    s.N = s.H = s.P = 1;
+  }
+  return s;
+}
+
+bool is_depthwise(const Conv2dProblem& s) { return s.groups > 1 && s.groups == s.C && s.groups == s.K; }
+
+struct Concatenation {
+  std::array<Part, kMaxConv2dInputs> parts{};
+  int64_t count = 0;
+
+  void add(const Tensor& tensor, int64_t channels) {
+    parts[static_cast<size_t>(count++)] = {tensor.defined() ? tensor.raw() : nullptr, channels};
+  }
+  explicit Concatenation(const Tensors& tensors) {
+    for (const Tensor& tensor : tensors) add(tensor, tensor.size(3));
+  }
+  Concatenation(const Tensors& tensors, const std::vector<int64_t>& channels) {
+    for (size_t m = 0; m < tensors.size(); ++m) add(tensors[m], channels[m]);
+  }
+  Pictures pictures(int64_t H, int64_t W) const { return {parts.data(), count, H, W}; }
+};
+
+// A grid of rectangles over the outputs of a picture, sized so that band, sums and weights stay in the second
+// cache level: about 480 outputs, fewer where they have many channels.
+struct Grid {
+  int64_t rows, columns, tall, wide;
+
+  Grid(int64_t rows, int64_t columns, int64_t stride, int64_t channels, DType dtype)
+      : rows(rows), columns(columns) {
+    const int64_t unit = cpu::isa()->columns;
+    const auto pixel = channels * static_cast<int64_t>(size_of(arithmetic(dtype)));
+    const int64_t most =
+        std::clamp((int64_t{96} << 10) / std::max<int64_t>(1, pixel), 4 * unit, int64_t{480}) / stride;
+    wide = std::max<int64_t>(1, (rows == 1 ? most : std::min<int64_t>(most, 64)) / unit) * unit;
+    wide = std::min(wide, columns);
+    tall = std::clamp<int64_t>(most / blocks_of(wide, unit) / unit, 1, rows);
+  }
+  int64_t across() const { return blocks_of(columns, wide); }
+  int64_t count() const { return blocks_of(rows, tall) * across(); }
+  /// Tile `index`, counted through all pictures.
+  Tile at(int64_t index) const {
+    const int64_t n = index / count(), row = index % count() / across() * tall,
+                  column = index % across() * wide;
+    return {n, 0, row, std::min(tall, rows - row), column, std::min(wide, columns - column)};
+  }
+};
+
+// Runs one window over all pictures: `rows` x `columns` outputs each. `weights` is group 0; the next stands
+// `group_stride` elements further.
+void convolve(const Conv2dProblem& s, Convolution c, Weights weights, int64_t group_stride, int64_t rows,
+              int64_t columns) {
+  const Tiles& tiles = tiles_for(s.dtype);
+  const int64_t groups = s.groups;
+  const Tensor packed = scratch(groups * tiles.packed_bytes(c));
+  const int64_t slices = std::clamp<int64_t>(tiles.packed_bytes(c) >> 16, 1, 64);
+  run_chunks(groups * slices, [&](int64_t chunk) {
+    const int64_t group = chunk / slices;
+    Weights own = weights;
+    own.data = static_cast<const char*>(weights.data) +
+               group * group_stride * static_cast<int64_t>(size_of(s.dtype));
+    tiles.pack(c, own, chunk % slices, slices,
+               static_cast<char*>(packed.raw()) + group * tiles.packed_bytes(c));
+  });
+  c.weights = packed.raw();
+  const Grid grid(rows, columns, c.stride, c.width, s.dtype);
+  run_chunks(s.N * groups * grid.count(), [&](int64_t chunk) {
+    Tile tile = grid.at(chunk / groups);
+    tile.group = chunk % groups;
+    tiles.convolve(c, tile, scratch(tiles.convolve_scratch(c, tile)).raw());
+  });
+}
+
+void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Weights& weights, int64_t rows,
+                        int64_t columns) {
+  const Tiles& tiles = tiles_for(s.dtype);
+  const Tensor packed = scratch(tiles.packed_depthwise_bytes(c));
+  tiles.pack_depthwise(c, weights, packed.raw());
+  c.weights = packed.raw();
+  const int64_t step = cpu::isa()->depthwise_channels, parts = blocks_of(c.width, step);
+  const Grid grid(rows, columns, c.stride, step, s.dtype);
+  run_chunks(s.N * parts * grid.count(), [&](int64_t chunk) {
+    Tile tile = grid.at(chunk / parts);
+    tile.group = chunk % parts * step;
+    tiles.depthwise(c, tile, scratch(tiles.depthwise_scratch(c, tile)).raw());
+  });
+}
+
+void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+             const Tensor& y) {
+  const Conv2dProblem s = simplified(problem);
+  const Concatenation source(inputs), target({y});
+  const Tensor wide_bias = bias.defined() ? bias.to(arithmetic(s.dtype)) : Tensor();
+  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
+  Convolution c{.source = source.pictures(s.H, s.W),
+                .target = target.pictures(s.P, s.Q),
+                .kH = s.kH,
+                .kW = s.kW,
+                .stride = s.stride,
+                .top = s.top,
+                .left = s.left,
+                .depth = depth,
+                .width = s.K / s.groups,
+                .row = 0,
+                .column = 0,
+                .step = 1,
+                .weights = nullptr,
+                .bias = bias.defined() ? wide_bias.raw() : nullptr,
+                .activation = static_cast<uint8_t>(s.activation),
+                .slope = s.slope};
+  const Weights weights{weight.raw(), filter, s.kW * depth, depth, 1};
+  if (is_depthwise(s)) {
+    c.width = s.K;
+    convolve_depthwise(s, c, weights, s.P, s.Q);
+  } else {
+    convolve(s, c, weights, c.width * filter, s.P, s.Q);
+  }
+}
+
+// Which rows (or columns) h ≡ phase - before (mod stride) of the input see which outputs: tap t of `taps` is
+// kernel row phase + t·stride, output number r sits at h = first + r·stride, and its window begins at output
+// row r - offset.
+struct Phase {
+  int64_t taps, first, count, offset;
+
+  Phase(int64_t phase, int64_t stride, int64_t before, int64_t kernel, int64_t size) {
+    taps = phase < kernel ? blocks_of(kernel - phase, stride) : 0;
+    const int64_t skipped = before > phase ? blocks_of(before - phase, stride) : 0;
+    first = phase - before + skipped * stride;
+    count = size > first ? blocks_of(size - first, stride) : 0;
+    offset = taps - 1 - skipped;
+  }
+};
+
+// Each of the stride² phases of the input is an ordinary convolution of gz with some of the taps, turned
+// around.
+void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor& weight,
+                    const std::vector<int64_t>& channels, const Tensors& gx) {
+  const Conv2dProblem s = simplified(problem);
+  const Concatenation source({gz}), target(gx, channels);
+  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth,
+                size = static_cast<int64_t>(size_of(s.dtype));
+  for (int64_t a = 0; a < s.stride; ++a) {
+    for (int64_t b = 0; b < s.stride; ++b) {
+      const Phase rows(a, s.stride, s.top, s.kH, s.H), columns(b, s.stride, s.left, s.kW, s.W);
+      if (rows.count == 0 || columns.count == 0) continue;
+      Convolution c{.source = source.pictures(s.P, s.Q),
+                    .target = target.pictures(s.H, s.W),
+                    .kH = rows.taps,
+                    .kW = columns.taps,
+                    .stride = 1,
+                    .top = rows.offset,
+                    .left = columns.offset,
+                    .depth = s.K / s.groups,
+                    .width = depth,
+                    .row = rows.first,
+                    .column = columns.first,
+                    .step = s.stride,
+                    .weights = nullptr,
+                    .bias = nullptr,
+                    .activation = static_cast<uint8_t>(Activation::none),
+                    .slope = 0};
+      const int64_t last = (a + (rows.taps - 1) * s.stride) * s.kW + b + (columns.taps - 1) * s.stride;
+      const bool empty_window = rows.taps == 0 || columns.taps == 0;
+      Weights weights{static_cast<const char*>(weight.raw()) + (empty_window ? 0 : last * depth * size), 1,
+                      -s.stride * s.kW * depth, -s.stride * depth, filter};
+      if (is_depthwise(s)) {
+        c.depth = 1;
+        c.width = s.C;
+        weights.k = filter;
+        convolve_depthwise(s, c, weights, rows.count, columns.count);
+      } else {
+        convolve(s, c, weights, c.depth * filter, rows.count, columns.count);
+      }
+    }
+  }
+}
+
+// The weights cut into blocks whose sums fit into the cache.
+struct Blocks {
+  int64_t groups, width, depth;  // of the weights
+  int64_t block_width, block_depth;
+
+  Blocks(int64_t groups, int64_t width, int64_t depth, int64_t kW)
+      : groups(groups),
+        width(width),
+        depth(depth),
+        block_width(blocks_of(width, blocks_of(width, 48))),
+        block_depth(std::min(depth, std::max<int64_t>(8, 96 / kW / 8 * 8))) {}
+  int64_t down() const { return blocks_of(width, block_width); }
+  int64_t across() const { return blocks_of(depth, block_depth); }
+  int64_t count() const { return groups * down() * across(); }
+  WeightBlock at(int64_t index) const {
+    const int64_t k = index / across() % down() * block_width, c = index % across() * block_depth;
+    return {index / across() / down(), k, std::min(block_width, width - k), c,
+            std::min(block_depth, depth - c)};
+  }
+};
+
+// Sums of products over all pixels, for `blocks` blocks of `size` sums each: `add` adds one tile to one
+// block's sums. The tiles are shared out among at most 64 partial sums, fewer where the weights are large.
+// Returns [shares, blocks, size].
+template <class T, class Add>
+Tensor partial_sums(int64_t tiles, int64_t blocks, int64_t size, const Add& add) {
+  constexpr int64_t kMostBytes = int64_t{32} << 20;
+  const int64_t room = kMostBytes / (blocks * size * static_cast<int64_t>(sizeof(T)));
+  const int64_t shares = std::max<int64_t>(1, std::min({tiles, room, int64_t{64}}));
+  const Tensor partial = empty({shares, blocks, size}, {kDType<T>, kCpu});
+  run_chunks(shares * blocks, [&](int64_t chunk) {
+    T* const sums = partial.data<T>() + chunk * size;
+    std::fill(sums, sums + size, T(0));
+    const int64_t share = chunk / blocks;
+    for (int64_t tile = tiles * share / shares; tile < tiles * (share + 1) / shares; ++tile)
+      add(chunk % blocks, tile, sums);
+  });
+  return partial;
+}
+
+// gw[index] = the sum over the shares of element place(index) of the partial sums.
+template <class T, class Place>
+void collect(const Tensor& partial, const Tensor& gw, const Place& place) {
+  const int64_t shares = partial.size(0), stride = partial.size(1) * partial.size(2);
+  const T* const sums = partial.data<T>();
+  dispatch(gw.dtype(), [&](auto s) {
+    using S = decltype(s);
+    S* const to = gw.data<S>();
+    parallel_for(
+        kCpu, gw.numel(),
+        [&](int64_t index) {
+          const int64_t from = place(index);
+          double sum = 0;
+          for (int64_t share = 0; share < shares; ++share)
+            sum += static_cast<double>(sums[share * stride + from]);
+          to[index] = static_cast<S>(static_cast<Arith<S>>(sum));
+        },
+        1024);
+  });
+}
+
+template <class T>
+void weight_gradient_in(const Conv2dProblem& s, const Convolution& c, const Tensor& gw) {
+  const Tiles& tiles = tiles_for(s.dtype);
+  const Grid grid(s.P, s.Q, s.stride, 48, s.dtype);
+  if (is_depthwise(s)) {
+    const int64_t step = cpu::isa()->depthwise_channels;
+    const Tensor partial = partial_sums<T>(
+        s.N * grid.count(), blocks_of(s.K, step), s.kH * s.kW * step,
+        [&](int64_t block, int64_t index, T* sums) {
+          Tile tile = grid.at(index);
+          tile.group = block * step;
+          tiles.depthwise_weight_gradient(c, tile, sums, scratch(tiles.depthwise_scratch(c, tile)).raw());
+        });
+    collect<T>(partial, gw, [&](int64_t index) {
+      const int64_t tap = index % (s.kH * s.kW), k = index / (s.kH * s.kW);
+      return (k / step * s.kH * s.kW + tap) * step + k % step;
+    });
+    return;
+  }
+  const Blocks blocks(s.groups, c.width, c.depth, s.kW);
+  const WeightBlock largest = blocks.at(0);
+  const int64_t size = s.kH * tiles.weight_rows(largest) * tiles.weight_run(c, largest);
+  const Tensor partial =
+      partial_sums<T>(s.N * grid.count(), blocks.count(), size, [&](int64_t block, int64_t index, T* sums) {
+        const Tile tile = grid.at(index);
+        const WeightBlock b = blocks.at(block);
+        tiles.weight_gradient(c, b, tile, sums, scratch(tiles.weight_scratch(c, b, tile)).raw());
+      });
+  collect<T>(partial, gw, [&](int64_t index) {
+    const int64_t m = index % c.depth, j = index / c.depth % s.kW, i = index / (c.depth * s.kW) % s.kH;
+    const int64_t k = index / (c.depth * s.kW * s.kH), group = k / c.width, row = k % c.width;
+    const int64_t block =
+        (group * blocks.down() + row / blocks.block_width) * blocks.across() + m / blocks.block_depth;
+    const WeightBlock b = blocks.at(block);
+    return block * size + (i * tiles.weight_rows(b) + row - b.k) * tiles.weight_run(c, b) + j * b.depth + m -
+           b.c;
+  });
+}
+
+void weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& gz,
+                     const Tensor& gw) {
+  const Conv2dProblem s = simplified(problem);
+  const Concatenation source(inputs), target({gz});
+  Convolution c{.source = source.pictures(s.H, s.W),
+                .target = target.pictures(s.P, s.Q),
+                .kH = s.kH,
+                .kW = s.kW,
+                .stride = s.stride,
+                .top = s.top,
+                .left = s.left,
+                .depth = s.C / s.groups,
+                .width = is_depthwise(s) ? s.K : s.K / s.groups,
+                .row = 0,
+                .column = 0,
+                .step = 1,
+                .weights = nullptr,
+                .bias = nullptr,
+                .activation = static_cast<uint8_t>(Activation::none),
+                .slope = 0};
+  if (s.dtype == DType::f64)
+    weight_gradient_in<double>(s, c, gw);
+  else
+    weight_gradient_in<float>(s, c, gw);
+}
+
+bool takes(const Conv2dProblem& s) {
+  return cpu::isa() != nullptr && s.C > 0 && s.kH <= kLargestKernel && s.kW <= kLargestKernel &&
+         simplified(s).stride <= kLongestStride;
+}
+
+}  // namespace
+
+void cpu::add_kernels(KernelTable<Conv2dKernels>& table) {
+  table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient});
+}
+
+}  // namespace lux

@@ -1,0 +1,92 @@
+// The seam between the library, compiled for every processor, and the hot code in tiles.cpp, compiled once
+// per instruction set: plain structs and a C table of functions. Nothing here has code, so nothing compiled
+// for one instruction set can be linked into another.
+#pragma once
+
+#include <cstdint>
+
+namespace lux::cpu {
+
+/// One of several pictures [N, H, W, channels] that are read or written as their concatenation.
+struct Part {
+  void* data;  // null: not wanted (only where written)
+  int64_t channels;
+};
+
+struct Pictures {
+  const Part* parts;
+  int64_t count;
+  int64_t H, W;
+};
+
+/// out[r, q, k] = activation(bias[k] + sum over i, j, c of source[r·stride + i - top, q·stride + j - left, c]
+/// · weight[k, i, j, c]), written to pixel (row + r·step, column + q·step) of the target. Forward and data
+/// gradient are both of this form.
+struct Convolution {
+  Pictures source, target;
+  int64_t kH, kW, stride, top, left;
+  int64_t depth, width;  // channels per group of source and target
+  int64_t row, column, step;
+  const void* weights;  // as pack_weights leaves them
+  const void* bias;     // in the arithmetic type, or null
+  uint8_t activation;   // lux::Activation
+  double slope;
+};
+
+/// Where the weights of one group stand: strides of (k, i, j, c) in elements, of any sign.
+struct Weights {
+  const void* data;
+  int64_t k, i, j, c;
+};
+
+/// A rectangle of outputs of one picture and one group; for depthwise convolutions `group` is the first of up
+/// to `depthwise_channels` channels.
+struct Tile {
+  int64_t n, group, row, rows, column, columns;
+};
+
+/// A share of the weights: `width` output channels from `k` on and `depth` input channels from `c` on, of one
+/// group.
+struct WeightBlock {
+  int64_t group, k, width, c, depth;
+};
+
+/// The functions for one storage type. Scratch memory is uninitialised and belongs to one task; sizes are
+/// bytes. For depthwise convolutions `depth` is 1, `width` the number of channels, and a tile has at most
+/// `Isa::depthwise_channels` of them.
+struct Tiles {
+  /// Packs the weights of one group; slices 0 to slices - 1 may run at the same time.
+  int64_t (*packed_bytes)(const Convolution&);
+  void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
+  int64_t (*convolve_scratch)(const Convolution&, const Tile&);
+  void (*convolve)(const Convolution&, const Tile&, void* scratch);
+
+  int64_t (*packed_depthwise_bytes)(const Convolution&);
+  void (*pack_depthwise)(const Convolution&, const Weights&, void* packed);
+  int64_t (*depthwise_scratch)(const Convolution&, const Tile&);
+  void (*depthwise)(const Convolution&, const Tile&, void* scratch);
+
+  /// Weight gradients of one tile, added to `sums` (cleared by the caller). Source and target are the input
+  /// and the gradient of the output. Element (k, i, j, c) of the block is sums[(i·rows + k)·run + j·depth +
+  /// c].
+  int64_t (*weight_rows)(const WeightBlock&);
+  int64_t (*weight_run)(const Convolution&, const WeightBlock&);
+  int64_t (*weight_scratch)(const Convolution&, const WeightBlock&, const Tile&);
+  void (*weight_gradient)(const Convolution&, const WeightBlock&, const Tile&, void* sums, void* scratch);
+
+  /// The same for depthwise convolutions; element (i, j, c) is sums[(i·kW + j)·Isa::depthwise_channels + c].
+  void (*depthwise_weight_gradient)(const Convolution&, const Tile&, void* sums, void* scratch);
+};
+
+struct Isa {
+  const char* name;
+  int64_t columns;  // tiles are best as wide as a multiple of this
+  int64_t depthwise_channels;
+  Tiles f32, f64, bf16, f16;
+};
+
+/// The best table this processor can run, or the one that LUX_ISA names (v2, v3, v4, base); null where there
+/// is none. Throws Error when LUX_ISA names one that the processor cannot run.
+const Isa* isa();
+
+}  // namespace lux::cpu

@@ -1,0 +1,259 @@
+// Convolution, one tile at a time: load a band of the source into the cache, multiply it with packed weights
+// in register blocks, and store the sums. There is no im2col: for one row of the kernel, the taps and
+// channels that a pixel needs stand next to each other in the band.
+//
+// This file is compiled once per instruction set, with the namespace `lux` renamed: a function that the
+// linker merged with its twin of another instruction set would kill the program on older processors.
+#include "luxgrad/kernels/cpu/band.h"
+#include "luxgrad/kernels/cpu/block.h"
+#include "luxgrad/tensor/dtype.h"
+
+namespace {
+
+using lux::cpu::Isa;
+using lux::cpu::Tiles;
+using lux::cpu::WeightBlock;
+using lux::cpu::Weights;
+
+constexpr int64_t kDepthwiseChannels = 32;
+
+// Channels per pass over a band: the weights of a register block shall stay in the first cache level.
+template <class T>
+int64_t channels_per_pass(const Convolution& c) {
+  constexpr int64_t kBytes = 20 << 10;
+  return larger(8, kBytes / (larger(1, c.kH * c.kW) * 2 * kVectorBytes) / 8 * 8);
+}
+
+// The part of the source that the outputs of a tile see.
+Region seen_by(const Convolution& c, const Tile& t, int64_t channel, int64_t channels) {
+  return {t.row * c.stride - c.top,
+          (t.rows - 1) * c.stride + c.kH,
+          t.column * c.stride - c.left,
+          (t.columns - 1) * c.stride + c.kW,
+          channel,
+          channels};
+}
+
+// Elements of a band, with what a register block may read behind its end.
+template <class T>
+int64_t band_size(const Convolution& c, const Tile& t, int64_t step) {
+  return round_up(seen_by(c, t, 0, 0).pixels() * step + kSums * c.stride * step + 3 * kLanes<T>, kLanes<T>);
+}
+
+template <class T>
+T* aligned(void* scratch) {
+  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
+}
+template <class T>
+int64_t bytes_of(int64_t elements) {
+  return elements * static_cast<int64_t>(sizeof(T));
+}
+template <class T>
+int64_t scratch_bytes(int64_t elements) {
+  return bytes_of<T>(elements) + 63;
+}
+
+template <class T>
+int64_t packed_bytes(const Convolution& c) {
+  return bytes_of<T>(c.kH * c.kW * c.depth * round_up(c.width, kLanes<T>));
+}
+
+// For each pass over the channels, for each register block: [kH, kW, channels, lanes].
+template <class S, class T>
+void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices, void* packed) {
+  const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
+  const S* const from = static_cast<const S*>(w.data);
+  for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
+    const int64_t channels = smaller(pass, c.depth - c0);
+    int64_t lanes = 0;
+    for (int64_t k0 = 0, block = 0; k0 < width; k0 += lanes, ++block) {
+      lanes = next_vectors((width - k0) / kLanes<T>) * kLanes<T>;
+      if (block % slices != slice) continue;
+      T* to = static_cast<T*>(packed) + taps * (c0 * width + channels * k0);
+      for (int64_t i = 0; i < c.kH; ++i) {
+        for (int64_t j = 0; j < c.kW; ++j) {
+          for (int64_t m = c0; m < c0 + channels; ++m) {
+            for (int64_t k = k0; k < k0 + lanes; ++k)
+              *to++ = k < c.width ? static_cast<T>(from[k * w.k + i * w.i + j * w.j + m * w.c]) : T(0);
+          }
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+int64_t convolve_scratch(const Convolution& c, const Tile& t) {
+  return scratch_bytes<T>(band_size<T>(c, t, smaller(channels_per_pass<T>(c), c.depth)) +
+                          t.rows * round_up(t.columns, kSums) * round_up(c.width, kLanes<T>));
+}
+
+template <class S, class T>
+void convolve(const Convolution& c, const Tile& t, void* scratch) {
+  const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
+  const int64_t columns = round_up(t.columns, kSums);
+  T* const band = aligned<T>(scratch);
+  T* const sums = band + band_size<T>(c, t, smaller(pass, c.depth));
+  const T* weights = static_cast<const T*>(c.weights) + t.group * taps * c.depth * width;
+  for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
+    const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
+    const int64_t channels = region.channels, band_row = region.columns * channels;
+    load_band<S>(c.source, t.n, region, band, channels);
+    int vectors = 0;
+    for (int64_t k = 0; k < width; k += vectors * kLanes<T>) {
+      vectors = next_vectors((width - k) / kLanes<T>);
+      const Operand<T> w{weights + taps * channels * k, c.kW * channels * vectors * kLanes<T>,
+                         vectors * kLanes<T>};
+      for (int64_t r = 0; r < t.rows; ++r) {
+        for (int64_t q = 0; q < t.columns; q += kSums / vectors) {
+          multiply<T>(vectors, {band + r * c.stride * band_row + q * c.stride * channels, band_row, 1},
+                      c.stride * channels, w, c.kH, c.kW * channels, sums + (r * columns + q) * width + k,
+                      width, c0 > 0);
+        }
+      }
+    }
+    weights += taps * channels * width;
+  }
+  store_tile<S>(c, t, t.group * c.width, c.width, sums, columns * width, width);
+}
+
+template <class T>
+int64_t packed_depthwise_bytes(const Convolution& c) {
+  return bytes_of<T>(c.kH * c.kW * round_up(c.width, kDepthwiseChannels));
+}
+
+// [kH, kW, channels], the channels filled up with zeros.
+template <class S, class T>
+void pack_depthwise(const Convolution& c, const Weights& w, void* packed) {
+  T* to = static_cast<T*>(packed);
+  const int64_t width = round_up(c.width, kDepthwiseChannels);
+  for (int64_t i = 0; i < c.kH; ++i) {
+    for (int64_t j = 0; j < c.kW; ++j) {
+      for (int64_t k = 0; k < width; ++k)
+        *to++ =
+            k < c.width ? static_cast<T>(static_cast<const S*>(w.data)[k * w.k + i * w.i + j * w.j]) : T(0);
+    }
+  }
+}
+
+template <class T>
+int64_t depthwise_scratch(const Convolution& c, const Tile& t) {
+  return scratch_bytes<T>(band_size<T>(c, t, kDepthwiseChannels) +
+                          t.rows * round_up(t.columns, kAlong) * kDepthwiseChannels);
+}
+
+template <class S, class T>
+void depthwise(const Convolution& c, const Tile& t, void* scratch) {
+  const int64_t channels = smaller(kDepthwiseChannels, c.width - t.group),
+                step = round_up(channels, kLanes<T>);
+  const int64_t width = round_up(c.width, kDepthwiseChannels), columns = round_up(t.columns, kAlong);
+  const Region region = seen_by(c, t, t.group, channels);
+  T* const band = aligned<T>(scratch);
+  T* const sums = band + band_size<T>(c, t, step);
+  load_band<S>(c.source, t.n, region, band, step);
+  for (int64_t r = 0; r < t.rows; ++r) {
+    for (int64_t v = 0; v < step; v += kLanes<T>) {
+      const Operand<T> w{static_cast<const T*>(c.weights) + t.group + v, c.kW * width, width};
+      for (int64_t q = 0; q < t.columns; q += kAlong) {
+        multiply_lanes<T>(
+            {band + (r * region.columns + q) * c.stride * step + v, region.columns * step, step},
+            c.stride * step, w, c.kH, c.kW, sums + (r * columns + q) * step + v, step);
+      }
+    }
+  }
+  store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
+}
+
+int64_t weight_rows(const WeightBlock& b) { return round_up(b.width, kSums); }
+
+template <class T>
+int64_t weight_run(const Convolution& c, const WeightBlock& b) {
+  return round_up(c.kW * b.depth, kLanes<T>);
+}
+template <class T>
+int64_t weight_scratch(const Convolution& c, const WeightBlock& b, const Tile& t) {
+  return scratch_bytes<T>(band_size<T>(c, t, b.depth) + t.rows * t.columns * weight_rows(b));
+}
+
+template <class S, class T>
+void weight_gradient(const Convolution& c, const WeightBlock& b, const Tile& t, void* sums, void* scratch) {
+  const int64_t rows = weight_rows(b), run = weight_run<T>(c, b);
+  const Region region = seen_by(c, t, b.group * c.depth + b.c, b.depth);
+  const int64_t band_row = region.columns * b.depth;
+  T* const band = aligned<T>(scratch);
+  T* const gz = band + band_size<T>(c, t, b.depth);
+  load_band<S>(c.source, t.n, region, band, b.depth);
+  load_band<S>(c.target, t.n, {t.row, t.rows, t.column, t.columns, b.group * c.width + b.k, b.width}, gz,
+               rows);
+  for (int64_t i = 0; i < c.kH; ++i) {
+    int vectors = 0;
+    for (int64_t lane = 0; lane < run; lane += vectors * kLanes<T>) {
+      const int64_t left = (run - lane) / kLanes<T>;
+      vectors = left >= 3 && left != 4 ? 3 : next_vectors(left);
+      for (int64_t k = 0; k < b.width; k += kSums / vectors) {
+        multiply<T>(vectors, {gz + k, t.columns * rows, rows}, 1,
+                    {band + i * band_row + lane, c.stride * band_row, c.stride * b.depth}, t.rows, t.columns,
+                    static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true);
+      }
+    }
+  }
+}
+
+template <class S, class T>
+void depthwise_weight_gradient(const Convolution& c, const Tile& t, void* sums, void* scratch) {
+  const int64_t channels = smaller(kDepthwiseChannels, c.width - t.group),
+                step = round_up(channels, kLanes<T>);
+  const Region region = seen_by(c, t, t.group, channels);
+  T* const band = aligned<T>(scratch);
+  T* const gz = band + band_size<T>(c, t, step);
+  load_band<S>(c.source, t.n, region, band, step);
+  load_band<S>(c.target, t.n, {t.row, t.rows, t.column, t.columns, t.group, channels}, gz, step);
+  for (int64_t i = 0; i < c.kH; ++i) {
+    for (int64_t j = 0; j < c.kW; ++j) {
+      for (int64_t v = 0; v < step; v += kLanes<T>) {
+        sum_products<T>(
+            {band + (i * region.columns + j) * step + v, c.stride * region.columns * step, c.stride * step},
+            {gz + v, t.columns * step, step}, t.rows, t.columns,
+            static_cast<T*>(sums) + (i * c.kW + j) * kDepthwiseChannels + v);
+      }
+    }
+  }
+}
+
+// Stored as S, computed in T.
+template <class S, class T>
+constexpr Tiles kTiles = {
+    .packed_bytes = packed_bytes<T>,
+    .pack = pack<S, T>,
+    .convolve_scratch = convolve_scratch<T>,
+    .convolve = convolve<S, T>,
+    .packed_depthwise_bytes = packed_depthwise_bytes<T>,
+    .pack_depthwise = pack_depthwise<S, T>,
+    .depthwise_scratch = depthwise_scratch<T>,
+    .depthwise = depthwise<S, T>,
+    .weight_rows = weight_rows,
+    .weight_run = weight_run<T>,
+    .weight_scratch = weight_scratch<T>,
+    .weight_gradient = weight_gradient<S, T>,
+    .depthwise_weight_gradient = depthwise_weight_gradient<S, T>,
+};
+
+}  // namespace
+
+#define LUX_JOIN_(a, b) a##b
+#define LUX_JOIN(a, b) LUX_JOIN_(a, b)
+#define LUX_TEXT_(a) #a
+#define LUX_TEXT(a) LUX_TEXT_(a)
+
+extern "C" {
+extern const Isa LUX_JOIN(lux_isa_, LUX_ISA);
+const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
+    .name = LUX_TEXT(LUX_ISA),
+    .columns = kSums,
+    .depthwise_channels = kDepthwiseChannels,
+    .f32 = kTiles<float, float>,
+    .f64 = kTiles<double, double>,
+    .bf16 = kTiles<lux::bf16, float>,
+    .f16 = kTiles<lux::f16, float>,
+};
+}
