@@ -1,16 +1,20 @@
-// training/metrics: against plain loops and values known by hand.
+// training/metrics: against the reference implementations' values on real pairs, and against plain loops.
 #include "luxgrad/training/metrics.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
+#include "golden.h"
+#include "luxgrad/data/image.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
 
 using namespace lux;
 using namespace lux::metrics;
+using nlohmann::json;
 
 namespace {
 
@@ -19,6 +23,12 @@ Tensor noise(const Shape& shape, uint64_t seed) {
   Generator generator(seed, "metrics_test");
   fill_uniform_(picture, 0, 1, generator);
   return picture;
+}
+
+Tensor power(const Tensor& picture, double exponent) {
+  Tensor y = picture.clone();
+  for (int64_t i = 0; i < y.numel(); ++i) y.data<double>()[i] = std::pow(y.data<double>()[i], exponent);
+  return y;
 }
 
 // SSIM of one channel, as the formula reads: a window of weights around every pixel that has one.
@@ -53,6 +63,52 @@ double plain_ssim(const Tensor& a, const Tensor& b, int64_t window, double sigma
 }
 
 }  // namespace
+
+TEST_CASE("every convention gives its published implementation's value on four real pairs") {
+  const auto golden = golden_json("metrics.json");
+  if (!golden) return;
+  const std::string pictures = LUX_SOURCE_DIR "/../shared/data/lol/eval/";
+  if (!std::filesystem::exists(pictures)) {
+    MESSAGE("skipped: no pictures in " << pictures);
+    return;
+  }
+  for (const json& pair : (*golden)["pairs"]) {
+    const std::string name = pair["file"];
+    const auto load = [&](const std::string& side) {
+      return quantize_8bit(to_tensor(load_image(pictures + side + "/" + name)));
+    };
+    const Tensor low = load("low"), high = load("high");
+    for (const auto& [variant, want] : pair.items()) {
+      if (!want.is_object()) continue;
+      INFO(name << " " << variant);
+      const Tensor out = variant == "low_vs_high" ? low : power(low, 1 / 2.2);
+      const Tensor out8 = quantize_8bit(out), matched = match_mean(out, high);
+      const Tensor gray_out = gray(out), gray_high = gray(high);
+      const std::map<std::string, double> got{
+          {"psnr_float", psnr(out, high)},
+          {"psnr_uint8", psnr(out8, high)},
+          {"ssim_basicsr_valid", ssim(out8, high)},
+          {"ssim_gauss_valid_float", ssim(out, high)},
+          {"ssim_skimage_gauss_float", ssim(out, high)},
+          {"ssim_3d_replicate_uint8", ssim(out8, high, SsimProtocol::matlab_volume())},
+          {"ssim_skimage_uniform7_float", ssim(out, high, SsimProtocol::skimage())},
+          {"ssim_skimage_uniform7_uint8", ssim(out8, high, SsimProtocol::skimage())},
+          {"ssim_gray_gauss_float", ssim(gray_out, gray_high)},
+          {"ssim_gray_uniform7_float", ssim(gray_out, gray_high, SsimProtocol::skimage())},
+          {"mae_255_float", mae(out, high)},
+          {"mae_255_uint8", mae(out8, high)},
+          {"psnr_gt_mean", psnr(matched, high)},
+          {"ssim_gt_mean_gauss_float", ssim(matched, high)},
+      };
+      for (const auto& [metric, value] : want.items()) {
+        if (!value.is_number() || metric == "gt_mean_factor") continue;
+        INFO(metric);
+        REQUIRE(got.contains(metric));
+        CHECK(std::abs(got.at(metric) - value.get<double>()) <= 1e-9 * std::abs(value.get<double>()));
+      }
+    }
+  }
+}
 
 TEST_CASE("known values") {
   const Tensor a = full({2, 3, 3}, 0.5), b = full({2, 3, 3}, 0.25);
