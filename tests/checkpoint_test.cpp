@@ -1,4 +1,4 @@
-// training/: checkpoints that are what was written or are refused, the newest good one, SHA-256.
+// training/: checkpoints that are what was written or are refused, the newest good one; run folders; SHA-256.
 #include "luxgrad/training/checkpoint.h"
 
 #include <doctest/doctest.h>
@@ -6,8 +6,10 @@
 #include <filesystem>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/image.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/training/run_folder.h"
 #include "temporary_folder.h"
 
 using namespace lux;
@@ -33,6 +35,22 @@ Checkpoint example(int64_t step) {
                          .jsonl_bytes = 1000,
                          .csv_bytes = 500};
   return checkpoint;
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = read_file(path).value();
+  return {bytes.begin(), bytes.end()};
+}
+
+StepRecord record(int64_t step) {
+  return {.epoch = 1,
+          .step = step,
+          .lr = 1e-4,
+          .losses = {{"total", 0.5}, {"tv", 0.125}},
+          .grad_norm = 2,
+          .data_seconds = 0.25,
+          .step_seconds = 1.5,
+          .skipped = step == 2};
 }
 
 std::string message_of(const Result<Checkpoint>& result) {
@@ -153,4 +171,61 @@ TEST_CASE("weights load from a weight file and from a checkpoint alike") {
     CHECK(weights.metadata == checkpoint.model);
     CHECK(weights.state.size() == 2);
   }
+}
+
+TEST_CASE("a run folder keeps the configuration, and logs that readers can parse") {
+  const TemporaryFolder folder;
+  RunFolder run(folder.path() / "runs" / "first");
+  CHECK_FALSE(run.used());
+  run.write_config({{"seed", "7"}, {"data", "C:\\\"x\""}, {"shuffle", "true"}});
+  CHECK(run.used());
+  const std::filesystem::path path = run.path();
+  CHECK(text_of(path / "config.toml") ==
+        "# The effective configuration of this run.\ndata = \"C:\\\\\\\"x\\\"\"\nseed = 7\nshuffle = true\n");
+
+  for (const int64_t step : {1, 2}) CHECK(run.log(record(step)));
+  const std::string line =
+      "{\"epoch\":1,\"step\":1,\"lr\":0.0001,\"total\":0.5,\"tv\":0.125,\"grad_norm\":2.0,"
+      "\"data_seconds\":0.25,\"step_seconds\":1.5}\n";
+  CHECK(text_of(path / "log.jsonl").starts_with(line));
+  const std::string head =
+      "epoch,step,lr,total,tv,grad_norm,data_seconds,step_seconds,skipped\n"
+      "1,1,1e-04,0.5,0.125,2,0.25,1.5,0\n";
+  CHECK(text_of(path / "log.csv") == head + "1,2,1e-04,0.5,0.125,2,0.25,1.5,1\n");
+
+  // Back to the first step, as after an interruption behind the last checkpoint.
+  run.rewind_logs(
+      {.jsonl_bytes = static_cast<int64_t>(line.size()), .csv_bytes = static_cast<int64_t>(head.size())});
+  CHECK(text_of(path / "log.jsonl") == line);
+  CHECK(run.log(record(3)));
+  CHECK(text_of(path / "log.csv") == head + "1,3,1e-04,0.5,0.125,2,0.25,1.5,0\n");
+}
+
+TEST_CASE("a run folder keeps the newest checkpoints, the best weights, and samples") {
+  const TemporaryFolder folder;
+  const RunFolder run(folder.path());
+  for (int64_t step = 1; step <= 5; ++step) (void)run.save(example(step));
+  std::vector<FileError> damaged;
+  CHECK(run.latest(damaged)->checkpoint.progress.step == 5);
+  const auto checkpoints = folder.path() / "checkpoints";
+  CHECK(std::filesystem::exists(checkpoints / checkpoint_name(3)));
+  CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(2)));
+
+  run.save_best(example(4).weights, {{"model", "zero_dce"}});
+  CHECK(load_weights(folder.path() / "best.safetensors").state.size() == 2);
+
+  run.save_sample(12, {full({1, 4, 6, 3}, 0.2), full({1, 4, 6, 3}, 1)});
+  const Image sample = load_image(folder.path() / "samples" / "epoch_012.png");
+  CHECK(sample.width == 12);
+  CHECK(sample.height == 4);
+  CHECK(sample.row(0)[17] == 51);
+  CHECK(sample.row(0)[18] == 255);
+}
+
+TEST_CASE("a run folder that cannot be made is refused by name") {
+  const TemporaryFolder folder;
+  (void)write_file_atomically(folder.path() / "file", bytes_of("x")).value();
+  const std::string path = folder.path() / "file";
+  CHECK_THROWS_WITH_AS(RunFolder{path}, (path + "/checkpoints: cannot be made: Not a directory").c_str(),
+                       FileException);
 }
