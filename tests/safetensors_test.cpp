@@ -236,7 +236,7 @@ TEST_CASE("writing refuses names that no reader would take") {
     return serialize_safetensors(file);
   };
   CHECK_THROWS_WITH(write("__metadata__"), "safetensors: no tensor can be named __metadata__");
-  CHECK_THROWS_WITH(write("\xff"), "safetensors: expected names and metadata in UTF-8, got \"\xff\"");
+  CHECK_THROWS_WITH(write("\xff"), "safetensors: expected names and metadata in UTF-8, got \"\\xff\"");
   TensorFile undefined;
   undefined.tensors["w"] = Tensor();
   CHECK_THROWS_WITH(serialize_safetensors(undefined), "safetensors: tensor w is undefined");
