@@ -1,0 +1,194 @@
+#include "luxgrad/training/recipe.h"
+
+#include <charconv>
+
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/total_variation.h"
+#include "luxgrad/losses/pixel.h"
+#include "luxgrad/losses/ssim.h"
+
+namespace lux {
+namespace {
+
+constexpr ResizeImageOptions kPilAntialias{Interpolation::lanczos, true};
+
+// github.com/Li-Chongyi/Zero-DCE, lowlight_train.py and dataloader.py. (The released weights are those after
+// epoch 100; the paper says 512 pixels.)
+Recipe zero_dce_official() {
+  return {.name = "official",
+          .adam = {.lr = 1e-4, .weight_decay = 1e-4},
+          .clip_norm = 0.1,
+          .batch = 8,
+          .size = 256,
+          .epochs = 200,
+          .resize = kPilAntialias,
+          .loss = zero_dce_loss_options(ZeroDceMode::official, false)};
+}
+
+// keras.io/examples/vision/zero_dce: no clipping, no decay, pictures in the order of their names.
+Recipe zero_dce_keras() {
+  return {.name = "keras",
+          .model = {{"concat", "keras"}},
+          .glorot_init = true,
+          .adam = {.lr = 1e-4, .form = AdamForm::keras},
+          .batch = 16,
+          .size = 256,
+          .epochs = 100,
+          .shuffle = false,
+          .drop_last = true,
+          .resize = {Interpolation::bilinear, false},
+          .loss = zero_dce_loss_options(ZeroDceMode::keras, false)};
+}
+
+// arXiv:2001.06826, section 4.1: 512 pixels, batch 8, Adam with its defaults and 1e-4, no decay and no
+// clipping mentioned; the number of epochs and the way of resizing are not given, so they are the code's.
+Recipe zero_dce_paper() {
+  return {.name = "paper",
+          .adam = {.lr = 1e-4},
+          .batch = 8,
+          .size = 512,
+          .epochs = 200,
+          .resize = kPilAntialias,
+          .loss = zero_dce_loss_options(ZeroDceMode::paper, false)};
+}
+
+// github.com/Li-Chongyi/Zero-DCE_extension, lowlight_train.py: PyTorch's initial values, for the call of the
+// authors' own is commented out.
+Recipe zero_dce_plus_official() {
+  Recipe recipe = zero_dce_official();
+  recipe.size = 512;
+  recipe.epochs = 100;
+  recipe.loss = zero_dce_loss_options(ZeroDceMode::official, true);
+  return recipe;
+}
+
+// arXiv:2103.00860, section 4: as the first paper.
+Recipe zero_dce_plus_paper() {
+  Recipe recipe = zero_dce_paper();
+  recipe.epochs = 100;
+  recipe.loss = zero_dce_loss_options(ZeroDceMode::paper, true);
+  return recipe;
+}
+
+// Our own. A normal photo made dark again in linear light, with a camera's noise, is a dark picture whose
+// right answer is known; so the network learns from an L1 distance and structure instead of from rules about
+// how pictures should look.
+Recipe relit() {
+  return {.name = "default",
+          .adam = {.lr = 5e-4},
+          .lr_end = 1e-6,
+          .clip_norm = 1,
+          .batch = 8,
+          .size = 256,
+          .epochs = 200,
+          .relight = true,
+          .loss = ReferenceLossOptions{}};
+}
+
+struct Row {
+  const char* model;
+  const char* name;
+  Recipe (*make)();
+};
+
+constexpr Row kRows[] = {
+    {"zero_dce", "official", zero_dce_official},
+    {"zero_dce", "keras", zero_dce_keras},
+    {"zero_dce", "paper", zero_dce_paper},
+    {"zero_dce", "default", relit},
+    {"zero_dce_plus", "official", zero_dce_plus_official},
+    {"zero_dce_plus", "paper", zero_dce_plus_paper},
+    {"zero_dce_plus", "default", relit},
+};
+
+std::string number(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+const char* name_of(AdamForm form) {
+  return form == AdamForm::torch ? "torch" : form == AdamForm::keras ? "keras" : "tf1";
+}
+
+const char* name_of(ZeroDceMode mode) {
+  return mode == ZeroDceMode::official ? "official" : mode == ZeroDceMode::keras ? "keras" : "paper";
+}
+
+const char* name_of(Interpolation mode) {
+  constexpr const char* kNames[] = {"nearest", "bilinear", "area", "lanczos"};
+  return kNames[static_cast<size_t>(mode)];
+}
+
+Loss zero_reference_loss(const ZeroDceLossOptions& options, const Tensor& low,
+                         const CurveEnhancement& result) {
+  const ZeroDceLoss loss = zero_dce_loss(low, result.enhanced, result.curves, options);
+  return {loss.total, {{"tv", loss.tv}, {"spa", loss.spa}, {"col", loss.col}, {"exp", loss.exp}}};
+}
+
+Loss reference_loss(const ReferenceLossOptions& options, const Tensor& high, const CurveEnhancement& result) {
+  const Tensor distance = l1(result.enhanced, high);
+  const Tensor structure = 1.0 - ssim(result.enhanced, high);
+  const Tensor tv = total_variation(result.curves, VariationForm::official);
+  return {options.l1 * distance + options.structure * structure + options.tv * tv,
+          {{"l1", distance}, {"structure", structure}, {"tv", tv}}};
+}
+
+}  // namespace
+
+Recipe make_recipe(const std::string& model, const std::string& name) {
+  std::string known;
+  for (const Row& row : kRows) {
+    if (model != row.model) continue;
+    if (name == row.name) return row.make();
+    known += cat(known.empty() ? "" : ", ", row.name);
+  }
+  check(!known.empty(), "recipe: there is none for model '", model, "'");
+  fail("recipe: expected for ", model, " one of ", known, ", got '", name, "'");
+}
+
+std::map<std::string, std::string> facts_of(const Recipe& recipe) {
+  std::map<std::string, std::string> facts{
+      {"recipe", recipe.name},
+      {"init", recipe.glorot_init ? "glorot" : "authors"},
+      {"adam.form", name_of(recipe.adam.form)},
+      {"adam.lr", number(recipe.adam.lr)},
+      {"adam.lr_end", number(recipe.lr_end)},
+      {"adam.beta1", number(recipe.adam.beta1)},
+      {"adam.beta2", number(recipe.adam.beta2)},
+      {"adam.weight_decay", number(recipe.adam.weight_decay)},
+      {"clip_norm", number(recipe.clip_norm)},
+      {"batch", std::to_string(recipe.batch)},
+      {"size", std::to_string(recipe.size)},
+      {"shuffle", recipe.shuffle ? "true" : "false"},
+      {"drop_last", recipe.drop_last ? "true" : "false"},
+      {"resize", name_of(recipe.resize.mode)},
+      {"relight", recipe.relight ? "true" : "false"},
+  };
+  if (const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
+    facts["loss"] = name_of(zero->mode);
+    facts["weight.tv"] = number(zero->tv);
+    facts["weight.spa"] = number(zero->spa);
+    facts["weight.col"] = number(zero->col);
+    facts["weight.exp"] = number(zero->exp);
+    facts["exp_patch"] = std::to_string(zero->exp_patch);
+    facts["exp_target"] = number(zero->exp_target);
+  } else {
+    const auto& reference = std::get<ReferenceLossOptions>(recipe.loss);
+    facts["loss"] = "reference";
+    facts["weight.l1"] = number(reference.l1);
+    facts["weight.structure"] = number(reference.structure);
+    facts["weight.tv"] = number(reference.tv);
+  }
+  return facts;
+}
+
+Loss loss_of(const Recipe& recipe, const CurveModel& model, const Tensor& low, const Tensor& high) {
+  const CurveEnhancement result = model.forward(low);
+  if (const auto* const options = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
+    return zero_reference_loss(*options, low, result);
+  }
+  check(high.defined(), "recipe ", recipe.name, ": expected pictures with references");
+  return reference_loss(std::get<ReferenceLossOptions>(recipe.loss), high, result);
+}
+
+}  // namespace lux
