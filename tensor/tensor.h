@@ -36,11 +36,12 @@ class Tensor {
   int64_t size(int dimension) const { return shape_[dimension]; }
   int64_t numel() const { return shape_.numel(); }
   DType dtype() const { return dtype_; }
-  Device device() const { return storage_->device(); }
+  /// Throws Error for an undefined tensor, as `raw` and `data` do.
+  Device device() const { return checked_storage().device(); }
   TensorOptions options() const { return {dtype_, device()}; }
   const std::shared_ptr<Storage>& storage() const { return storage_; }
 
-  void* raw() const { return storage_->data(); }
+  void* raw() const { return checked_storage().data(); }
   /// The elements in row-major order. Throws Error when T does not store this dtype.
   template <class T>
   T* data() const {
@@ -76,6 +77,11 @@ class Tensor {
   void set_grad_slot(std::shared_ptr<GradSlot> slot) { slot_ = std::move(slot); }
 
  private:
+  const Storage& checked_storage() const {
+    check(defined(), "tensor: expected a tensor, got an undefined one");
+    return *storage_;
+  }
+
   std::shared_ptr<Storage> storage_;
   std::shared_ptr<GradSlot> slot_;
   Shape shape_;

@@ -1,0 +1,101 @@
+#include "luxgrad/autograd/op_case.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "luxgrad/tensor/random.h"
+
+namespace lux {
+namespace {
+
+std::vector<OpCase>& registered_cases() {
+  static std::vector<OpCase> rows;
+  return rows;
+}
+std::vector<ErrorCase>& registered_errors() {
+  static std::vector<ErrorCase> rows;
+  return rows;
+}
+
+bool near_a_kink(const CaseInput& input, double value) {
+  return std::any_of(input.kinks.begin(), input.kinks.end(),
+                     [&](double kink) { return std::fabs(value - kink) < CaseInput::kKinkDistance; });
+}
+
+}  // namespace
+
+CaseInput CaseInput::range(double new_low, double new_high) const {
+  CaseInput input = *this;
+  input.low = new_low;
+  input.high = new_high;
+  return input;
+}
+
+CaseInput CaseInput::away_from(std::vector<double> values) const {
+  CaseInput input = *this;
+  input.kinks = std::move(values);
+  return input;
+}
+
+CaseInput CaseInput::constant() const {
+  CaseInput input = *this;
+  input.differentiable = false;
+  return input;
+}
+
+std::vector<OpCase> op_cases() {
+  std::vector<OpCase> rows = registered_cases();
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const OpCase& a, const OpCase& b) { return a.name < b.name; });
+  return rows;
+}
+
+std::vector<ErrorCase> error_cases() {
+  std::vector<ErrorCase> rows = registered_errors();
+  std::stable_sort(rows.begin(), rows.end(),
+                   [](const ErrorCase& a, const ErrorCase& b) { return a.op < b.op; });
+  return rows;
+}
+
+Tensors draw(const std::vector<CaseInput>& inputs, DType dtype) {
+  Tensors values;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    Generator generator = Generator(1, "op case").fork(k);
+    const CaseInput& input = inputs[k];
+    const Tensor wide = empty(input.shape, {DType::f64, kCpu});
+    for (int64_t i = 0; i < wide.numel(); ++i) {
+      double& value = wide.data<double>()[i];
+      do {
+        value = static_cast<float>(generator.uniform(input.low, input.high));
+      } while (near_a_kink(input, value));
+    }
+    values.push_back(wide.to(dtype));
+  }
+  return values;
+}
+
+Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values) {
+  Tensors copies;
+  for (size_t k = 0; k < inputs.size(); ++k) {
+    copies.push_back(values[k].clone());
+    if (inputs[k].differentiable) copies.back().requires_grad_();
+  }
+  return copies;
+}
+
+GradcheckResult gradcheck(const OpCase& row) {
+  const Tensors inputs = leaves(row.inputs, draw(row.inputs, DType::f64));
+  return gradcheck(row.name, row.run, inputs, {.max_elements = row.options.gradcheck_elements});
+}
+
+detail::CaseRegistration::CaseRegistration(std::string name, std::vector<CaseInput> inputs, CaseFunction run,
+                                           CaseOptions options) {
+  registered_cases().push_back({std::move(name), std::move(inputs), run, std::move(options)});
+}
+
+detail::CaseRegistration::CaseRegistration(std::string op, std::vector<CaseInput> inputs, std::string message,
+                                           CaseFunction run) {
+  registered_errors().push_back({std::move(op), std::move(inputs), std::move(message), run});
+}
+
+}  // namespace lux

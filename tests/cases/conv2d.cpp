@@ -1,0 +1,65 @@
+// Rows for convolution: strides, pads, groups, several inputs, every activation.
+#include "luxgrad/kernels/conv2d.h"
+
+#include "luxgrad/autograd/op_case.h"
+
+namespace lux {
+namespace {
+
+const CaseOptions kLarge{.large = {{1, 24, 30, 32}, {32, 3, 3, 32}, {32}}};
+
+OP_CASE(
+    "conv2d", {{2, 5, 6, 3}, {4, 3, 3, 3}, {4}},
+    [](const Tensors& x) { return conv2d(x[0], x[1], x[2], {.padding = 1}); }, kLarge);
+OP_CASE("conv2d, without bias, 1x1", {{2, 3, 4, 5}, {6, 1, 1, 5}},
+        [](const Tensors& x) { return conv2d(x[0], x[1]); });
+OP_CASE("conv2d, stride 2, groups 2", {{2, 7, 6, 4}, {6, 3, 3, 2}, {6}},
+        [](const Tensors& x) { return conv2d(x[0], x[1], x[2], {.stride = 2, .padding = 1, .groups = 2}); });
+OP_CASE("conv2d, depthwise", {{1, 6, 5, 4}, {4, 3, 3, 1}, {4}},
+        [](const Tensors& x) { return conv2d(x[0], x[1], x[2], {.padding = 1, .groups = x[0].size(3)}); },
+        {.large = {{1, 24, 30, 32}, {32, 3, 3, 1}, {32}}});
+OP_CASE("conv2d, four pads", {{1, 4, 5, 2}, {3, 4, 2, 2}}, [](const Tensors& x) {
+  return conv2d(x[0], x[1], {}, {.stride = 2, .padding = {0, 2, 1, 0}});
+});
+OP_CASE("conv2d, two inputs", {{1, 5, 4, 2}, {1, 5, 4, 3}, {4, 3, 3, 5}, {4}},
+        [](const Tensors& x) {
+          return conv2d(Tensors{x[0], x[1]}, x[2], x[3], {.padding = 1});
+        },
+        {.large = {{1, 24, 30, 32}, {1, 24, 30, 32}, {32, 3, 3, 64}, {32}}});
+OP_CASE("conv2d, relu", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}}, [](const Tensors& x) {
+  return conv2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::relu});
+});
+OP_CASE("conv2d, leaky_relu", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}}, [](const Tensors& x) {
+  return conv2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::leaky_relu, .slope = 0.1});
+});
+OP_CASE("conv2d, sigmoid", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}},
+        [](const Tensors& x) {
+          return conv2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::sigmoid});
+        },
+        {.bf16_bound = 0.03, .f16_bound = 5e-3});
+OP_CASE("conv2d, tanh", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}},
+        [](const Tensors& x) {
+          return conv2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::tanh});
+        },
+        {.large = {{1, 24, 30, 32}, {24, 3, 3, 32}, {24}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+
+ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 4}},
+           "conv2d: expected input with 4 channels for weight [8, 3, 3, 4], got [1, 8, 8, 3]",
+           [](const Tensors& x) { return conv2d(x[0], x[1]); });
+ERROR_CASE("conv2d", {{8, 8, 3}, {8, 3, 3, 3}}, "conv2d: expected an input [N, H, W, C], got [8, 8, 3]",
+           [](const Tensors& x) { return conv2d(x[0], x[1]); });
+ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 3}, {4}},
+           "conv2d: expected bias [8] for weight [8, 3, 3, 3], got [4]",
+           [](const Tensors& x) { return conv2d(x[0], x[1], x[2]); });
+ERROR_CASE("conv2d", {{1, 8, 8, 4}, {9, 3, 3, 2}},
+           "conv2d: expected groups that divide the 9 outputs of weight [9, 3, 3, 2], got 2",
+           [](const Tensors& x) { return conv2d(x[0], x[1], {}, {.groups = 2}); });
+ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 3}}, "conv2d: expected a stride of at least 1, got 0",
+           [](const Tensors& x) { return conv2d(x[0], x[1], {}, {.stride = 0}); });
+ERROR_CASE("conv2d", {{1, 2, 8, 3}, {8, 3, 3, 3}},
+           "conv2d: expected an input of at least 3x3 pixels with its padding for weight [8, 3, 3, 3], got "
+           "2x8 from [1, 2, 8, 3]",
+           [](const Tensors& x) { return conv2d(x[0], x[1]); });
+
+}  // namespace
+}  // namespace lux

@@ -1,0 +1,278 @@
+// Rows for the operators of kernels/, except convolution.
+#include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/avg_pool2d.h"
+#include "luxgrad/kernels/color_constancy.h"
+#include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/curve.h"
+#include "luxgrad/kernels/exposure.h"
+#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reshape.h"
+#include "luxgrad/kernels/resize.h"
+#include "luxgrad/kernels/spatial_consistency.h"
+#include "luxgrad/kernels/total_variation.h"
+
+namespace lux {
+namespace {
+
+using In = CaseInput;
+const CaseOptions kLargeUnary{.large = {{2, 48, 64, 16}}};
+
+// Elementwise.
+OP_CASE(
+    "relu", {In{2, 3, 4, 5}.away_from({0})}, [](const Tensors& x) { return relu(x[0]); }, kLargeUnary);
+OP_CASE(
+    "leaky_relu", {In{2, 3, 4, 5}.away_from({0})}, [](const Tensors& x) { return leaky_relu(x[0], 0.2); },
+    kLargeUnary);
+OP_CASE("leaky_relu, slope 0", {In{3, 7}.away_from({0})},
+        [](const Tensors& x) { return leaky_relu(x[0], 0); });
+OP_CASE(
+    "sigmoid", {In{2, 3, 4, 5}.range(-6, 6)}, [](const Tensors& x) { return sigmoid(x[0]); }, kLargeUnary);
+OP_CASE(
+    "tanh", {In{2, 3, 4, 5}.range(-3, 3)}, [](const Tensors& x) { return tanh(x[0]); }, kLargeUnary);
+OP_CASE(
+    "abs", {In{2, 3, 4, 5}.away_from({0})}, [](const Tensors& x) { return abs(x[0]); }, kLargeUnary);
+OP_CASE(
+    "square", {{2, 3, 4, 5}}, [](const Tensors& x) { return square(x[0]); }, kLargeUnary);
+OP_CASE("sqrt", {In{2, 3, 4, 5}.range(0.1, 2)}, [](const Tensors& x) { return sqrt(x[0]); },
+        {.large = {In{2, 48, 64, 16}.range(0.1, 2)}});
+OP_CASE(
+    "exp", {In{2, 3, 4, 5}.range(-3, 3)}, [](const Tensors& x) { return exp(x[0]); }, kLargeUnary);
+OP_CASE(
+    "clamp", {In{2, 3, 4, 5}.range(-1, 2).away_from({0, 1})},
+    [](const Tensors& x) { return clamp(x[0], 0, 1); }, kLargeUnary);
+
+ERROR_CASE("relu", {}, "tensor: expected a tensor, got an undefined one",
+           [](const Tensors&) { return relu(Tensor()); });
+ERROR_CASE("leaky_relu", {{3}}, "leaky_relu: expected a slope of at least 0, got -1",
+           [](const Tensors& x) { return leaky_relu(x[0], -1); });
+ERROR_CASE("clamp", {{3}}, "clamp: expected low <= high, got 1 and 0",
+           [](const Tensors& x) { return clamp(x[0], 1, 0); });
+
+// Arithmetic: equal shapes, repetition along outer, inner and mixed dimensions, scalars, numbers.
+const CaseOptions kLargePair{.large = {{2, 48, 64, 16}, {2, 48, 64, 16}}};
+OP_CASE(
+    "add", {{2, 3, 4}, {2, 3, 4}}, [](const Tensors& x) { return x[0] + x[1]; }, kLargePair);
+OP_CASE("add, per channel", {{2, 3, 4, 5}, {5}}, [](const Tensors& x) { return x[0] + x[1]; },
+        {.large = {{2, 48, 64, 16}, {16}}});
+OP_CASE(
+    "add, number", {{3, 4}}, [](const Tensors& x) { return 2.5 + x[0]; }, kLargeUnary);
+OP_CASE(
+    "sub", {{2, 3, 4}, {2, 3, 4}}, [](const Tensors& x) { return x[0] - x[1]; }, kLargePair);
+OP_CASE("sub, scalar", {{}, {2, 3, 4}}, [](const Tensors& x) { return x[0] - x[1]; },
+        {.large = {{}, {2, 48, 64, 16}}});
+OP_CASE("sub, from number", {{3, 4}}, [](const Tensors& x) { return 1 - x[0]; });
+OP_CASE("sub, number", {{3, 4}}, [](const Tensors& x) { return x[0] - 0.25; });
+OP_CASE("sub, negated", {{3, 4}}, [](const Tensors& x) { return -x[0]; });
+OP_CASE(
+    "mul", {{2, 3, 4}, {2, 3, 4}}, [](const Tensors& x) { return x[0] * x[1]; }, kLargePair);
+OP_CASE("mul, per channel of a picture", {{2, 3, 4, 5}, {2, 1, 1, 5}},
+        [](const Tensors& x) { return x[0] * x[1]; }, {.large = {{2, 48, 64, 16}, {2, 1, 1, 16}}});
+OP_CASE("mul, per pixel", {{2, 3, 4, 1}, {2, 3, 4, 5}}, [](const Tensors& x) { return x[0] * x[1]; },
+        {.large = {{2, 48, 64, 1}, {2, 48, 64, 16}}});
+OP_CASE("mul, outer product", {{2, 1, 4, 1}, {3, 1, 5}}, [](const Tensors& x) { return x[0] * x[1]; },
+        {.large = {{40, 1, 50, 1}, {30, 1, 20}}});
+OP_CASE("mul, with itself", {{3, 4}}, [](const Tensors& x) { return x[0] * x[0]; });
+OP_CASE(
+    "mul, number", {{3, 4}}, [](const Tensors& x) { return x[0] * -3.0; }, kLargeUnary);
+OP_CASE("div", {{2, 3, 4}, In{2, 3, 4}.range(0.5, 2)}, [](const Tensors& x) { return x[0] / x[1]; },
+        {.large = {{2, 48, 64, 16}, In{2, 48, 64, 16}.range(0.5, 2)}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+OP_CASE("div, per row", {{3, 4}, In{3, 1}.range(0.5, 2)}, [](const Tensors& x) { return x[0] / x[1]; },
+        {.bf16_bound = 0.03, .f16_bound = 5e-3});
+OP_CASE("div, by number", {{3, 4}}, [](const Tensors& x) { return x[0] / 7; });
+OP_CASE("div, of number", {In{3, 4}.range(0.5, 2)}, [](const Tensors& x) { return 2.0 / x[0]; });
+
+ERROR_CASE("add", {{2, 3}, {2}}, "add: expected shapes that broadcast, got [2, 3] and [2]",
+           [](const Tensors& x) { return x[0] + x[1]; });
+ERROR_CASE("mul", {{2}, {2}}, "mul: expected equal dtypes, got f32 and f64",
+           [](const Tensors& x) { return x[0] * x[1].to(DType::f64); });
+
+// Reductions: everything; inner, outer, middle and mixed dimensions.
+OP_CASE(
+    "sum", {{3, 4, 5}}, [](const Tensors& x) { return sum(x[0]); }, kLargeUnary);
+OP_CASE(
+    "sum, inner", {{3, 4, 5}}, [](const Tensors& x) { return sum(x[0], {-1}); }, kLargeUnary);
+OP_CASE(
+    "sum, outer, kept", {{3, 4, 5}},
+    [](const Tensors& x) {
+      return sum(x[0], {0, 1}, true);
+    },
+    kLargeUnary);
+OP_CASE(
+    "sum, around", {{3, 4, 5}},
+    [](const Tensors& x) {
+      return sum(x[0], {0, 2});
+    },
+    kLargeUnary);
+OP_CASE(
+    "mean", {{3, 4, 5}}, [](const Tensors& x) { return mean(x[0]); }, kLargeUnary);
+OP_CASE(
+    "mean, of pictures", {{2, 3, 4, 5}},
+    [](const Tensors& x) {
+      return mean(x[0], {1, 2}, true);
+    },
+    kLargeUnary);
+OP_CASE(
+    "mean, alternating", {{2, 3, 4, 5}},
+    [](const Tensors& x) {
+      return mean(x[0], {1, 3});
+    },
+    kLargeUnary);
+OP_CASE("sum_to", {{2, 3, 4, 5}},
+        [](const Tensors& x) {
+          return sum_to(x[0], {3, 1, 5});
+        },
+        {.large = {{40, 3, 128, 5}}});
+
+ERROR_CASE("sum", {{2, 3}}, "sum: expected different dimensions of [2, 3], got 2",
+           [](const Tensors& x) { return sum(x[0], {2}); });
+ERROR_CASE("sum", {{2, 3}}, "sum: expected different dimensions of [2, 3], got -1", [](const Tensors& x) {
+  return sum(x[0], {1, -1});
+});
+ERROR_CASE("mean", {{0, 3}}, "mean: expected at least one element to average, got [0, 3]",
+           [](const Tensors& x) { return mean(x[0]); });
+ERROR_CASE("mean", {{0, 3}}, "mean: expected at least one element to average, got [0, 3]",
+           [](const Tensors& x) { return mean(x[0], {0}); });
+ERROR_CASE("sum_to", {{2, 3}}, "sum_to: expected a shape that broadcasts to [2, 3], got [5, 2, 3]",
+           [](const Tensors& x) {
+             return sum_to(x[0], {5, 2, 3});
+           });
+
+// Shapes.
+OP_CASE("reshape", {{2, 3, 4}}, [](const Tensors& x) { return reshape(x[0], {4, 6}); });
+OP_CASE("concat", {{2, 3, 4, 2}, {2, 3, 4, 1}, {2, 3, 4, 3}}, [](const Tensors& x) { return concat(x, -1); },
+        {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 48, 64, 8}}});
+OP_CASE("concat, rows", {{2, 3, 4}, {2, 1, 4}}, [](const Tensors& x) { return concat(x, 1); });
+OP_CASE("narrow", {{2, 3, 4, 5}}, [](const Tensors& x) { return narrow(x[0], 3, 1, 3); },
+        {.large = {{2, 48, 64, 16}}});
+OP_CASE("narrow, of split", {{2, 3, 5}},
+        [](const Tensors& x) {
+          const Tensors pieces = split(x[0], {2, 1, 2}, 2);
+          return pieces[0] * pieces[1] - pieces[2];
+        },
+        {.bf16_bound = 0.03, .f16_bound = 5e-3});
+
+ERROR_CASE("reshape", {{2, 3}}, "reshape: expected 6 elements as in [2, 3], got [4]",
+           [](const Tensors& x) { return reshape(x[0], {4}); });
+ERROR_CASE("concat", {}, "concat: expected at least one tensor",
+           [](const Tensors& x) { return concat(x, 0); });
+ERROR_CASE("concat", {{2, 3}, {3, 3}},
+           "concat: expected tensors like f32 [2, 3] except in dimension 1, got f32 [3, 3]",
+           [](const Tensors& x) { return concat(x, 1); });
+ERROR_CASE("concat", {{2, 3}}, "concat: expected a dimension of [2, 3], got 2",
+           [](const Tensors& x) { return concat(x, 2); });
+ERROR_CASE("narrow", {{2, 3}}, "narrow: expected elements of 0 … 2 in dimension 1 of [2, 3], got 2 … 3",
+           [](const Tensors& x) { return narrow(x[0], 1, 2, 2); });
+ERROR_CASE("split", {{2, 3}}, "split: expected sizes that add up to 3, got 2", [](const Tensors& x) {
+  return split(x[0], {1, 1}, 1)[0];
+});
+
+// Pooling and resizing.
+OP_CASE("avg_pool2d", {{2, 9, 7, 3}}, [](const Tensors& x) { return avg_pool2d(x[0], {.kernel_size = 2}); },
+        {.large = {{2, 49, 62, 16}}});
+OP_CASE("avg_pool2d, overlapping, padded", {{1, 6, 8, 2}}, [](const Tensors& x) {
+  return avg_pool2d(x[0], {.kernel_size = 3, .stride = 2, .padding = {1, 2, 0, 1}});
+});
+OP_CASE("avg_pool2d, ceil, without padding in the mean", {{1, 7, 6, 2}}, [](const Tensors& x) {
+  return avg_pool2d(
+      x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
+});
+OP_CASE("resize", {{2, 4, 5, 3}}, [](const Tensors& x) { return resize(x[0], 8, 10); },
+        {.large = {{1, 200, 150, 3}}});
+OP_CASE("resize, smaller", {{1, 9, 11, 2}}, [](const Tensors& x) { return resize(x[0], 4, 3); });
+OP_CASE("resize, corners aligned", {{1, 3, 4, 17}},
+        [](const Tensors& x) { return resize(x[0], 7, 9, {.align_corners = true}); });
+OP_CASE("resize, nearest", {{2, 3, 5, 2}},
+        [](const Tensors& x) { return resize(x[0], 7, 10, {.mode = ResizeOptions::nearest}); });
+OP_CASE("resize, nearest exact", {{2, 8, 5, 2}},
+        [](const Tensors& x) { return resize(x[0], 5, 9, {.mode = ResizeOptions::nearest_exact}); });
+OP_CASE("resize, ratio", {{1, 7, 5, 3}},
+        [](const Tensors& x) { return resize(x[0], 3, 2, {.ratio_h = 2, .ratio_w = 2.5}); });
+
+ERROR_CASE("avg_pool2d", {{3, 4}}, "avg_pool2d: expected [N, H, W, C], got [3, 4]",
+           [](const Tensors& x) { return avg_pool2d(x[0], {}); });
+ERROR_CASE("avg_pool2d", {{1, 3, 9, 1}},
+           "avg_pool2d: expected a picture that a window of 4 fits into, got [1, 3, 9, 1]",
+           [](const Tensors& x) { return avg_pool2d(x[0], {.kernel_size = 4}); });
+ERROR_CASE("avg_pool2d", {{1, 3, 9, 1}}, "avg_pool2d: expected padding of 0 … 1, got 2, 2, 2, 2",
+           [](const Tensors& x) { return avg_pool2d(x[0], {.kernel_size = 2, .padding = 2}); });
+ERROR_CASE("resize", {{1, 3, 9, 1}}, "resize: expected a size of at least 1x1, got 0x4",
+           [](const Tensors& x) { return resize(x[0], 0, 4); });
+ERROR_CASE("resize", {{1, 0, 9, 1}}, "resize: expected a picture [N, H, W, C], got [1, 0, 9, 1]",
+           [](const Tensors& x) { return resize(x[0], 4, 4); });
+
+// Zero-DCE: the curve and its losses.
+const CaseOptions kLargeCurve{.large = {In{2, 96, 100, 3}.range(0, 1), {2, 96, 100, 24}}};
+OP_CASE(
+    "curve_iterations", {In{2, 3, 4, 3}.range(0, 1), {2, 3, 4, 24}},
+    [](const Tensors& x) { return curve_iterations(x[0], x[1]); }, kLargeCurve);
+OP_CASE("curve_iterations, one map for all", {In{2, 3, 4, 3}.range(0, 1), {2, 3, 4, 3}},
+        [](const Tensors& x) { return curve_iterations(x[0], x[1], 5); });
+
+const std::vector<In> kPair = {In{2, 9, 14, 3}.range(0, 1), In{2, 9, 14, 3}.range(0, 1)};
+const CaseOptions kLargeSpatial{.large = {In{2, 130, 200, 3}.range(0, 1), In{2, 130, 200, 3}.range(0, 0.3)}};
+OP_CASE(
+    "spatial_consistency", kPair,
+    [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::official); }, kLargeSpatial);
+OP_CASE(
+    "spatial_consistency, keras", kPair,
+    [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::keras); }, kLargeSpatial);
+OP_CASE(
+    "spatial_consistency, paper", kPair,
+    [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::paper); }, kLargeSpatial);
+
+const CaseOptions kLargePicture{.large = {In{2, 130, 200, 3}.range(0, 1)}};
+OP_CASE(
+    "exposure", {In{2, 9, 14, 3}.range(0, 1)}, [](const Tensors& x) { return exposure(x[0], 4); },
+    kLargePicture);
+OP_CASE(
+    "exposure, paper", {In{2, 9, 14, 3}.range(0, 1)},
+    [](const Tensors& x) { return exposure(x[0], 4, 0.6, true); }, kLargePicture);
+OP_CASE(
+    "color_constancy", {In{2, 3, 4, 3}.range(0, 1)},
+    [](const Tensors& x) { return color_constancy(x[0], ColorForm::official); }, kLargePicture);
+OP_CASE(
+    "color_constancy, paper", {In{2, 3, 4, 3}.range(0, 1)},
+    [](const Tensors& x) { return color_constancy(x[0], ColorForm::paper); }, kLargePicture);
+
+const CaseOptions kLargeMaps{.large = {{2, 100, 120, 24}}};
+OP_CASE(
+    "total_variation", {{2, 5, 4, 6}},
+    [](const Tensors& x) { return total_variation(x[0], VariationForm::official); }, kLargeMaps);
+OP_CASE(
+    "total_variation, keras", {{2, 5, 4, 6}},
+    [](const Tensors& x) { return total_variation(x[0], VariationForm::keras); }, kLargeMaps);
+OP_CASE(
+    "total_variation, paper", {{2, 5, 4, 6}},
+    [](const Tensors& x) { return total_variation(x[0], VariationForm::paper); }, kLargeMaps);
+
+ERROR_CASE("curve_iterations", {{1, 2, 2, 4}, {1, 2, 2, 4}},
+           "curve_iterations: expected a picture [N, H, W, 3], got [1, 2, 2, 4]",
+           [](const Tensors& x) { return curve_iterations(x[0], x[1]); });
+ERROR_CASE("curve_iterations", {{1, 2, 2, 3}, {1, 2, 2, 21}},
+           "curve_iterations: expected curves [1, 2, 2, 24] or [1, 2, 2, 3], got [1, 2, 2, 21]",
+           [](const Tensors& x) { return curve_iterations(x[0], x[1]); });
+ERROR_CASE("curve_iterations", {{1, 2, 2, 3}, {1, 2, 2, 3}},
+           "curve_iterations: expected 1 to 16 iterations, got 17",
+           [](const Tensors& x) { return curve_iterations(x[0], x[1], 17); });
+ERROR_CASE("spatial_consistency", {{1, 3, 8, 3}, {1, 3, 8, 3}},
+           "spatial_consistency: expected pictures [N, H, W, C] of at least 4x4, got [1, 3, 8, 3]",
+           [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::official); });
+ERROR_CASE("spatial_consistency", {{1, 8, 8, 3}, {1, 8, 9, 3}},
+           "spatial_consistency: expected a low picture f32 [1, 8, 8, 3], got f32 [1, 8, 9, 3]",
+           [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::official); });
+ERROR_CASE("exposure", {{1, 15, 20, 3}},
+           "exposure: expected a picture [N, H, W, C] of at least 16x16, got [1, 15, 20, 3]",
+           [](const Tensors& x) { return exposure(x[0]); });
+ERROR_CASE("color_constancy", {{1, 2, 2, 1}},
+           "color_constancy: expected a picture [N, H, W, 3], got [1, 2, 2, 1]",
+           [](const Tensors& x) { return color_constancy(x[0], ColorForm::official); });
+ERROR_CASE("total_variation", {{2, 2}}, "total_variation: expected maps [N, H, W, C], got [2, 2]",
+           [](const Tensors& x) { return total_variation(x[0], VariationForm::official); });
+ERROR_CASE("total_variation", {{1, 3, 3, 1}},
+           "total_variation: the keras form expects at least 2 columns and 2 channels, got [1, 3, 3, 1]",
+           [](const Tensors& x) { return total_variation(x[0], VariationForm::keras); });
+
+}  // namespace
+}  // namespace lux
