@@ -254,7 +254,7 @@ template <class T, class Add>
 Tensor partial_sums(int64_t tiles, int64_t blocks, int64_t size, const Add& add) {
   constexpr int64_t kMostBytes = int64_t{32} << 20;
   const int64_t room = kMostBytes / (blocks * size * static_cast<int64_t>(sizeof(T)));
-  const int64_t shares = std::max<int64_t>(1, std::min({tiles, room, int64_t{64}}));
+  const int64_t shares = std::max<int64_t>(1, std::min({tiles / 4, room, int64_t{64}}));
   const Tensor partial = empty({shares, blocks, size}, {kDType<T>, kCpu});
   run_chunks(shares * blocks, [&](int64_t chunk) {
     T* const sums = partial.data<T>() + chunk * size;
@@ -266,24 +266,28 @@ Tensor partial_sums(int64_t tiles, int64_t blocks, int64_t size, const Add& add)
   return partial;
 }
 
-// gw[index] = the sum over the shares of element place(index) of the partial sums.
+// gw[index] = the sum over the shares of element place(index) of the partial sums, which it leaves in the
+// first share.
 template <class T, class Place>
 void collect(const Tensor& partial, const Tensor& gw, const Place& place) {
-  const int64_t shares = partial.size(0), stride = partial.size(1) * partial.size(2);
-  const T* const sums = partial.data<T>();
+  constexpr int64_t kRun = 512;
+  const int64_t shares = partial.size(0), size = partial.size(1) * partial.size(2);
+  T* const sums = partial.data<T>();
+  run_chunks(blocks_of(size, kRun), [&](int64_t chunk) {
+    const int64_t first = chunk * kRun, count = std::min(kRun, size - first);
+    std::array<double, kRun> totals{};
+    for (int64_t share = 0; share < shares; ++share) {
+      const T* const from = sums + share * size + first;
+      for (int64_t i = 0; i < count; ++i) totals[static_cast<size_t>(i)] += static_cast<double>(from[i]);
+    }
+    for (int64_t i = 0; i < count; ++i) sums[first + i] = static_cast<T>(totals[static_cast<size_t>(i)]);
+  });
   dispatch(gw.dtype(), [&](auto s) {
     using S = decltype(s);
     S* const to = gw.data<S>();
-    parallel_for(
-        kCpu, gw.numel(),
-        [&](int64_t index) {
-          const int64_t from = place(index);
-          double sum = 0;
-          for (int64_t share = 0; share < shares; ++share)
-            sum += static_cast<double>(sums[share * stride + from]);
-          to[index] = static_cast<S>(static_cast<Arith<S>>(sum));
-        },
-        1024);
+    parallel_for(kCpu, gw.numel(), [&](int64_t index) {
+      to[index] = static_cast<S>(static_cast<Arith<S>>(sums[place(index)]));
+    });
   });
 }
 

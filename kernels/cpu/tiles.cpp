@@ -172,7 +172,7 @@ int64_t weight_run(const Convolution& c, const WeightBlock& b) {
 }
 template <class T>
 int64_t weight_scratch(const Convolution& c, const WeightBlock& b, const Tile& t) {
-  return scratch_bytes<T>(band_size<T>(c, t, b.depth) + t.rows * t.columns * weight_rows(b));
+  return scratch_bytes<T>(band_size<T>(c, t, b.depth) + t.rows * t.columns * b.width + kSums);
 }
 
 template <class S, class T>
@@ -184,16 +184,21 @@ void weight_gradient(const Convolution& c, const WeightBlock& b, const Tile& t, 
   T* const gz = band + band_size<T>(c, t, b.depth);
   load_band<S>(c.source, t.n, region, band, b.depth);
   load_band<S>(c.target, t.n, {t.row, t.rows, t.column, t.columns, b.group * c.width + b.k, b.width}, gz,
-               rows);
-  for (int64_t i = 0; i < c.kH; ++i) {
-    int vectors = 0;
-    for (int64_t lane = 0; lane < run; lane += vectors * kLanes<T>) {
-      const int64_t left = (run - lane) / kLanes<T>;
-      vectors = left >= 3 && left != 4 ? 3 : next_vectors(left);
-      for (int64_t k = 0; k < b.width; k += kSums / vectors) {
-        multiply<T>(vectors, {gz + k, t.columns * rows, rows}, 1,
-                    {band + i * band_row + lane, c.stride * band_row, c.stride * b.depth}, t.rows, t.columns,
-                    static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true);
+               b.width);
+  // A few rows at a time, so that they stay in the first cache level while all sums pass by.
+  const int64_t few = larger(1, 64 / t.columns);
+  for (int64_t r = 0; r < t.rows; r += few) {
+    for (int64_t i = 0; i < c.kH; ++i) {
+      const T* const xs = band + (r * c.stride + i) * band_row;
+      int vectors = 0;
+      for (int64_t lane = 0; lane < run; lane += vectors * kLanes<T>) {
+        const int64_t left = (run - lane) / kLanes<T>;
+        vectors = left >= 3 && left != 4 ? 3 : next_vectors(left);
+        for (int64_t k = 0; k < b.width; k += kSums / vectors) {
+          multiply<T>(vectors, {gz + r * t.columns * b.width + k, t.columns * b.width, b.width}, 1,
+                      {xs + lane, c.stride * band_row, c.stride * b.depth}, smaller(few, t.rows - r),
+                      t.columns, static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true);
+        }
       }
     }
   }
