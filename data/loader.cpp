@@ -1,0 +1,237 @@
+#include "luxgrad/data/loader.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <exception>
+#include <map>
+#include <mutex>
+#include <numeric>
+#include <thread>
+
+#include "luxgrad/data/image.h"
+
+namespace lux {
+namespace {
+
+constexpr size_t kAhead = 2;  // finished batches that wait
+
+struct Pair {
+  Tensor low, high;
+};
+
+Tensor without_batch(const Tensor& picture) {
+  return picture.with_shape({picture.size(1), picture.size(2), picture.size(3)});
+}
+
+Tensor shrunk_to(const Tensor& photo, int64_t longest) {
+  const int64_t side = std::max(photo.size(0), photo.size(1));
+  if (side <= longest) return photo;
+  const auto scaled = [&](int64_t n) { return std::max<int64_t>(1, (n * longest + side / 2) / side); };
+  return resize_image(photo, scaled(photo.size(0)), scaled(photo.size(1)), {.mode = Interpolation::area});
+}
+
+// Order of epoch `epoch`: a Fisher-Yates shuffle keyed by (seed, epoch).
+std::vector<int64_t> order_of(int64_t count, bool shuffle, uint64_t seed, int64_t epoch) {
+  std::vector<int64_t> order(static_cast<size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  if (!shuffle) return order;
+  Generator generator = Generator(seed, "order").fork(static_cast<uint64_t>(epoch));
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(i)]);
+  return order;
+}
+
+Tensor stack(const std::vector<Tensor>& pictures) {
+  const Shape& one = pictures[0].shape();
+  Tensor batch = empty({static_cast<int64_t>(pictures.size()), one[0], one[1], one[2]});
+  auto* to = batch.data<float>();
+  for (const Tensor& picture : pictures) {
+    std::memcpy(to, picture.data<float>(), static_cast<size_t>(picture.numel()) * sizeof(float));
+    to += picture.numel();
+  }
+  return batch;
+}
+
+}  // namespace
+
+// Prepares batches on a thread of its own. The public class only asks it.
+class Loader::Worker {
+ public:
+  Worker(PictureList pictures, const LoaderOptions& options);
+  ~Worker() { stop(); }
+
+  int64_t batches_per_epoch() const;
+  void seek(int64_t epoch, int64_t index);
+  Batch next();
+
+ private:
+  int64_t samples_per_epoch() const { return static_cast<int64_t>(pictures_.size()) * repeats(); }
+  int64_t repeats() const { return options_.relight ? options_.repeats : 1; }
+
+  void start();
+  void stop();
+  void produce(int64_t epoch, int64_t index);
+  Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
+  Pair sample(int64_t picture, Generator generator);
+  Pair random_square(const Tensor& photo, Generator& generator) const;
+  const Pair& prepared(int64_t picture, Pair& scratch);
+  Pair prepare(const PicturePaths& paths) const;
+
+  const PictureList pictures_;
+  const LoaderOptions options_;
+  std::map<int64_t, Pair> cache_;  // touched by the thread only
+  int64_t cached_bytes_ = 0;
+
+  std::thread thread_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Batch> ready_;
+  std::exception_ptr error_;
+  bool stopping_ = false;
+  int64_t epoch_ = 0, index_ = 0;  // of the batch that `next` gives
+};
+
+Loader::Worker::Worker(PictureList pictures, const LoaderOptions& options)
+    : pictures_(std::move(pictures)), options_(options) {
+  check(!pictures_.empty(), "loader: expected at least one picture");
+  check(options_.batch >= 1 && options_.size >= 1 && options_.repeats >= 1,
+        "loader: expected batch, size and repeats of at least 1, got ", options_.batch, ", ", options_.size,
+        ", ", options_.repeats);
+  check(batches_per_epoch() >= 1, "loader: expected at least ", options_.batch,
+        " pictures for one batch, got ", samples_per_epoch());
+}
+
+int64_t Loader::Worker::batches_per_epoch() const {
+  return (samples_per_epoch() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
+}
+
+void Loader::Worker::start() {
+  thread_ = std::thread([this, epoch = epoch_, index = index_] {
+    try {
+      produce(epoch, index);
+    } catch (...) {
+      const std::lock_guard lock(mutex_);
+      error_ = std::current_exception();
+      changed_.notify_all();
+    }
+  });
+}
+
+void Loader::Worker::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+  stopping_ = false;
+  ready_.clear();
+  error_ = nullptr;
+}
+
+void Loader::Worker::seek(int64_t epoch, int64_t index) {
+  check(epoch >= 0 && index >= 0 && index < batches_per_epoch(), "loader: there is no batch ", index,
+        " in epoch ", epoch);
+  stop();
+  epoch_ = epoch;
+  index_ = index;
+}
+
+Batch Loader::Worker::next() {
+  if (!thread_.joinable()) start();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return !ready_.empty() || error_ != nullptr; });
+  if (ready_.empty()) std::rethrow_exception(error_);
+  Batch batch = std::move(ready_.front());
+  ready_.pop_front();
+  changed_.notify_all();
+  index_ = batch.index + 1 < batches_per_epoch() ? batch.index + 1 : 0;
+  epoch_ = index_ == 0 ? batch.epoch + 1 : batch.epoch;
+  return batch;
+}
+
+void Loader::Worker::produce(int64_t epoch, int64_t index) {
+  for (;; ++epoch, index = 0) {
+    const auto order = order_of(samples_per_epoch(), options_.shuffle, options_.seed, epoch);
+    for (; index < batches_per_epoch(); ++index) {
+      Batch batch = make_batch(epoch, index, order);
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return stopping_ || ready_.size() < kAhead; });
+      if (stopping_) return;
+      ready_.push_back(std::move(batch));
+      changed_.notify_all();
+    }
+  }
+}
+
+Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order) {
+  const Generator samples = Generator(options_.seed, "samples").fork(static_cast<uint64_t>(epoch));
+  Batch batch;
+  batch.epoch = epoch;
+  batch.index = index;
+  std::vector<Tensor> low, high;
+  const int64_t begin = index * options_.batch, end = std::min(begin + options_.batch, samples_per_epoch());
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t item = order[static_cast<size_t>(i)], picture = item / repeats();
+    Pair pair = sample(picture, samples.fork(static_cast<uint64_t>(item)));
+    low.push_back(std::move(pair.low));
+    if (pair.high.defined()) high.push_back(std::move(pair.high));
+    batch.names.push_back(pictures_[static_cast<size_t>(picture)].name);
+  }
+  batch.low = stack(low);
+  if (!high.empty()) batch.high = stack(high);
+  return batch;
+}
+
+Pair Loader::Worker::sample(int64_t picture, Generator generator) {
+  Pair scratch;
+  const Pair& source = prepared(picture, scratch);
+  return options_.relight ? random_square(source.low, generator) : source;
+}
+
+Pair Loader::Worker::random_square(const Tensor& photo, Generator& generator) const {
+  const int64_t side = options_.size;
+  const auto offset = [&](int64_t n) {
+    return static_cast<int64_t>(generator.below(static_cast<uint64_t>(n - side + 1)));
+  };
+  const int64_t top = offset(photo.size(0)), left = offset(photo.size(1));
+  Tensor square = rotate90(crop(photo, top, left, side, side), static_cast<int64_t>(generator.below(4)));
+  if (generator.below(2) == 1) square = flip_left_right(square);
+  return {darken(square, *options_.relight, generator), square};
+}
+
+const Pair& Loader::Worker::prepared(int64_t picture, Pair& scratch) {
+  if (const auto found = cache_.find(picture); found != cache_.end()) return found->second;
+  scratch = prepare(pictures_[static_cast<size_t>(picture)]);
+  const int64_t bytes = 4 * (scratch.low.numel() + (scratch.high.defined() ? scratch.high.numel() : 0));
+  if (cached_bytes_ + bytes > options_.cache_bytes) return scratch;
+  cached_bytes_ += bytes;
+  return cache_.emplace(picture, std::move(scratch)).first->second;
+}
+
+Pair Loader::Worker::prepare(const PicturePaths& paths) const {
+  const auto read = [this](const std::string& path) {
+    return without_batch(to_tensor(load_image(path, options_.limits)));
+  };
+  const auto square = [this, &read](const std::string& path) {
+    return resize_image(read(path), options_.size, options_.size, options_.resize);
+  };
+  if (!options_.relight) return {square(paths.low), paths.high.empty() ? Tensor() : square(paths.high)};
+  Tensor photo = shrunk_to(read(paths.low), std::max(options_.longest_side, options_.size));
+  const int64_t shortest = std::min(photo.size(0), photo.size(1));
+  if (shortest < options_.size) {  // too small for a square: enlarge
+    const auto scaled = [&](int64_t n) { return (n * options_.size + shortest - 1) / shortest; };
+    photo = resize_image(photo, scaled(photo.size(0)), scaled(photo.size(1)));
+  }
+  return {expose(photo, options_.exposure), {}};
+}
+
+Loader::Loader(PictureList pictures, const LoaderOptions& options)
+    : worker_(std::make_unique<Worker>(std::move(pictures), options)) {}
+Loader::~Loader() = default;
+int64_t Loader::batches_per_epoch() const { return worker_->batches_per_epoch(); }
+void Loader::seek(int64_t epoch, int64_t index) { worker_->seek(epoch, index); }
+Batch Loader::next() { return worker_->next(); }
+
+}  // namespace lux

@@ -1,0 +1,64 @@
+// The loader: batches prepared in the background. What a batch holds is a function of (seed, epoch, position)
+// alone, so a training can stop anywhere and go on as if it had not.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "luxgrad/data/dataset.h"
+#include "luxgrad/data/relight.h"
+#include "luxgrad/data/transforms.h"
+
+namespace lux {
+
+struct LoaderOptions {
+  int64_t batch = 8;
+  int64_t size = 256;      ///< side of the squares, in pixels
+  bool shuffle = true;     ///< each epoch in another order; else by name
+  bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
+  ResizeImageOptions resize{};
+  /// Instead of resizing whole pictures: random squares of normal photos, turned and flipped, with dark
+  /// copies made of them.
+  std::optional<RelightOptions> relight = std::nullopt;
+  double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to (`expose`)
+  int64_t longest_side =
+      768;  ///< with `relight`: larger photos are shrunk to it first, which also removes their noise
+  int64_t repeats = 1;  ///< with `relight`: squares of each photo in an epoch
+  uint64_t seed = 0;
+  int64_t cache_bytes = int64_t{1} << 30;  ///< of prepared pictures; beyond it they are read again each epoch
+  ImageLimits limits{};
+};
+
+struct Batch {
+  Tensor low;                      ///< [N, size, size, 3] f32 in [0, 1]
+  Tensor high;                     ///< the same shape, or undefined without references
+  std::vector<std::string> names;  ///< one per picture
+  int64_t epoch = 0;
+  int64_t index = 0;  ///< within the epoch
+};
+
+class Loader {
+ public:
+  /// Throws Error for an empty list, options out of range, or fewer pictures than a batch when the last one
+  /// is dropped.
+  Loader(PictureList pictures, const LoaderOptions& options);
+  ~Loader();
+  Loader(const Loader&) = delete;
+  Loader& operator=(const Loader&) = delete;
+
+  int64_t batches_per_epoch() const;
+  /// The next batch is number `index` of epoch `epoch`.
+  void seek(int64_t epoch, int64_t index);
+  /// The next batch; after the last of an epoch comes the first of the next. Throws what preparing it threw,
+  /// such as FileException.
+  Batch next();
+
+ private:
+  class Worker;
+  std::unique_ptr<Worker> worker_;
+};
+
+}  // namespace lux

@@ -1,0 +1,154 @@
+// data/loader and data/relight: batches are a function of seed, epoch and position; dark copies follow the
+// camera model.
+#include "luxgrad/data/loader.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "luxgrad/data/image.h"
+#include "luxgrad/tensor/raw.h"
+#include "luxgrad/tensor/thread_pool.h"
+
+using namespace lux;
+
+namespace {
+
+Tensor photo_of(uint64_t seed, int64_t height, int64_t width) {
+  Generator generator(seed, "photo");
+  Tensor photo = empty({1, height, width, 3});
+  fill_uniform_(photo, 0, 1, generator);
+  return photo;
+}
+
+// A folder of `count` random pictures that is removed at the end.
+struct Folder {
+  explicit Folder(int count)
+      : path((std::filesystem::temp_directory_path() / "luxgrad-loader-test").string()) {
+    std::filesystem::remove_all(path);
+    std::filesystem::create_directories(path);
+    for (int i = 0; i < count; ++i) {
+      save_image(cat(path, "/", i, ".png"), from_tensor(photo_of(static_cast<uint64_t>(i), 20 + i, 24)));
+    }
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * 4) == 0;
+}
+
+LoaderOptions small_options(bool relight) {
+  LoaderOptions options{.batch = 3, .size = 16, .seed = 7};
+  if (relight) options.relight = RelightOptions{};
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("every picture comes once in an epoch, in an order that depends on seed and epoch") {
+  const Folder folder(7);
+  Loader loader(unpaired_folder(folder.path), small_options(false));
+  CHECK(loader.batches_per_epoch() == 3);
+  std::vector<std::vector<std::string>> epochs(2);
+  for (auto& names : epochs) {
+    for (int i = 0; i < 3; ++i) {
+      const Batch batch = loader.next();
+      CHECK(batch.low.shape() == Shape{i < 2 ? 3 : 1, 16, 16, 3});
+      CHECK_FALSE(batch.high.defined());
+      names.insert(names.end(), batch.names.begin(), batch.names.end());
+    }
+  }
+  CHECK(epochs[0] != epochs[1]);
+  for (auto& names : epochs) {
+    std::sort(names.begin(), names.end());
+    CHECK(names == std::vector<std::string>{"0.png", "1.png", "2.png", "3.png", "4.png", "5.png", "6.png"});
+  }
+}
+
+TEST_CASE("a batch is the same after seeking, with any number of threads, and without cache") {
+  const Folder folder(7);
+  for (const bool relight : {false, true}) {
+    const LoaderOptions options = small_options(relight);
+    Loader straight(unpaired_folder(folder.path), options);
+    for (int i = 0; i < 4; ++i) straight.next();
+    const Batch expected = straight.next();  // epoch 1, batch 1
+    CHECK(expected.epoch == 1);
+    CHECK(expected.index == 1);
+    CHECK(expected.high.defined() == relight);
+    for (const int threads : {1, 3}) {
+      set_num_threads(threads);
+      LoaderOptions other = options;
+      if (threads == 3) other.cache_bytes = 0;
+      Loader sought(unpaired_folder(folder.path), other);
+      sought.next();
+      sought.seek(1, 1);
+      const Batch batch = sought.next();
+      CHECK(batch.names == expected.names);
+      CHECK(same(batch.low, expected.low));
+      if (relight) CHECK(same(batch.high, expected.high));
+    }
+  }
+  set_num_threads(2);
+}
+
+TEST_CASE("without shuffling the order is that of the names, and the last batch can be left out") {
+  const Folder folder(7);
+  LoaderOptions options = small_options(false);
+  options.shuffle = false;
+  options.drop_last = true;
+  Loader loader(unpaired_folder(folder.path), options);
+  CHECK(loader.batches_per_epoch() == 2);
+  CHECK(loader.next().names == std::vector<std::string>{"0.png", "1.png", "2.png"});
+  CHECK(loader.next().names == std::vector<std::string>{"3.png", "4.png", "5.png"});
+  CHECK(loader.next().epoch == 1);
+}
+
+TEST_CASE("an unreadable picture surfaces in next(), and wrong options at once") {
+  const Folder folder(3);
+  std::filesystem::resize_file(folder.path + "/1.png", 40);
+  Loader loader(unpaired_folder(folder.path), small_options(false));
+  CHECK_THROWS_AS(loader.next(), FileException);
+  LoaderOptions options = small_options(false);
+  options.drop_last = true;
+  options.batch = 4;
+  CHECK_THROWS_WITH_AS(Loader(unpaired_folder(folder.path), options),
+                       "loader: expected at least 4 pictures for one batch, got 3", Error);
+}
+
+TEST_CASE("darken divides the light by a power of two and adds the noise of the camera") {
+  RelightOptions options{.dark_share = 1, .dark_stops = {3, 3}, .white_balance = 0};
+  options.shot_variance[0] = options.shot_variance[1] = 1e-4;
+  options.read_deviation[0] = options.read_deviation[1] = 1e-3;
+  const Tensor photo = full({128, 128, 3}, 0.7);
+  Generator generator(1);
+  const Tensor dark = darken(photo, options, generator);
+  double sum = 0, squares = 0;
+  for (const double value : dark.to_vector()) {
+    CHECK(std::fabs(value * 255 - std::round(value * 255)) < 1e-4);
+    sum += srgb_to_linear(value);
+    squares += srgb_to_linear(value) * srgb_to_linear(value);
+  }
+  const auto n = static_cast<double>(dark.numel());
+  const double light = srgb_to_linear(0.7) / 8, mean = sum / n, variance = squares / n - mean * mean;
+  CHECK(mean == doctest::Approx(light).epsilon(0.01));
+  const double step =
+      2.4 / 1.055 * std::pow((linear_to_srgb(light) + 0.055) / 1.055, 1.4) / 255;  // one level, in light
+  CHECK(variance == doctest::Approx(1e-4 * light + 1e-6 + step * step / 12).epsilon(0.05));
+}
+
+TEST_CASE("expose brightens towards a mean, keeps hue, and leaves bright photos alone") {
+  const Tensor dim = full({2, 2, 3}, 0.3), bright = full({2, 2, 3}, 0.8);
+  CHECK(expose(dim, 0.48).to_vector()[0] > 0.4);
+  CHECK(expose(bright, 0.48).to_vector()[0] == doctest::Approx(0.8).epsilon(1e-6));
+  const Tensor colour = from_vector({0.4, 0.2, 0.1}, {1, 1, 3});
+  const auto before = colour.to_vector(), after = expose(colour, 0.48).to_vector();
+  CHECK(srgb_to_linear(after[1]) / srgb_to_linear(after[0]) ==
+        doctest::Approx(srgb_to_linear(before[1]) / srgb_to_linear(before[0])).epsilon(1e-5));
+  CHECK_THROWS_WITH_AS(expose(zeros({4, 4}), 0.5),
+                       "expose: expected an f32 picture [H, W, 3], got f32 [4, 4]", Error);
+}
