@@ -64,6 +64,7 @@ class Loader::Worker {
   int64_t batches_per_epoch() const;
   void seek(int64_t epoch, int64_t index);
   Batch next();
+  Batch sample() const;
 
  private:
   int64_t samples_per_epoch() const { return static_cast<int64_t>(pictures_.size()) * repeats(); }
@@ -73,7 +74,7 @@ class Loader::Worker {
   void stop();
   void produce(int64_t epoch, int64_t index);
   Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
-  Pair sample(int64_t picture, Generator generator);
+  Pair drawn_from(const Pair& source, Generator generator) const;
   Pair random_square(const Tensor& photo, Generator& generator) const;
   const Pair& prepared(int64_t picture, Pair& scratch);
   Pair prepare(const PicturePaths& paths) const;
@@ -95,15 +96,15 @@ class Loader::Worker {
 Loader::Worker::Worker(PictureList pictures, const LoaderOptions& options)
     : pictures_(std::move(pictures)), options_(options) {
   check(!pictures_.empty(), "loader: expected at least one picture");
-  check(options_.batch >= 1 && options_.size >= 1 && options_.repeats >= 1,
-        "loader: expected batch, size and repeats of at least 1, got ", options_.batch, ", ", options_.size,
-        ", ", options_.repeats);
-  check(batches_per_epoch() >= 1, "loader: expected at least ", options_.batch,
+  check(options_.batch_size >= 1 && options_.size >= 1 && options_.repeats >= 1,
+        "loader: expected batch, size and repeats of at least 1, got ", options_.batch_size, ", ",
+        options_.size, ", ", options_.repeats);
+  check(batches_per_epoch() >= 1, "loader: expected at least ", options_.batch_size,
         " pictures for one batch, got ", samples_per_epoch());
 }
 
 int64_t Loader::Worker::batches_per_epoch() const {
-  return (samples_per_epoch() + (options_.drop_last ? 0 : options_.batch - 1)) / options_.batch;
+  return (samples_per_epoch() + (options_.drop_last ? 0 : options_.batch_size - 1)) / options_.batch_size;
 }
 
 void Loader::Worker::start() {
@@ -171,10 +172,12 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
   batch.epoch = epoch;
   batch.index = index;
   std::vector<Tensor> low, high;
-  const int64_t begin = index * options_.batch, end = std::min(begin + options_.batch, samples_per_epoch());
+  const int64_t begin = index * options_.batch_size,
+                end = std::min(begin + options_.batch_size, samples_per_epoch());
   for (int64_t i = begin; i < end; ++i) {
     const int64_t item = order[static_cast<size_t>(i)], picture = item / repeats();
-    Pair pair = sample(picture, samples.fork(static_cast<uint64_t>(item)));
+    Pair scratch;
+    Pair pair = drawn_from(prepared(picture, scratch), samples.fork(static_cast<uint64_t>(item)));
     low.push_back(std::move(pair.low));
     if (pair.high.defined()) high.push_back(std::move(pair.high));
     batch.names.push_back(pictures_[static_cast<size_t>(picture)].name);
@@ -184,10 +187,17 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
   return batch;
 }
 
-Pair Loader::Worker::sample(int64_t picture, Generator generator) {
-  Pair scratch;
-  const Pair& source = prepared(picture, scratch);
+Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
   return options_.relight ? random_square(source.low, generator) : source;
+}
+
+Batch Loader::Worker::sample() const {
+  const Pair pair = drawn_from(prepare(pictures_[0]), Generator(options_.seed, "sample"));
+  Batch batch;
+  batch.low = stack({pair.low});
+  if (pair.high.defined()) batch.high = stack({pair.high});
+  batch.names = {pictures_[0].name};
+  return batch;
 }
 
 Pair Loader::Worker::random_square(const Tensor& photo, Generator& generator) const {
@@ -233,5 +243,6 @@ Loader::~Loader() = default;
 int64_t Loader::batches_per_epoch() const { return worker_->batches_per_epoch(); }
 void Loader::seek(int64_t epoch, int64_t index) { worker_->seek(epoch, index); }
 Batch Loader::next() { return worker_->next(); }
+Batch Loader::sample() const { return worker_->sample(); }
 
 }  // namespace lux

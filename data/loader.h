@@ -15,11 +15,11 @@
 namespace lux {
 
 struct LoaderOptions {
-  int64_t batch = 8;
-  int64_t size = 256;      ///< side of the squares, in pixels
+  int64_t batch_size = 8;
+  int64_t size = 256;  ///< side of the squares, in pixels
+  ResizeImageOptions resize{};
   bool shuffle = true;     ///< each epoch in another order; else by name
   bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
-  ResizeImageOptions resize{};
   /// Instead of resizing whole pictures: random squares of normal photos, turned and flipped, with dark
   /// copies made of them.
   std::optional<RelightOptions> relight = std::nullopt;
@@ -55,6 +55,8 @@ class Loader {
   /// The next batch; after the last of an epoch comes the first of the next. Throws what preparing it threw,
   /// such as FileException.
   Batch next();
+  /// The first picture of the list as a batch of one, always the same: to watch a training by.
+  Batch sample() const;
 
  private:
   class Worker;

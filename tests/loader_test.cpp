@@ -43,7 +43,7 @@ bool same(const Tensor& a, const Tensor& b) {
 }
 
 LoaderOptions small_options(bool relight) {
-  LoaderOptions options{.batch = 3, .size = 16, .seed = 7};
+  LoaderOptions options{.batch_size = 3, .size = 16, .seed = 7};
   if (relight) options.relight = RelightOptions{};
   return options;
 }
@@ -106,6 +106,8 @@ TEST_CASE("without shuffling the order is that of the names, and the last batch 
   CHECK(loader.next().names == std::vector<std::string>{"0.png", "1.png", "2.png"});
   CHECK(loader.next().names == std::vector<std::string>{"3.png", "4.png", "5.png"});
   CHECK(loader.next().epoch == 1);
+  CHECK(loader.sample().names == std::vector<std::string>{"0.png"});
+  CHECK(same(loader.sample().low, loader.sample().low));
 }
 
 TEST_CASE("an unreadable picture surfaces in next(), and wrong options at once") {
@@ -115,7 +117,7 @@ TEST_CASE("an unreadable picture surfaces in next(), and wrong options at once")
   CHECK_THROWS_AS(loader.next(), FileException);
   LoaderOptions options = small_options(false);
   options.drop_last = true;
-  options.batch = 4;
+  options.batch_size = 4;
   CHECK_THROWS_WITH_AS(Loader(unpaired_folder(folder.path), options),
                        "loader: expected at least 4 pictures for one batch, got 3", Error);
 }
