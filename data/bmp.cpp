@@ -120,6 +120,11 @@ Bmp read_headers(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   if (end > bytes.size())
     refuse(truncated, static_cast<int64_t>(bytes.size()), "has ", bytes.size(), " bytes for a BMP of ",
            bmp.width, " x ", bmp.height, " pixels, expected ", end);
+  // The length in the header is often 0 or that of the header alone, but too long only where bytes are
+  // missing.
+  if (const uint32_t declared = little32(file + 2); declared > bytes.size())
+    refuse(truncated, static_cast<int64_t>(bytes.size()), "has ", bytes.size(), " bytes, its header says ",
+           declared);
   if (bmp.bits == 16 || bmp.bits == 32) read_masks(bmp, bytes, header, compression);
   if (bmp.bits <= 8) read_palette(bmp, bytes, header, used);
   if (header == kV5Header) bmp.icc = embedded_profile(bytes);

