@@ -74,6 +74,17 @@ void Module::to(DType dtype) {
   });
 }
 
+void Module::substitute(const Tensors& values) {
+  const size_t count = parameters().size();
+  check(values.size() == count, "substitute: expected ", count, " tensors, got ", values.size());
+  auto value = values.begin();
+  visit("", [&](const std::string& name, Tensor& tensor) {
+    check(value->shape() == tensor.shape(), "substitute: expected ", tensor.shape(), " for ", name, ", got ",
+          value->shape());
+    tensor = *value++;
+  });
+}
+
 State Module::state() const {
   State state;
   visit("", [&](std::string name, const Tensor& tensor) { state.emplace(std::move(name), tensor.detach()); });

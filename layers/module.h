@@ -46,6 +46,11 @@ class Module {
   /// Converts every parameter; gradients are dropped. Optimisers made before hold the old tensors.
   void to(DType dtype);
 
+  /// Puts other tensors in the place of the parameters, in the order of `parameters`: the network as a
+  /// function of its parameters, which may then be results of operators. Throws Error where number or shapes
+  /// differ.
+  void substitute(const Tensors& values);
+
   /// Handles that share the parameters' bytes, outside any graph.
   State state() const;
   /// Copies the values in, converted to the parameters' dtype. Throws StateMismatch, and changes nothing,

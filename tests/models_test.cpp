@@ -196,7 +196,7 @@ TEST_CASE("four pictures are overfitted") {
     const auto model = make_curve_model(name);
     init_glorot_uniform_(*model, Generator(1));
     const std::vector<double> losses = train(*model, dark_picture({4, 16, 16, 3}), 60, 3e-3);
-    MESSAGE(name << ": loss " << losses.front() << " -> " << losses.back());
+    MESSAGE(model->name() << ": loss " << losses.front() << " -> " << losses.back());
     CHECK(losses.back() < 0.25 * losses.front());
   }
 }
