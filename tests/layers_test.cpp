@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/tensor/raw.h"
@@ -102,6 +103,19 @@ TEST_CASE("a frozen module asks for no gradient, and thaws with the scope") {
   CHECK_FALSE(pair.second.weight.grad().defined());
   pair.zero_grad();
   CHECK_FALSE(pair.first.weight.grad().defined());
+}
+
+TEST_CASE("a module runs with other tensors in the place of its parameters") {
+  Pair pair;
+  Tensor half = full({3, 1, 1, 4}, 0.5).requires_grad_();
+  pair.substitute({zeros({4, 3, 3, 3}), full({4}, 1), 2.0 * half});
+  const Tensor y = pair.second(pair.first(zeros({1, 3, 3, 3})));
+  CHECK(y.to_vector() == std::vector<double>{4, 4, 4});
+  backward(y, full(y.shape(), 1));
+  CHECK(half.grad().to_vector() == std::vector<double>(12, 2));
+  CHECK_THROWS_WITH_AS(pair.substitute({half}), "substitute: expected 3 tensors, got 1", Error);
+  CHECK_THROWS_WITH_AS(pair.substitute({half, half, half}),
+                       "substitute: expected [4, 3, 3, 3] for first.weight, got [3, 1, 1, 4]", Error);
 }
 
 TEST_CASE("initial values depend on a parameter's name only") {
