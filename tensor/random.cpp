@@ -35,6 +35,28 @@ double cos_turns(double t) {
   return sign * (use_sine ? a * series : series);
 }
 
+// The next N words of the stream; a cipher block that several of them lie in is computed once.
+template <size_t N>
+std::array<uint32_t, N> words(Generator& g) {
+  std::array<uint32_t, N> drawn;
+  std::array<uint32_t, 4> block;
+  for (size_t i = 0; i < N; ++i, ++g.position) {
+    if (i == 0 || g.position % 4 == 0) {
+      const uint64_t at = g.position / 4;
+      block = philox({static_cast<uint32_t>(at), static_cast<uint32_t>(at >> 32),
+                      static_cast<uint32_t>(g.stream), static_cast<uint32_t>(g.stream >> 32)},
+                     {static_cast<uint32_t>(g.seed), static_cast<uint32_t>(g.seed >> 32)});
+    }
+    drawn[i] = block[g.position % 4];
+  }
+  return drawn;
+}
+
+// [0, 1) from 27 + 26 bits of two words.
+double fraction(uint64_t high, uint64_t low) {
+  return static_cast<double>((high >> 5) << 26 | (low >> 6)) * 0x1p-53;
+}
+
 void fill_from(const Tensor& target, Generator& generator, double (*draw)(Generator&), double scale,
                double offset) {
   const Tensor values = empty(target.shape(), {DType::f64, kCpu});
@@ -70,22 +92,16 @@ Generator Generator::fork(uint64_t index) const {
   return child;
 }
 
-uint32_t Generator::next() {
-  const uint64_t block = position / 4;
-  const auto words = philox({static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
-                             static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)},
-                            {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)});
-  return words[position++ % 4];
-}
+uint32_t Generator::next() { return words<1>(*this)[0]; }
 
 double Generator::uniform() {
-  const uint64_t high = next() >> 5, low = next() >> 6;  // 27 + 26 bits
-  return static_cast<double>(high << 26 | low) * 0x1p-53;
+  const auto [high, low] = words<2>(*this);
+  return fraction(high, low);
 }
 
 double Generator::normal() {
-  const double radius = std::sqrt(-2 * natural_log(1 - uniform()));
-  return radius * cos_turns(uniform());
+  const auto [a, b, c, d] = words<4>(*this);
+  return std::sqrt(-2 * natural_log(1 - fraction(a, b))) * cos_turns(fraction(c, d));
 }
 
 uint64_t Generator::below(uint64_t bound) {
