@@ -1,6 +1,9 @@
 #include "luxgrad/data/loader.h"
 
+#include <signal.h>
+
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <cstring>
 #include <deque>
@@ -11,6 +14,7 @@
 #include <thread>
 
 #include "luxgrad/data/image.h"
+#include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
 namespace {
@@ -68,15 +72,16 @@ class Loader::Worker {
 
  private:
   int64_t samples_per_epoch() const { return static_cast<int64_t>(pictures_.size()) * repeats(); }
-  int64_t repeats() const { return options_.relight ? options_.repeats : 1; }
+  bool squares() const { return options_.random_squares || options_.relight; }
+  int64_t repeats() const { return squares() ? options_.repeats : 1; }
 
   void start();
   void stop();
   void produce(int64_t epoch, int64_t index);
   Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
   Pair drawn_from(const Pair& source, Generator generator) const;
-  Pair random_square(const Tensor& photo, Generator& generator) const;
   const Pair& prepared(int64_t picture, Pair& scratch);
+  Pair read(const PicturePaths& paths) const;
   Pair prepare(const PicturePaths& paths) const;
 
   const PictureList pictures_;
@@ -89,7 +94,7 @@ class Loader::Worker {
   std::condition_variable changed_;
   std::deque<Batch> ready_;
   std::exception_ptr error_;
-  bool stopping_ = false;
+  std::atomic<bool> stopping_ = false;
   int64_t epoch_ = 0, index_ = 0;  // of the batch that `next` gives
 };
 
@@ -108,6 +113,9 @@ int64_t Loader::Worker::batches_per_epoch() const {
 }
 
 void Loader::Worker::start() {
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals belong to the main thread
   thread_ = std::thread([this, epoch = epoch_, index = index_] {
     try {
       produce(epoch, index);
@@ -117,6 +125,7 @@ void Loader::Worker::start() {
       changed_.notify_all();
     }
   });
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Loader::Worker::stop() {
@@ -156,7 +165,9 @@ void Loader::Worker::produce(int64_t epoch, int64_t index) {
   for (;; ++epoch, index = 0) {
     const auto order = order_of(samples_per_epoch(), options_.shuffle, options_.seed, epoch);
     for (; index < batches_per_epoch(); ++index) {
-      Batch batch = make_batch(epoch, index, order);
+      // As a task of its own, so that what it calls runs in place and leaves the pool to the training.
+      Batch batch;
+      run_chunks(1, [&](int64_t) { batch = make_batch(epoch, index, order); });
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [this] { return stopping_ || ready_.size() < kAhead; });
       if (stopping_) return;
@@ -175,6 +186,7 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
   const int64_t begin = index * options_.batch_size,
                 end = std::min(begin + options_.batch_size, samples_per_epoch());
   for (int64_t i = begin; i < end; ++i) {
+    if (stopping_) return {};
     const int64_t item = order[static_cast<size_t>(i)], picture = item / repeats();
     Pair scratch;
     Pair pair = drawn_from(prepared(picture, scratch), samples.fork(static_cast<uint64_t>(item)));
@@ -188,7 +200,21 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
 }
 
 Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
-  return options_.relight ? random_square(source.low, generator) : source;
+  if (!squares()) return source;
+  const int64_t side = options_.size;
+  const auto offset = [&](int64_t n) {
+    return static_cast<int64_t>(generator.below(static_cast<uint64_t>(n - side + 1)));
+  };
+  const int64_t top = offset(source.low.size(0)), left = offset(source.low.size(1));
+  const auto turns = static_cast<int64_t>(generator.below(4));
+  const bool flipped = generator.below(2) == 1;
+  const auto square = [&](const Tensor& picture) {
+    const Tensor turned = rotate90(crop(picture, top, left, side, side), turns);
+    return flipped ? flip_left_right(turned) : turned;
+  };
+  const Tensor low = square(source.low);
+  if (options_.relight) return {darken(low, *options_.relight, generator), low};
+  return {low, source.high.defined() ? square(source.high) : Tensor()};
 }
 
 Batch Loader::Worker::sample() const {
@@ -200,17 +226,6 @@ Batch Loader::Worker::sample() const {
   return batch;
 }
 
-Pair Loader::Worker::random_square(const Tensor& photo, Generator& generator) const {
-  const int64_t side = options_.size;
-  const auto offset = [&](int64_t n) {
-    return static_cast<int64_t>(generator.below(static_cast<uint64_t>(n - side + 1)));
-  };
-  const int64_t top = offset(photo.size(0)), left = offset(photo.size(1));
-  Tensor square = rotate90(crop(photo, top, left, side, side), static_cast<int64_t>(generator.below(4)));
-  if (generator.below(2) == 1) square = flip_left_right(square);
-  return {darken(square, *options_.relight, generator), square};
-}
-
 const Pair& Loader::Worker::prepared(int64_t picture, Pair& scratch) {
   if (const auto found = cache_.find(picture); found != cache_.end()) return found->second;
   scratch = prepare(pictures_[static_cast<size_t>(picture)]);
@@ -220,21 +235,36 @@ const Pair& Loader::Worker::prepared(int64_t picture, Pair& scratch) {
   return cache_.emplace(picture, std::move(scratch)).first->second;
 }
 
-Pair Loader::Worker::prepare(const PicturePaths& paths) const {
-  const auto read = [this](const std::string& path) {
+Pair Loader::Worker::read(const PicturePaths& paths) const {
+  const auto picture = [this](const std::string& path) {
     return without_batch(to_tensor(load_image(path, options_.limits)));
   };
-  const auto square = [this, &read](const std::string& path) {
-    return resize_image(read(path), options_.size, options_.size, options_.resize);
+  Pair pair{picture(paths.low), {}};
+  if (paths.high.empty() || options_.relight) return pair;
+  pair.high = picture(paths.high);
+  if (pair.low.shape() == pair.high.shape()) return pair;
+  throw FileException({FileErrorCode::mismatch, paths.low, -1,
+                       cat("has shape ", pair.low.shape(), ", its reference ", pair.high.shape())});
+}
+
+Pair Loader::Worker::prepare(const PicturePaths& paths) const {
+  Pair pair = read(paths);
+  const auto resize = [&pair](int64_t height, int64_t width, const ResizeImageOptions& options) {
+    pair.low = resize_image(pair.low, height, width, options);
+    if (pair.high.defined()) pair.high = resize_image(pair.high, height, width, options);
   };
-  if (!options_.relight) return {square(paths.low), paths.high.empty() ? Tensor() : square(paths.high)};
-  Tensor photo = shrunk_to(read(paths.low), std::max(options_.longest_side, options_.size));
-  const int64_t shortest = std::min(photo.size(0), photo.size(1));
-  if (shortest < options_.size) {  // too small for a square: enlarge
-    const auto scaled = [&](int64_t n) { return (n * options_.size + shortest - 1) / shortest; };
-    photo = resize_image(photo, scaled(photo.size(0)), scaled(photo.size(1)));
+  if (!squares()) {
+    resize(options_.size, options_.size, options_.resize);
+    return pair;
   }
-  return {expose(photo, options_.exposure), {}};
+  if (options_.relight) pair.low = shrunk_to(pair.low, std::max(options_.longest_side, options_.size));
+  const int64_t height = pair.low.size(0), width = pair.low.size(1), shortest = std::min(height, width);
+  if (shortest < options_.size) {
+    const auto scaled = [&](int64_t n) { return (n * options_.size + shortest - 1) / shortest; };
+    resize(scaled(height), scaled(width), {});
+  }
+  if (options_.relight) pair.low = expose(pair.low, options_.exposure);
+  return pair;
 }
 
 Loader::Loader(PictureList pictures, const LoaderOptions& options)

@@ -20,13 +20,15 @@ struct LoaderOptions {
   ResizeImageOptions resize{};
   bool shuffle = true;     ///< each epoch in another order; else by name
   bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
-  /// Instead of resizing whole pictures: random squares of normal photos, turned and flipped, with dark
-  /// copies made of them.
+  /// Random squares of the pictures, turned and flipped, the same ones of their references, instead of whole
+  /// pictures resized. Pictures smaller than a square are enlarged to one.
+  bool random_squares = false;
+  /// Random squares of normal photos, each with a dark copy made of it; references of the list are not read.
   std::optional<RelightOptions> relight = std::nullopt;
   double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to (`expose`)
   int64_t longest_side =
-      768;  ///< with `relight`: larger photos are shrunk to it first, which also removes their noise
-  int64_t repeats = 1;  ///< with `relight`: squares of each photo in an epoch
+      768;              ///< with `relight`: larger photos are shrunk to it first, which removes their noise
+  int64_t repeats = 1;  ///< with random squares: squares of each picture in an epoch
   uint64_t seed = 0;
   int64_t cache_bytes = int64_t{1} << 30;  ///< of prepared pictures; beyond it they are read again each epoch
   ImageLimits limits{};

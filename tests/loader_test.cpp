@@ -12,6 +12,7 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "temporary_folder.h"
 
 using namespace lux;
 
@@ -24,18 +25,30 @@ Tensor photo_of(uint64_t seed, int64_t height, int64_t width) {
   return photo;
 }
 
-// A folder of `count` random pictures that is removed at the end.
+// A folder of `count` random pictures.
 struct Folder {
-  explicit Folder(int count)
-      : path((std::filesystem::temp_directory_path() / "luxgrad-loader-test").string()) {
-    std::filesystem::remove_all(path);
-    std::filesystem::create_directories(path);
+  explicit Folder(int count) {
     for (int i = 0; i < count; ++i) {
       save_image(cat(path, "/", i, ".png"), from_tensor(photo_of(static_cast<uint64_t>(i), 20 + i, 24)));
     }
   }
-  ~Folder() { std::filesystem::remove_all(path); }
-  std::string path;
+  TemporaryFolder temporary;
+  std::string path = temporary.path();
+};
+
+// Pairs whose reference is the picture's negative, so that every pixel knows its partner.
+struct PairFolder {
+  PairFolder() {
+    for (const char* part : {"/low", "/high"}) std::filesystem::create_directory(path + part);
+    for (uint64_t i = 0; i < 4; ++i) {
+      Image image = from_tensor(photo_of(i, 18, 30));
+      save_image(cat(path, "/low/", i, ".png"), image);
+      for (uint8_t& sample : image.samples) sample = static_cast<uint8_t>(255 - sample);
+      save_image(cat(path, "/high/", i, ".png"), image);
+    }
+  }
+  TemporaryFolder temporary;
+  std::string path = temporary.path();
 };
 
 bool same(const Tensor& a, const Tensor& b) {
@@ -120,6 +133,46 @@ TEST_CASE("an unreadable picture surfaces in next(), and wrong options at once")
   options.batch_size = 4;
   CHECK_THROWS_WITH_AS(Loader(unpaired_folder(folder.path), options),
                        "loader: expected at least 4 pictures for one batch, got 3", Error);
+}
+
+TEST_CASE("pairs stay pairs, whole and as random squares") {
+  const PairFolder folder;
+  for (const bool squares : {false, true}) {
+    LoaderOptions options = small_options(false);
+    options.random_squares = squares;
+    options.repeats = 3;
+    Loader loader(open_dataset(folder.path), options);
+    CHECK(loader.batches_per_epoch() == (squares ? 4 : 2));
+    Tensor first;
+    for (int i = 0; i < 4; ++i) {
+      const Batch batch = loader.next();
+      const auto low = batch.low.to_vector(), high = batch.high.to_vector();
+      double worst = 0;
+      for (size_t k = 0; k < low.size(); ++k) worst = std::max(worst, std::fabs(low[k] + high[k] - 1));
+      CHECK(worst < 1e-6);
+      if (i == 0) first = batch.low;
+      if (i > 0) CHECK_FALSE(same(batch.low, first));
+    }
+    loader.seek(0, 0);
+    CHECK(same(loader.next().low, first));
+  }
+}
+
+TEST_CASE("pictures smaller than a square are enlarged, pairs of different sizes refused") {
+  const PairFolder folder;
+  LoaderOptions options = small_options(false);
+  options.random_squares = true;
+  options.size = 40;
+  CHECK(Loader(open_dataset(folder.path), options).next().high.shape() == Shape{3, 40, 40, 3});
+  save_image(folder.path + "/high/2.png", from_tensor(photo_of(2, 19, 30)));
+  for (const bool squares : {false, true}) {
+    options.random_squares = squares;
+    options.shuffle = false;
+    Loader loader(open_dataset(folder.path), options);
+    const std::string reason = folder.path + "/low/2.png: has shape [18, 30, 3], its reference [19, 30, 3]";
+    CHECK_THROWS_WITH_AS(loader.next(), reason.c_str(), FileException);
+    CHECK_THROWS_WITH_AS(loader.next(), reason.c_str(), FileException);
+  }
 }
 
 TEST_CASE("darken divides the light by a power of two and adds the noise of the camera") {
