@@ -4,6 +4,13 @@
 #include "luxgrad/layers/init.h"
 
 namespace lux {
+namespace {
+
+// Two maps in a list that alone owns them: a braced list in the call would hold copies until the layer has
+// run.
+Tensors skip(Tensor earlier, Tensor later) { return {std::move(earlier), std::move(later)}; }
+
+}  // namespace
 
 ZeroDcePlus::SeparableConv::SeparableConv(Module& parent, std::string name, int64_t in, int64_t out,
                                           Activation activation)
@@ -46,9 +53,9 @@ Tensor ZeroDcePlus::curves(const Tensor& x) const {
   Tensor x2 = e_conv2({x1});
   Tensor x3 = e_conv3({x2});
   Tensor x4 = e_conv4({x3});
-  Tensor x5 = e_conv5({std::move(x3), std::move(x4)});
-  Tensor x6 = e_conv6({std::move(x2), std::move(x5)});
-  Tensor a = e_conv7({std::move(x1), std::move(x6)});  // [N, H/s, W/s, 3]
+  Tensor x5 = e_conv5(skip(std::move(x3), std::move(x4)));
+  Tensor x6 = e_conv6(skip(std::move(x2), std::move(x5)));
+  Tensor a = e_conv7(skip(std::move(x1), std::move(x6)));  // [N, H/s, W/s, 3]
   return scale == 1 ? a : resize(a, height, width, {.align_corners = true});
 }
 

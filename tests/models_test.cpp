@@ -178,17 +178,23 @@ TEST_CASE("the stated halo is how far the network looks") {
 }
 
 TEST_CASE("inference needs hardly more memory than the layers' best peak") {
-  ZeroDce model;
-  const int64_t pixels = 120 * 90, map = 32 * pixels * 4, picture = 3 * pixels * 4;
-  const int64_t optimum = liveness_optimum(model, 120, 90);
-  CHECK(optimum == 79416 * 4 + picture + 5 * map);
-  init_normal_(model, 0.02, Generator(1));
-  const Tensor x = dark_picture({1, 120, 90, 3});
-  enhance(model, x);
-  memory::reset_peak();
-  enhance(model, x);
-  CHECK(static_cast<double>(memory::stats().peak) <= 1.15 * static_cast<double>(optimum));
-  MESSAGE("peak " << memory::stats().peak << " bytes, optimum " << optimum);
+  const int64_t height = 120, width = 96, map = 32 * height * width * 4, picture = 3 * height * width * 4;
+  for (const auto& [name, maps] : {std::pair{"zero_dce", 5}, {"zero_dce_plus", 6}}) {
+    const auto model = make_curve_model(name);
+    model->init_(Generator(1));
+    const int64_t optimum = liveness_optimum(*model, height, width);
+    CHECK(optimum == model->parameter_count() * 4 + picture + maps * map);
+    const Tensor x = dark_picture({1, height, width, 3});
+    enhance(*model, x);
+    memory::reset_peak();
+    enhance(*model, x);
+    const int64_t peak = memory::stats().peak;
+    MESSAGE(model->name() << ": peak " << peak << " bytes, optimum " << optimum);
+    CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(optimum));
+  }
+  const auto scaled = make_curve_model("zero_dce_plus", {{"scale_factor", "12"}});
+  CHECK(liveness_optimum(*scaled, 119, 95) == liveness_optimum(*scaled, 120, 96));
+  CHECK(liveness_optimum(*scaled, 120, 96) < 8 * picture);
 }
 
 TEST_CASE("four pictures are overfitted") {
