@@ -33,6 +33,11 @@ struct Pair : Module {
   Conv2d second{*this, "second", {.in_channels = 4, .out_channels = 3, .bias = false}};
 };
 
+struct Twins : Module {
+  Conv2d left{*this, "left", {.in_channels = 4, .out_channels = 3}};
+  Conv2d down{*this, "down", {.in_channels = 4, .out_channels = 3}};
+};
+
 struct Swapped : Module {
   Conv2d second{*this, "second", {.in_channels = 4, .out_channels = 3, .bias = false}};
   Conv2d first{*this, "first", {.in_channels = 3, .out_channels = 4, .kernel_size = 3}};
@@ -126,6 +131,11 @@ TEST_CASE("initial values depend on a parameter's name only") {
   for (const auto& [name, tensor] : pair.state()) CHECK(same_bits(tensor, swapped.state().at(name)));
   init_fan_in_uniform_(swapped, Generator(6));
   CHECK_FALSE(same_bits(pair.first.weight, swapped.first.weight));
+
+  Twins twins;
+  init_fan_in_uniform_(twins, Generator(5));
+  CHECK_FALSE(same_bits(twins.left.weight, twins.down.weight));
+  CHECK_FALSE(same_bits(twins.left.bias, twins.down.bias));
 }
 
 TEST_CASE("initialisers have the published spread") {
