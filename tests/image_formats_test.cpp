@@ -64,59 +64,6 @@ double difference(const Image& a, const Image& b) {
 
 }  // namespace
 
-TEST_CASE("PNG: depths below 8 spread over 0 to 255") {
-  CHECK(pixels_of(samples::png_file({.width = 9, .bits = 1, .raw = {0, 0b10110000, 0b10000000}})) ==
-        Bytes{255, 0, 255, 255, 0, 0, 0, 0, 255});
-  CHECK(pixels_of(samples::png_file({.width = 5, .bits = 2, .raw = {0, 0b00011011, 0b01000000}})) ==
-        Bytes{0, 85, 170, 255, 85});
-  CHECK(pixels_of(samples::png_file({.width = 3, .bits = 4, .raw = {0, 0x0F, 0x70}})) == Bytes{0, 255, 119});
-}
-
-TEST_CASE("PNG: palettes, with and without alpha; an index without an entry is black") {
-  const Bytes palette = {1, 2, 3, 40, 50, 60}, raw = {0, 0b00011000};
-  CHECK(pixels_of(samples::png_file(
-            {.width = 3, .bits = 2, .color = 3, .before_data = {{"PLTE", palette}}, .raw = raw})) ==
-        Bytes{1, 2, 3, 40, 50, 60, 0, 0, 0});
-  CHECK(pixels_of(samples::png_file({.width = 3,
-                                     .bits = 2,
-                                     .color = 3,
-                                     .before_data = {{"PLTE", palette}, {"tRNS", {7}}},
-                                     .raw = raw})) == Bytes{1, 2, 3, 7, 40, 50, 60, 255, 0, 0, 0, 255});
-}
-
-TEST_CASE("PNG: one colour may be transparent") {
-  CHECK(pixels_of(samples::png_file(
-            {.width = 3, .bits = 4, .before_data = {{"tRNS", {0, 15}}}, .raw = {0, 0x0F, 0x70}})) ==
-        Bytes{0, 255, 255, 0, 119, 255});
-  CHECK(pixels_of(samples::png_file({.width = 2,
-                                     .color = 2,
-                                     .before_data = {{"tRNS", {0, 1, 0, 2, 0, 3}}},
-                                     .raw = {0, 1, 2, 3, 1, 2, 4}})) == Bytes{1, 2, 3, 0, 1, 2, 4, 255});
-  const Image wide =
-      decode_image(samples::png_file(
-                       {.width = 2, .bits = 16, .before_data = {{"tRNS", {1, 2}}}, .raw = {0, 1, 2, 1, 3}}))
-          .value();
-  CHECK(wide.bits == 16);
-  CHECK(to_tensor(wide).to_vector()[0] == doctest::Approx(258.0 / 65535));
-  CHECK(wide.samples[2] + wide.samples[3] == 0);
-  CHECK(wide.samples[6] + wide.samples[7] == 510);
-}
-
-TEST_CASE("PNG: interlaced rows come to their places") {
-  // A 3 x 3 picture holds its pixels in passes 1, 4 (column 2), 5 (row 2), 6 (column 1) and 7 (row 1).
-  const Bytes raw = {0, 1, 0, 3, 0, 7, 9, 0, 2, 0, 8, 0, 4, 5, 6};
-  CHECK(pixels_of(samples::png_file({.width = 3, .height = 3, .interlace = 1, .raw = raw})) ==
-        Bytes{1, 2, 3, 4, 5, 6, 7, 8, 9});
-}
-
-TEST_CASE("PNG: every filter, at the edges too") {
-  const Bytes raw = {1, 10, 5, 5, 2, 1, 1, 1, 3, 3, 3, 3, 4, 1, 1, 1};
-  // Sub: 10 15 20. Up: 11 16 21. Average: 3+5, 3+(8+16)/2, 3+(15+21)/2. Paeth of (0,8,0), (9,15,8),
-  // (16,21,15).
-  CHECK(pixels_of(samples::png_file({.width = 3, .height = 4, .raw = raw})) ==
-        Bytes{10, 15, 20, 11, 16, 21, 8, 15, 21, 9, 16, 22});
-}
-
 TEST_CASE("BMP: palettes, masks and direction") {
   CHECK(pixels_of(bmp_file(2, 2, 1, 0, little({0x010203, 0xF0E0D0}), little({0x40, 0x80}))) ==
         Bytes{0xF0, 0xE0, 0xD0, 1, 2, 3, 1, 2, 3, 0xF0, 0xE0, 0xD0});
@@ -199,7 +146,8 @@ TEST_CASE("bmpsuite: uncompressed files are read, compressed ones refused, varia
     CHECK((reason.find("is a compressed BMP") == 0) == compressed);
     CHECK(compressed == (reason != ""));
   }
-  for (const auto& [name, image] : pictures) {
+  for (const auto& [key, image] : pictures) {
+    const std::string& name = key;
     CAPTURE(name);
     const size_t suffix = name.find("_Top_Down");
     if (suffix != std::string::npos)
@@ -218,7 +166,8 @@ TEST_CASE("bmpsuite: uncompressed files are read, compressed ones refused, varia
 TEST_CASE("JPEG: reference decodings agree") {
   auto jpegs = shared_pictures("jpeg_reftest_mozilla", ".jpg");
   auto references = shared_pictures("jpeg_reftest_mozilla", ".png");
-  for (const auto& [name, image] : jpegs) {
+  for (const auto& [key, image] : jpegs) {
+    const std::string& name = key;
     CAPTURE(name);
     // At 3 and 4 pixels the reference's decoder repeats chroma samples instead of interpolating them.
     if (name == "jpg-size-3x3.jpg" || name == "jpg-size-4x4.jpg") continue;
@@ -250,7 +199,8 @@ TEST_CASE("JPEG: kinds that are not read are named") {
 
 TEST_CASE("JPEG: the eight orientations of one photo come out the same size and nearly the same pixels") {
   auto pictures = shared_pictures("exif_orientation", ".jpg");
-  for (auto& [name, image] : pictures) {
+  for (const auto& [key, image] : pictures) {
+    const std::string& name = key;
     CAPTURE(name);
     const Image& upright = pictures["Landscape_1.jpg"];
     REQUIRE(image.width == upright.width);
