@@ -81,7 +81,8 @@ Recipe relit() {
           .batch = 8,
           .size = 256,
           .epochs = 200,
-          .relight = true,
+          .relight = RelightOptions{},
+          .repeats = 8,
           .loss = ReferenceLossOptions{}};
 }
 
@@ -105,6 +106,8 @@ std::string number(double value) {
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
+
+std::string range(const double (&bounds)[2]) { return cat(number(bounds[0]), " to ", number(bounds[1])); }
 
 const char* name_of(AdamForm form) {
   return form == AdamForm::torch ? "torch" : form == AdamForm::keras ? "keras" : "tf1";
@@ -162,8 +165,18 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"shuffle", recipe.shuffle ? "true" : "false"},
       {"drop_last", recipe.drop_last ? "true" : "false"},
       {"resize", name_of(recipe.resize.mode)},
-      {"relight", recipe.relight ? "true" : "false"},
   };
+  if (recipe.relight) {
+    const RelightOptions& o = *recipe.relight;
+    facts["relight.dark_share"] = number(o.dark_share);
+    facts["relight.dark_stops"] = range(o.dark_stops);
+    facts["relight.dim_stops"] = range(o.dim_stops);
+    facts["relight.white_balance"] = number(o.white_balance);
+    facts["relight.shot_variance"] = range(o.shot_variance);
+    facts["relight.read_deviation"] = range(o.read_deviation);
+    facts["relight.exposure"] = number(recipe.exposure);
+    facts["relight.repeats"] = std::to_string(recipe.repeats);
+  }
   if (const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
     facts["loss"] = name_of(zero->mode);
     facts["weight.tv"] = number(zero->tv);

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
 #include <vector>
 
+#include "luxgrad/data/relight.h"
 #include "luxgrad/data/transforms.h"
 #include "luxgrad/losses/zero_dce.h"
 #include "luxgrad/models/curve_model.h"
@@ -36,7 +38,10 @@ struct Recipe {
   bool shuffle = true;
   bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
   ResizeImageOptions resize{};
-  bool relight = false;  ///< make the pairs from normal photos (data/relight.h)
+  /// Pairs made from normal photos (data/relight.h) instead of pictures as they are.
+  std::optional<RelightOptions> relight{};
+  double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to first
+  int64_t repeats = 1;     ///< with `relight`: squares of each photo in an epoch
   std::variant<ZeroDceLossOptions, ReferenceLossOptions> loss;
 };
 

@@ -19,11 +19,11 @@ struct StepRecord {
   int64_t epoch = 0;  ///< from 1
   int64_t step = 0;   ///< from 1
   double lr = 0;
-  std::vector<std::pair<std::string, double>> losses;  ///< `total` first, then the unweighted terms
-  double grad_norm = 0;                                ///< before clipping
-  double data_seconds = 0;                             ///< waiting for the batch
-  double step_seconds = 0;                             ///< all the rest
-  bool skipped = false;                                ///< no update, because something was not finite
+  std::vector<std::pair<std::string, double>> losses{};  ///< `total` first, then the unweighted terms
+  double grad_norm = 0;                                  ///< before clipping
+  double data_seconds = 0;                               ///< waiting for the batch
+  double step_seconds = 0;                               ///< all the rest
+  bool skipped = false;                                  ///< no update, because something was not finite
 };
 
 class RunFolder {

@@ -1,0 +1,272 @@
+// training/trainer: runs that learn, resume with the same bits, and stop where numbers end.
+#include "luxgrad/training/trainer.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/image.h"
+#include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/thread_pool.h"
+#include "temporary_folder.h"
+
+using namespace lux;
+
+namespace {
+
+// Dark gradients with some noise: pictures that a curve can brighten.
+void write_pictures(const std::filesystem::path& folder, int64_t count) {
+  std::filesystem::create_directories(folder);
+  for (int64_t i = 0; i < count; ++i) {
+    Tensor picture = empty({1, 40, 48, 3});
+    Generator generator(static_cast<uint64_t>(i), "trainer_test");
+    fill_uniform_(picture, 0.02, 0.1, generator);
+    for (int64_t k = 0; k < picture.numel(); ++k) {
+      picture.data<float>()[k] += 0.2f * static_cast<float>((k / 3) % 48) / 48;
+    }
+    save_image(folder / cat("picture_", i, ".png"), from_tensor(picture));
+  }
+}
+
+class Setting {
+ public:
+  Setting() { write_pictures(data(), 5); }
+
+  std::filesystem::path data() const { return folder_.path() / "data"; }
+
+  // Small enough for a test: 5 pictures in batches of 2, so 3 steps are an epoch.
+  TrainOptions options(const std::string& run, const char* recipe = "official", int64_t steps = 6) const {
+    TrainOptions options;
+    options.recipe = make_recipe("zero_dce", recipe);
+    options.recipe.batch = 2;
+    options.recipe.size = 32;
+    options.recipe.repeats = 1;
+    options.data = data();
+    options.run = folder_.path() / run;
+    options.steps = steps;
+    options.seed = 3;
+    return options;
+  }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+// Sets the stop flag after some steps, and remembers what it was told.
+struct Witness : TrainListener {
+  explicit Witness(int64_t stop_after = -1) : stop_after(stop_after) {}
+  void on_start(const Facts& facts, int64_t steps_done, int64_t all) override {
+    config = facts;
+    done = steps_done;
+    steps = all;
+  }
+  void on_step(const StepRecord& record) override {
+    records.push_back(record);
+    if (record.step == stop_after) stop = true;
+  }
+  void on_notice(const std::string& text) override { notices.push_back(text); }
+
+  int64_t stop_after;
+  std::atomic<bool> stop = false;
+  Facts config;
+  int64_t done = -1, steps = -1;
+  std::vector<StepRecord> records;
+  std::vector<std::string> notices;
+};
+
+TrainResult run(TrainOptions options, Witness& witness) {
+  options.stop = &witness.stop;
+  return train(options, witness);
+}
+
+TrainResult run(const TrainOptions& options) {
+  Witness witness;
+  return run(options, witness);
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  const std::vector<uint8_t> bytes = read_file(path).value();
+  return {bytes.begin(), bytes.end()};
+}
+
+int64_t lines_of(const std::filesystem::path& path) {
+  const std::string text = text_of(path);
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+// Weights and moments of two checkpoints are the same bits.
+void check_equal(const std::string& a, const std::string& b) {
+  const Checkpoint one = read_checkpoint(a).value(), other = read_checkpoint(b).value();
+  const auto compare = [](const State& left, const State& right) {
+    REQUIRE(left.size() == right.size());
+    for (const auto& [name, tensor] : left) {
+      INFO(name);
+      CHECK(tensor.to_vector() == right.at(name).to_vector());
+    }
+  };
+  compare(one.weights, other.weights);
+  compare(one.optimizer, other.optimizer);
+  CHECK(one.progress.step == other.progress.step);
+  CHECK(one.progress.epoch == other.progress.epoch);
+  CHECK(one.progress.batch == other.progress.batch);
+  CHECK(one.progress.epoch_loss == other.progress.epoch_loss);
+  CHECK(one.progress.best == other.progress.best);
+}
+
+}  // namespace
+
+TEST_CASE("a run leaves configuration, logs, checkpoints, best weights and samples") {
+  const Setting setting;
+  const TrainOptions options = setting.options("run");
+  Witness witness;
+  const TrainResult result = run(options, witness);
+  CHECK(result.finished);
+  CHECK(result.progress.step == 6);
+  CHECK(result.progress.epoch == 2);
+  CHECK(witness.done == 0);
+  CHECK(witness.steps == 6);
+  CHECK(witness.notices.empty());
+  REQUIRE(witness.records.size() == 6);
+  CHECK(witness.records[2].epoch == 1);
+  CHECK(witness.records[3].epoch == 2);
+  CHECK(witness.records[0].losses.size() == 5);
+  const std::filesystem::path folder = options.run;
+  CHECK(text_of(folder / "config.toml").find("\nsize = 32\n") != std::string::npos);
+  CHECK(lines_of(folder / "log.jsonl") == 6);
+  CHECK(lines_of(folder / "log.csv") == 7);
+  CHECK(result.checkpoint == folder / "checkpoints" / "step_00000006.safetensors");
+  CHECK(std::filesystem::exists(folder / "checkpoints" / "step_00000003.safetensors"));
+  CHECK(load_weights(folder / "best.safetensors").metadata.at("model") == "zero_dce");
+  const Image sample = load_image(folder / "samples" / "epoch_002.png");
+  CHECK(sample.width == 64);
+  CHECK(sample.height == 32);
+}
+
+TEST_CASE("every recipe learns: the loss of the same pictures falls") {
+  const Setting setting;
+  for (const char* const name : {"official", "keras", "paper", "default"}) {
+    INFO(std::string(name));
+    TrainOptions options = setting.options(cat("run_", name), name, 12);
+    options.recipe.batch = 5;
+    options.recipe.adam.lr = 1e-3;
+    options.recipe.drop_last = false;
+    Witness witness;
+    (void)run(options, witness);
+    const double first = witness.records.front().losses[0].second,
+                 last = witness.records.back().losses[0].second;
+    CHECK(last < 0.98 * first);
+  }
+}
+
+TEST_CASE("a resumed run ends with the bits of one that was never interrupted") {
+  const Setting setting;
+  for (const char* const recipe : {"official", "default"}) {
+    for (const int64_t interruption : {2, 3}) {  // inside an epoch, and at its end
+      INFO(std::string(recipe) << ", stopped after step " << interruption);
+      const TrainOptions complete = setting.options(cat("whole", recipe, interruption), recipe);
+      const TrainResult whole = run(complete);
+      TrainOptions options = setting.options(cat("parts", recipe, interruption), recipe);
+      Witness first(interruption);
+      const TrainResult stopped = run(options, first);
+      CHECK_FALSE(stopped.finished);
+      CHECK(stopped.progress.step == interruption);
+      options.resume = true;
+      Witness second;
+      const TrainResult resumed = run(options, second);
+      CHECK(resumed.finished);
+      CHECK(second.done == interruption);
+      CHECK(second.records.size() == static_cast<size_t>(6 - interruption));
+      check_equal(whole.checkpoint, resumed.checkpoint);
+      CHECK(lines_of(std::filesystem::path(options.run) / "log.jsonl") == 6);
+      CHECK(lines_of(std::filesystem::path(options.run) / "log.csv") == 7);
+      const auto best = [&](const TrainOptions& of) { return text_of(of.run + "/best.safetensors"); };
+      CHECK(best(complete) == best(options));
+    }
+  }
+}
+
+TEST_CASE("a finished run can be made longer") {
+  const Setting setting;
+  const TrainResult whole = run(setting.options("whole"));
+  (void)run(setting.options("parts", "official", 4));
+  TrainOptions longer = setting.options("parts");
+  longer.resume = true;
+  check_equal(whole.checkpoint, run(longer).checkpoint);
+}
+
+TEST_CASE("after a crash the run goes on from the newest good checkpoint, the log too") {
+  const Setting setting;
+  const TrainResult whole = run(setting.options("whole"));
+  TrainOptions options = setting.options("run");
+  const TrainResult crashed = run(options);
+  std::filesystem::resize_file(crashed.checkpoint, 1000);  // torn: only that of step 3 is left
+  options.resume = true;
+  Witness witness;
+  const TrainResult resumed = run(options, witness);
+  CHECK(witness.done == 3);
+  REQUIRE(witness.notices.size() == 1);
+  CHECK(witness.notices[0].starts_with("passed over " + crashed.checkpoint));
+  check_equal(whole.checkpoint, resumed.checkpoint);
+  CHECK(lines_of(std::filesystem::path(options.run) / "log.csv") == 7);
+}
+
+TEST_CASE("twenty steps give the same bits for any number of threads and another alignment of buffers") {
+  const Setting setting;
+  const int before = num_threads();
+  set_num_threads(1);
+  const TrainResult one = run(setting.options("one", "official", 20));
+  for (const int threads : {2, 3, 5}) {
+    set_num_threads(threads);
+    check_equal(one.checkpoint, run(setting.options(cat("threads", threads), "official", 20)).checkpoint);
+  }
+  set_num_threads(2);
+  memory::set_test_layout({.shift = 24});
+  check_equal(one.checkpoint, run(setting.options("shifted", "official", 20)).checkpoint);
+  memory::set_test_layout({});
+  set_num_threads(before);
+}
+
+TEST_CASE("numbers that are not finite are named, skipped three times, then the run stops") {
+  const Setting setting;
+  TrainOptions options = setting.options("run", "official", 20);
+  options.recipe.adam.lr = 1e30;  // the first update ruins the weights
+  Witness witness;
+  std::string message;
+  try {
+    (void)run(options, witness);
+  } catch (const NumericalStop& stop) {
+    message = stop.what();
+  }
+  INFO(message);
+  CHECK(message.find("loss or gradient is not finite, first in conv2d: element ") != std::string::npos);
+  CHECK(message.find(", picture picture_") != std::string::npos);
+  CHECK(witness.notices.size() == 3);
+  const auto skipped = std::count_if(witness.records.begin(), witness.records.end(),
+                                     [](const StepRecord& record) { return record.skipped; });
+  CHECK(skipped == 4);
+}
+
+TEST_CASE("what training refuses") {
+  const Setting setting;
+  TrainOptions options = setting.options("run", "official", 1);
+  options.resume = true;
+  CHECK_THROWS_WITH_AS(run(options), (options.run + " holds no run to resume").insert(0, "train: ").c_str(),
+                       Error);
+  options.resume = false;
+  (void)run(options);
+  CHECK_THROWS_WITH_AS(
+      run(options),
+      ("train: " + options.run + " holds a run; continue it with --resume, or choose another folder").c_str(),
+      Error);
+  options.resume = true;
+  options.seed = 4;
+  CHECK_THROWS_WITH_AS(run(options), "train: the run to be resumed has seed = 3, got 4", Error);
+
+  const std::string broken = setting.data() / "zz_broken.png";
+  (void)write_file_atomically(broken, std::vector<uint8_t>{1, 2, 3}).value();
+  CHECK_THROWS_AS(run(setting.options("other")), FileException);
+  CHECK_FALSE(std::filesystem::exists(setting.options("other").run));
+}

@@ -1,0 +1,282 @@
+#include "luxgrad/training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/observer.h"
+#include "luxgrad/data/dataset.h"
+#include "luxgrad/data/loader.h"
+#include "luxgrad/data/sha256.h"
+#include "luxgrad/kernels/concat.h"
+#include "luxgrad/layers/init.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/models/registry.h"
+#include "luxgrad/training/schedule.h"
+
+namespace lux {
+namespace {
+
+constexpr int64_t kMaxSkipped = 3;
+constexpr int64_t kCheckpointSteps = 500;  // besides the end of every epoch
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+class Trainer {
+ public:
+  Trainer(const TrainOptions& options, TrainListener& listener);
+  TrainResult run();
+
+ private:
+  void begin();
+  void restore();
+  void update(const Batch& batch, double data_seconds);
+  void skip(const Batch& batch);
+  void finish_epoch();
+  void save();
+
+  const TrainOptions& options_;
+  const Recipe& recipe_;
+  TrainListener& listener_;
+  PictureList pictures_;
+  Loader loader_;
+  int64_t steps_;
+  Schedule schedule_;
+  std::unique_ptr<CurveModel> model_;
+  Adam adam_;
+  RunFolder folder_;
+  Facts config_;
+  Progress progress_;
+  TrainResult result_;
+  bool log_failed_ = false;
+};
+
+std::unique_ptr<CurveModel> make_curve_model(const TrainOptions& options) {
+  ModelConfig config = options.model_config;
+  config.insert(options.recipe.model.begin(), options.recipe.model.end());
+  std::unique_ptr<Model> model = make_model(options.model, config);
+  auto* const curves = dynamic_cast<CurveModel*>(model.get());
+  check(curves != nullptr, "train: there is no training for ", options.model);
+  (void)model.release();
+  std::unique_ptr<CurveModel> owned(curves);
+  const Generator generator(options.seed, "init");
+  if (options.recipe.glorot_init) {
+    init_glorot_uniform_(*owned, generator);
+  } else {
+    owned->init_(generator);
+  }
+  owned->requires_grad_();
+  return owned;
+}
+
+// The lists that a long training should not stumble over in its third hour.
+PictureList checked_pictures(const TrainOptions& options) {
+  PictureList pictures = options.recipe.relight ? unpaired_folder(options.data) : open_dataset(options.data);
+  check_dataset(pictures);
+  return pictures;
+}
+
+LoaderOptions loader_options(const TrainOptions& options) {
+  const Recipe& recipe = options.recipe;
+  return {.batch_size = recipe.batch,
+          .size = recipe.size,
+          .resize = recipe.resize,
+          .shuffle = recipe.shuffle,
+          .drop_last = recipe.drop_last,
+          .relight = recipe.relight,
+          .exposure = recipe.exposure,
+          .repeats = recipe.repeats,
+          .seed = options.seed};
+}
+
+// What a weight file says about its training.
+Facts weight_facts(const Model& model, const Facts& config, const Progress& progress) {
+  Facts facts = to_metadata(model);
+  for (const auto& [key, value] : config) facts["config." + key] = value;
+  facts["progress.step"] = std::to_string(progress.step);
+  return facts;
+}
+
+// Everything the result depends on, as text.
+Facts configuration(const TrainOptions& options, const Model& model, const PictureList& pictures,
+                    int64_t steps) {
+  Facts facts = facts_of(options.recipe);
+  for (const auto& [key, value] : to_metadata(model)) facts[key] = value;
+  std::string names;
+  for (const PicturePaths& picture : pictures) names += picture.name + '\n';
+  facts["data"] = options.data;
+  facts["pictures"] = std::to_string(pictures.size());
+  facts["pictures_sha256"] = sha256({reinterpret_cast<const uint8_t*>(names.data()), names.size()});
+  facts["seed"] = std::to_string(options.seed);
+  facts["steps"] = std::to_string(steps);
+  return facts;
+}
+
+// A run may be made longer, and its pictures may have moved; all else must be as it was.
+void check_same_run(const Facts& before, const Facts& now) {
+  for (const auto& [key, value] : now) {
+    if (key == "steps" || key == "data") continue;
+    const auto found = before.find(key);
+    check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
+          found == before.end() ? "(nothing)" : found->second, ", got ", value);
+  }
+}
+
+Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
+    : options_(options),
+      recipe_(options.recipe),
+      listener_(listener),
+      pictures_(checked_pictures(options)),
+      loader_(pictures_, loader_options(options)),
+      steps_(options.steps > 0 ? options.steps : recipe_.epochs * loader_.batches_per_epoch()),
+      schedule_(recipe_.lr_end > 0 ? cosine(recipe_.adam.lr, recipe_.lr_end, static_cast<double>(steps_))
+                                   : constant(recipe_.adam.lr)),
+      model_(make_curve_model(options)),
+      adam_(model_->parameters(), recipe_.adam),
+      folder_(options.run),
+      config_(configuration(options, *model_, pictures_, steps_)) {}
+
+TrainResult Trainer::run() {
+  options_.resume ? restore() : begin();
+  folder_.write_config(config_);
+  listener_.on_start(config_, progress_.step, steps_);
+  bool stopped = false;
+  while (progress_.step < steps_ && !stopped) {
+    const Stopwatch waiting;
+    const Batch batch = loader_.next();
+    update(batch, waiting.seconds());
+    if (++progress_.batch == loader_.batches_per_epoch()) finish_epoch();
+    stopped = options_.stop != nullptr && options_.stop->load();
+    if (progress_.batch == 0 || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped)
+      save();
+  }
+  result_.progress = progress_;
+  result_.finished = progress_.step >= steps_;
+  return result_;
+}
+
+void Trainer::begin() {
+  check(!folder_.used(), "train: ", folder_.path(),
+        " holds a run; continue it with --resume, or choose another folder");
+  folder_.rewind_logs({});
+}
+
+void Trainer::restore() {
+  check(folder_.used(), "train: ", folder_.path(), " holds no run to resume");
+  std::vector<FileError> damaged;
+  auto found = folder_.latest(damaged);
+  for (const FileError& error : damaged) listener_.on_notice("passed over " + error.message());
+  if (found) {
+    const Checkpoint& checkpoint = found->checkpoint;
+    check_same_run(checkpoint.config, config_);
+    model_->load_state(checkpoint.weights);
+    adam_.load_state(checkpoint.optimizer);
+    progress_ = checkpoint.progress;
+    result_.checkpoint = found->path;
+    loader_.seek(progress_.epoch, progress_.batch);
+  } else {
+    listener_.on_notice(cat(folder_.path(), " has no checkpoint yet: training begins anew"));
+  }
+  folder_.rewind_logs(progress_);
+}
+
+// One step of the algorithm: loss, gradients, clipping, Adam.
+void Trainer::update(const Batch& batch, double data_seconds) {
+  const Stopwatch working;
+  adam_.zero_grad();
+  adam_.set_lr(schedule_(static_cast<double>(progress_.step)));
+  const Loss loss = loss_of(recipe_, *model_, batch.low, batch.high);
+  backward(loss.total);
+  constexpr double kNoLimit = std::numeric_limits<double>::infinity();
+  const double norm =
+      clip_grad_norm_(adam_.parameters(), recipe_.clip_norm > 0 ? recipe_.clip_norm : kNoLimit);
+
+  const double total = loss.total.item();
+  const bool finite = std::isfinite(total) && std::isfinite(norm);
+  ++progress_.step;
+  StepRecord record{.epoch = progress_.epoch + 1, .step = progress_.step, .lr = adam_.lr()};
+  record.losses.emplace_back("total", total);
+  for (const auto& [name, term] : loss.terms) record.losses.emplace_back(name, term.item());
+  record.grad_norm = norm;
+  record.skipped = !finite;
+  if (finite) {
+    adam_.step();
+    progress_.skipped = 0;
+    progress_.epoch_loss += total;
+    ++progress_.epoch_steps;
+  }
+  record.data_seconds = data_seconds;
+  record.step_seconds = working.seconds();
+  if (!folder_.log(record) && !log_failed_) {
+    listener_.on_notice(cat(folder_.path(), ": the log cannot be written; training goes on without it"));
+    log_failed_ = true;
+  }
+  listener_.on_step(record);
+  if (!finite) skip(batch);
+}
+
+// Runs the step again, picture by picture and watched, to say where it went wrong.
+void Trainer::skip(const Batch& batch) {
+  std::string where = "only in the whole batch, or in no single operator";
+  for (int64_t i = 0; i < batch.low.size(0); ++i) {
+    const FirstNonFinite watch;
+    const Tensor high = batch.high.defined() ? narrow(batch.high, 0, i, 1) : Tensor();
+    adam_.zero_grad();
+    backward(loss_of(recipe_, *model_, narrow(batch.low, 0, i, 1), high).total);
+    if (!watch.found().empty()) {
+      where = cat(watch.found(), ", picture ", batch.names[static_cast<size_t>(i)]);
+      break;
+    }
+  }
+  const std::string text = cat("step ", progress_.step, ": loss or gradient is not finite, first in ", where);
+  if (++progress_.skipped > kMaxSkipped)
+    throw NumericalStop(cat(text, "; ", kMaxSkipped, " steps before it, too"));
+  listener_.on_notice(text + "; step skipped");
+}
+
+// The best weights so far, and a picture of what they do.
+void Trainer::finish_epoch() {
+  ++progress_.epoch;
+  progress_.batch = 0;
+  if (progress_.epoch_steps > 0) {
+    const double mean = progress_.epoch_loss / static_cast<double>(progress_.epoch_steps);
+    if (mean < progress_.best) {
+      progress_.best = mean;
+      folder_.save_best(model_->state(), weight_facts(*model_, config_, progress_));
+    }
+  }
+  progress_.epoch_loss = 0;
+  progress_.epoch_steps = 0;
+  const Batch sample = loader_.sample();
+  Tensors pictures{sample.low, enhance(*model_, sample.low)};
+  if (sample.high.defined()) pictures.push_back(sample.high);
+  folder_.save_sample(progress_.epoch, pictures);
+}
+
+void Trainer::save() {
+  progress_.jsonl_bytes = folder_.jsonl_bytes();
+  progress_.csv_bytes = folder_.csv_bytes();
+  result_.checkpoint =
+      folder_.save({to_metadata(*model_), model_->state(), adam_.state(), config_, progress_});
+}
+
+}  // namespace
+
+void TrainListener::on_start(const Facts&, int64_t, int64_t) {}
+void TrainListener::on_step(const StepRecord&) {}
+void TrainListener::on_notice(const std::string&) {}
+
+TrainResult train(const TrainOptions& options, TrainListener& listener) {
+  return Trainer(options, listener).run();
+}
+
+}  // namespace lux

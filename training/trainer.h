@@ -1,0 +1,57 @@
+// Training: a recipe, a folder of pictures and a run folder become weights.
+//
+// A run is a function of its configuration and seed. Interrupted after any step and resumed, it ends with the
+// same bits as one that was never interrupted.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "luxgrad/training/recipe.h"
+#include "luxgrad/training/run_folder.h"
+
+namespace lux {
+
+struct TrainOptions {
+  std::string model = "zero_dce";
+  ModelConfig model_config{};  ///< options of the network; they win over the recipe's
+  Recipe recipe;               ///< its batch, size and epochs may be changed
+  std::string data;            ///< folder of pictures, or with folders low/ and high/ in it
+  std::string run;             ///< run folder
+  int64_t steps = 0;           ///< updates in all; 0: as many as the recipe's epochs have
+  uint64_t seed = 0;
+  bool resume = false;                      ///< continue from the newest good checkpoint in the run folder
+  const std::atomic<bool>* stop = nullptr;  ///< looked at after every step; a signal handler may set it
+};
+
+/// Told what happens, as it happens.
+class TrainListener {
+ public:
+  virtual ~TrainListener() = default;
+  /// Before the first step: the effective configuration, the steps already done, and all.
+  virtual void on_start(const Facts& config, int64_t done, int64_t steps);
+  virtual void on_step(const StepRecord& record);
+  /// Something a person should know: a skipped step, a damaged checkpoint.
+  virtual void on_notice(const std::string& text);
+};
+
+struct TrainResult {
+  Progress progress;
+  std::string checkpoint;  ///< the last one written or found
+  bool finished = false;   ///< false: stopped by the flag; resume to go on
+};
+
+/// More than three steps in a row had a loss or gradient that is not finite. The text names the operator, the
+/// element and the picture where it began.
+class NumericalStop : public Error {
+ public:
+  using Error::Error;
+};
+
+/// Trains until all steps are done or the flag is set, and saves. Throws FileException for unreadable
+/// pictures (all of them are listed before the first step) and for a run folder that cannot be written;
+/// NumericalStop; and Error for a run folder that holds another run, or a resume with another configuration.
+TrainResult train(const TrainOptions& options, TrainListener& listener);
+
+}  // namespace lux
