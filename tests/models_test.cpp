@@ -12,6 +12,7 @@
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
+#include "luxgrad/kernels/mirror.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"

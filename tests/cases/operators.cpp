@@ -7,6 +7,7 @@
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
 #include "luxgrad/kernels/exposure.h"
+#include "luxgrad/kernels/mirror.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/resize.h"
@@ -178,6 +179,18 @@ OP_CASE("avg_pool2d, ceil, without padding in the mean", {{1, 7, 6, 2}}, [](cons
   return avg_pool2d(
       x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
 });
+OP_CASE("mirror_to", {{2, 3, 4, 5}},
+        [](const Tensors& x) { return mirror_to(x[0], x[0].size(1) + 1, x[0].size(2) + 3); },
+        {.large = {{2, 48, 64, 16}}});
+OP_CASE("mirror_to, again and again", {{1, 2, 3, 2}},
+        [](const Tensors& x) { return mirror_to(x[0], 7, 16); });
+OP_CASE("mirror_to, from one pixel, cut", {{1, 4, 1, 2}},
+        [](const Tensors& x) { return mirror_to(x[0], 2, 5); });
+ERROR_CASE("mirror_to", {{1, 0, 3, 2}}, "mirror_to: expected a picture [N, H, W, C], got [1, 0, 3, 2]",
+           [](const Tensors& x) { return mirror_to(x[0], 4, 4); });
+ERROR_CASE("mirror_to", {{1, 2, 3, 2}}, "mirror_to: expected a size of at least 1x1, got 4x0",
+           [](const Tensors& x) { return mirror_to(x[0], 4, 0); });
+
 OP_CASE("resize", {{2, 4, 5, 3}}, [](const Tensors& x) { return resize(x[0], 8, 10); },
         {.large = {{1, 200, 150, 3}}});
 OP_CASE("resize, smaller", {{1, 9, 11, 2}}, [](const Tensors& x) { return resize(x[0], 4, 3); });

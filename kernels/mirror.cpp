@@ -1,0 +1,90 @@
+// One call per element; the backward gathers, per pixel, from all of its images.
+#include "luxgrad/kernels/mirror.h"
+
+#include <algorithm>
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// An axis of `size` pixels walked to and fro for `target` steps: 0 1 2 3 2 1 0 1 … for four pixels.
+struct Walk {
+  int64_t size, target, period;
+
+  Walk(int64_t size, int64_t target)
+      : size(size), target(target), period(std::max<int64_t>(1, 2 * size - 2)) {}
+
+  LUX_HD int64_t pixel(int64_t step) const {
+    const int64_t phase = step % period;
+    return phase < size ? phase : period - phase;
+  }
+  /// Calls f for every step that meets the pixel: on the way forth, and, between the ends, on the way back.
+  template <class F>
+  LUX_HD void each_step(int64_t pixel, const F& f) const {
+    for (int64_t step = pixel; step < target; step += period) f(step);
+    if (pixel == 0 || pixel == size - 1) return;
+    for (int64_t step = period - pixel; step < target; step += period) f(step);
+  }
+};
+
+template <class T>
+struct Mirror {
+  const T* x;
+  T* y;
+  Walk rows, columns;
+  int64_t C;
+
+  LUX_HD void operator()(int64_t i) const {
+    const int64_t c = i % C, w = i / C % columns.target, h = i / C / columns.target % rows.target;
+    const int64_t n = i / C / columns.target / rows.target;
+    y[i] = x[((n * rows.size + rows.pixel(h)) * columns.size + columns.pixel(w)) * C + c];
+  }
+};
+
+template <class T>
+struct MirrorGradient {
+  const T* gy;
+  T* gx;
+  Walk rows, columns;
+  int64_t C;
+
+  LUX_HD void operator()(int64_t i) const {
+    const int64_t c = i % C, w = i / C % columns.size, h = i / C / columns.size % rows.size;
+    const int64_t n = i / C / columns.size / rows.size;
+    double sum = 0;
+    rows.each_step(h, [&](int64_t p) {
+      columns.each_step(w, [&](int64_t q) {
+        sum += static_cast<double>(Arith<T>(gy[((n * rows.target + p) * columns.target + q) * C + c]));
+      });
+    });
+    gx[i] = T(static_cast<Arith<T>>(sum));
+  }
+};
+
+}  // namespace
+
+Tensor mirror_to(const Tensor& x, int64_t height, int64_t width) {
+  const Shape s = x.shape();
+  check(s.rank() == 4 && s[1] > 0 && s[2] > 0, "mirror_to: expected a picture [N, H, W, C], got ", s);
+  check(height > 0 && width > 0, "mirror_to: expected a size of at least 1x1, got ", height, "x", width);
+  const Walk rows(s[1], height), columns(s[2], width);
+  Tensor y = empty({s[0], height, width, s[3]}, x.options());
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(), Mirror<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
+  });
+
+  return differentiable("mirror_to", y, {x}, [=](const Tensor& gy) {
+    Tensor gx = empty(s, gy.options());
+    dispatch(gy.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(gx.device(), gx.numel(),
+                   MirrorGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
+    });
+    return Grads{gx};
+  });
+}
+
+}  // namespace lux
