@@ -1,0 +1,173 @@
+// luxgrad enhance: the files it reads, writes, and leaves alone. The real binary runs as a child.
+#include "tool_workplace.h"
+
+using namespace lux;
+
+TEST_CASE("one picture: same size, silent, the same bytes for every number of threads") {
+  const Workplace here;
+  for (const auto& [width, height] : {std::pair{1, 1}, {37, 60}, {400, 3}, {3, 41}}) {
+    save_noise(here.path("dark.png"), width, height);
+    for (const char* model : {"zero_dce", "zero_dce_plus"}) {
+      const ChildResult one =
+          here.run({"enhance", "-i", "dark.png", "-o", "one.png", "-n", model, "-j", "1", "--overwrite"});
+      const ChildResult five =
+          here.run({"enhance", "dark.png", "-o", "five.png", "-n", model, "-j", "5", "--overwrite"});
+      CHECK(one.code == 0);
+      CHECK(one.out.empty());
+      CHECK(one.err.empty());
+      CHECK(five.code == 0);
+      CHECK(slurp(here.path("one.png")) == slurp(here.path("five.png")));
+      const Image image = load_image(here.path("one.png"));
+      CHECK(image.width == width);
+      CHECK(image.height == height);
+    }
+  }
+}
+
+TEST_CASE("alpha and 16 bits are kept, and strength 0 changes nothing") {
+  const Workplace here;
+  const Image before = noise(10, 8, 4, 16);
+  save_image(here.path("in/deep.png"), before);
+  CHECK(here.run({"enhance", "-i", "in/deep.png", "-o", "same.png", "-s", "0"}).code == 0);
+  CHECK(load_image(here.path("same.png")).samples == before.samples);
+  CHECK(here.run({"enhance", "-i", "in/deep.png", "-o", "bright.png"}).code == 0);
+  const Image after = load_image(here.path("bright.png"));
+  CHECK(after.bits == 16);
+  REQUIRE(after.channels == 4);
+  CHECK(after.samples != before.samples);
+  for (size_t pixel = 0; pixel < 80; ++pixel) {
+    CHECK(after.samples[pixel * 8 + 6] == before.samples[pixel * 8 + 6]);
+    CHECK(after.samples[pixel * 8 + 7] == before.samples[pixel * 8 + 7]);
+  }
+  CHECK(here.run({"enhance", "-i", "in/deep.png", "-o", "both.png", "--compare"}).code == 0);
+  CHECK(load_image(here.path("both.png")).width == 21);
+}
+
+TEST_CASE("outputs are not replaced silently, inputs never") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  spill(here.path("out.png"), "precious");
+  const std::string input = slurp(here.path("dark.png"));
+
+  const ChildResult refused = here.run({"enhance", "-i", "dark.png", "-o", "out.png"});
+  CHECK(refused.code == 2);
+  CHECK(contains(refused.err, "--overwrite"));
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "--skip-existing"}).code == 0);
+  CHECK(slurp(here.path("out.png")) == "precious");
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "--overwrite"}).code == 0);
+  CHECK(load_image(here.path("out.png")).width == 12);
+
+  fs::create_symlink(here.path("dark.png"), here.path("link.png"));
+  fs::create_hard_link(here.path("dark.png"), here.path("hard.png"));
+  for (const char* output : {"dark.png", "./in/../dark.png", "link.png", "hard.png", "."}) {
+    CHECK(here.run({"enhance", "-i", "dark.png", "-o", output, "--overwrite"}).code == 2);
+    CHECK(slurp(here.path("dark.png")) == input);
+  }
+}
+
+TEST_CASE("five pictures with a corrupt third: four results, exit code 1") {
+  const Workplace here;
+  std::vector<std::string> command = {"enhance", "-o", "out", "--json", "-i"};
+  for (int i = 1; i <= 5; ++i) {
+    const std::string name = cat("in/", i, ".png");
+    save_noise(here.path(name), 12, 9, static_cast<uint64_t>(i));
+    command.push_back(name);
+  }
+  const std::string third = slurp(here.path("in/3.png"));
+  spill(here.path("in/3.png"), third.substr(0, third.size() / 2));
+  fs::create_directory(here.path("out"));
+
+  for (const bool as_folder : {false, true}) {
+    if (as_folder) command = {"enhance", "-o", "out", "--json", "--overwrite", "-i", "in"};
+    const ChildResult result = here.run(command);
+    CHECK(result.code == 1);
+    CHECK(contains(result.err, "in/3.png"));
+    CHECK(here.files("out") == std::vector<std::string>{"1.png", "2.png", "4.png", "5.png"});
+    const std::vector<nlohmann::json> lines = json_lines(result.out);
+    REQUIRE(lines.size() == 5);
+    for (size_t i = 0; i < 5; ++i) {
+      CHECK(lines[i]["input"] == cat("in/", i + 1, ".png"));
+      CHECK(lines[i]["status"] == (i == 2 ? "failed" : "ok"));
+    }
+    CHECK(lines[2]["code"] == 3);
+    CHECK(contains(lines[2]["error"], "in/3.png"));
+  }
+}
+
+TEST_CASE("one refused input: one sentence with its name, exit code 3, nothing written") {
+  const Workplace here;
+  save_noise(here.path("whole.png"), 40, 30);
+  save_noise(here.path("whole.jpg"), 40, 30);
+  save_noise(here.path("whole.bmp"), 40, 30);
+  spill(here.path("empty.png"), "");
+  spill(here.path("text.png"), "this is no picture");
+  fs::create_directory(here.path("x.png"));
+  for (const char* kind : {"png", "jpg", "bmp"}) {
+    const std::string whole = slurp(here.path(cat("whole.", kind)));
+    spill(here.path(cat("cut.", kind)), whole.substr(0, whole.size() - 20));
+  }
+  std::string bomb = slurp(here.path("whole.bmp")).substr(0, 54);
+  bomb.replace(18, 8, std::string("\x20\x4e\0\0\x20\x4e\0\0", 8));  // 20000 x 20000
+  spill(here.path("bomb.bmp"), bomb);
+  for (const char* name : {"empty.png", "text.png", "x.png", "cut.png", "cut.jpg", "cut.bmp", "bomb.bmp",
+                           "absent.png", "absent*.png", ""}) {
+    const ChildResult result = here.run({"enhance", "-i", name, "-o", "out.png"});
+    INFO(name, ": ", result.err);
+    CHECK(result.code == 3);
+    CHECK(result.out.empty());
+    CHECK(contains(result.err, name));
+    CHECK(lines_of(result.err) == 1);
+    CHECK_FALSE(fs::exists(here.path("out.png")));
+  }
+}
+
+TEST_CASE("any file name will do") {
+  const Workplace here;
+  const std::vector<std::string> names = {"a b.png",    "qu\"o'te.png",    "new\nline.png",
+                                          "ümläut.png", "bad\xff\xfe.png", "-dash.png",
+                                          "[a].png",    "esc\x1b[31m.png"};
+  for (const std::string& name : names) {
+    save_noise(here.path("in/" + name));
+    const ChildResult one = here.run({"enhance", "-o", "../out/", "--", name}, {.folder = here.path("in")});
+    INFO(name, one.err);
+    CHECK(one.code == 0);
+  }
+  CHECK(here.files("out").size() == names.size());
+  CHECK(here.run({"enhance", "--input=-dash.png", "-o", "../2.png"}, {.folder = here.path("in")}).code == 0);
+  fs::create_directory(here.path("[photos]"));
+  save_noise(here.path("[photos]/a.png"));
+  CHECK(here.run({"enhance", "-i", "[photos]", "-o", "bracket"}).code == 0);
+  const ChildResult all = here.run({"enhance", "-i", "in", "-o", "all", "--json"});
+  CHECK(all.code == 0);
+  CHECK(here.files("all") == here.files("in"));
+  CHECK(json_lines(all.out).size() == names.size());
+  const ChildResult none = here.run({"enhance", "-i", "gone\x1b[31m\n.png", "-o", "x.png"});
+  CHECK(contains(none.err, "gone\\x1b[31m\\x0a.png"));
+  CHECK(lines_of(none.err) == 1);
+}
+
+TEST_CASE("folders, globs and templates") {
+  const Workplace here;
+  fs::create_directories(here.path("in/deep/er"));
+  save_noise(here.path("in/a.png"));
+  save_noise(here.path("in/b.jpg"));
+  save_noise(here.path("in/deep/er/c.bmp"));
+  spill(here.path("in/notes.txt"), "no picture");
+  using Names = std::vector<std::string>;
+  CHECK(here.run({"enhance", "-i", "in", "-o", "flat"}).code == 0);
+  CHECK(here.files("flat") == Names{"a.png", "b.jpg"});
+  CHECK(here.run({"enhance", "-i", "in", "-o", "deep", "--recursive", "-f", "png"}).code == 0);
+  CHECK(here.files("deep") == Names{"a.png", "b.png", "deep/er/c.png"});
+  CHECK(here.run({"enhance", "-i", "in/*.png", "-o", "glob", "--output-template", "{name}-bright.{ext}"})
+            .code == 0);
+  CHECK(here.files("glob") == Names{"a-bright.png"});
+  for (int twice = 0; twice < 2; ++twice)
+    CHECK(here.run({"enhance", "-i", "in", "-o", "in/out", "--recursive", "--skip-existing"}).code == 0);
+  CHECK(here.files("in/out") == Names{"a.png", "b.jpg", "deep/er/c.bmp"});
+  // Two inputs that want the same output: the first has it.
+  save_noise(here.path("in/deep/a.png"), 5, 5);
+  const ChildResult clash = here.run({"enhance", "-i", "in/a.png", "in/deep/a.png", "-o", "clash"});
+  CHECK(clash.code == 1);
+  CHECK(contains(clash.err, "clash/a.png"));
+  CHECK(load_image(here.path("clash/a.png")).width == 12);
+}

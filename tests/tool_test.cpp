@@ -1,0 +1,148 @@
+// The tool as scripts see it: command line, streams, exit codes. The real binary runs as a child.
+#include "tool_workplace.h"
+
+using namespace lux;
+
+TEST_CASE("help begins with a line to copy, on standard output") {
+  const Workplace here;
+  for (const char* command : {"enhance", "info", "bench"}) {
+    const ChildResult help = here.run({command, "--help"});
+    CHECK(help.code == 0);
+    CHECK(help.err.empty());
+    CHECK(help.out.starts_with(cat("luxgrad ", command, " ")));
+  }
+  CHECK(here.run({"--help"}).out.starts_with("luxgrad enhance "));
+  CHECK(here.run({"--version"}).code == 0);
+}
+
+TEST_CASE("a wrong command line is answered with what was meant") {
+  const Workplace here;
+  const ChildResult nothing = here.run({});
+  CHECK(nothing.code == 2);
+  CHECK(nothing.out.empty());
+  const auto answers = [&](std::vector<std::string> arguments, const std::string& part) {
+    const ChildResult result = here.run(std::move(arguments));
+    INFO(result.err);
+    return result.code == 2 && result.out.empty() && contains(result.err, part) && lines_of(result.err) == 1;
+  };
+  CHECK(answers({"enhnace"}, "did you mean enhance?"));
+  CHECK(answers({"enhance", "-i", "a.png", "--ouptut", "b.png"}, "did you mean --output?"));
+  CHECK(answers({"enhance", "a.png", "-o", "b.png", "--strenth=0.5"}, "did you mean --strength?"));
+  CHECK(answers({"enhance", "-i", "a.png", "-o", "b.png", "-s", "1.5"}, "--strength"));
+  CHECK(answers({"enhance", "-i", "a.png", "-o", "b.png", "-n", "zero_dec"}, "did you mean zero_dce?"));
+  CHECK(answers({"enhance", "-i", "a.png"}, "-o"));
+  CHECK(answers({"enhance", "-o", "a.png"}, "-i"));
+  CHECK(answers({"enhance", "-i", "a.png", "-o", "b.webp"}, "b.webp"));
+  CHECK(answers({"enhance", "-i", "a.png", "-o", "b.png", "-f", "webp"}, "webp"));
+  CHECK(answers({"enhance", "-i", "a.png", "-o", "b.png", "-j", "0"}, "--threads"));
+}
+
+TEST_CASE("weights: corrupt gives 3, not fitting 4, and the nearest place wins") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  const std::string good = slurp(here.path("zero_dce.safetensors"));
+  spill(here.path("cut.safetensors"), good.substr(0, good.size() - 1));
+  spill(here.path("empty.safetensors"), "");
+  const auto code = [&](std::vector<std::string> more, ChildOptions options = {}) {
+    more.insert(more.begin(), {"enhance", "-i", "dark.png", "-o", "out.png", "--overwrite"});
+    const ChildResult result = here.run(std::move(more), std::move(options));
+    CHECK((result.code != 3 || lines_of(result.err) == 1));
+    return result.code;
+  };
+  CHECK(code({"-m", "cut.safetensors"}) == 3);
+  CHECK(code({"-m", "empty.safetensors"}) == 3);
+  CHECK(code({"-m", "absent.safetensors"}) == 3);
+  CHECK(code({"-m", "dark.png"}) == 3);
+  CHECK(code({"-n", "zero_dce", "-m", "zero_dce_plus.safetensors"}) == 4);
+  TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));
+  file.tensors.erase(file.tensors.begin());
+  save_safetensors(here.path("missing.safetensors"), file);
+  CHECK(code({"-m", "missing.safetensors"}) == 4);
+  CHECK_FALSE(fs::exists(here.path("out.png")));
+  CHECK(code({"-m", "zero_dce_plus.safetensors"}) == 0);
+
+  fs::create_directories(here.path("data/luxgrad"));
+  spill(here.path("data/luxgrad/zero_dce.safetensors"), "broken");
+  CHECK(code({}, {.environment = {{"LUX_MODELS", ""}, {"XDG_DATA_HOME", here.path("data")}}}) == 3);
+  CHECK(code({}, {.environment = {{"XDG_DATA_HOME", here.path("data")}}}) == 0);
+}
+
+TEST_CASE("an output that cannot be written gives 6, with nothing half-written") {
+  const Workplace here;
+  save_noise(here.path("dark.png"), 120, 90);
+  fs::create_directory(here.path("out"));
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "absent/out.png"}).code == 6);
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "/dev/full", "-f", "png", "--overwrite"}).code == 6);
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "-"}, {.output = "/dev/full"}).code == 6);
+  CHECK(here.run({"info"}, {.output = "/dev/full"}).code == 6);
+  const ChildResult full = here.run({"enhance", "-i", "dark.png", "-o", "out/b.png"}, {.file_bytes = 4096});
+  CHECK(full.code == 6);
+  CHECK(contains(full.err, "out/b.png"));
+  CHECK(here.files("out").empty());
+}
+
+TEST_CASE("out of memory gives 6") {
+#ifdef __SANITIZE_ADDRESS__
+  MESSAGE("skipped: the address sanitizer needs the address space that this test takes away");
+#else
+  const Workplace here;
+  Image large;
+  large.allocate(3000, 2000, 3, 8);
+  save_image(here.path("large.bmp"), large);
+  const ChildResult result =
+      here.run({"enhance", "-i", "large.bmp", "-o", "out.bmp"}, {.address_bytes = rlim_t{600} << 20});
+  INFO(result.err);
+  CHECK(result.code == 6);
+  CHECK(lines_of(result.err) == 1);
+  CHECK_FALSE(fs::exists(here.path("out.bmp")));
+#endif
+}
+
+TEST_CASE("standard input and output carry pictures") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "file.png"}).code == 0);
+  const ChildResult piped =
+      here.run({"enhance", "-i", "-", "-o", "-", "--json"}, {.input = here.path("dark.png")});
+  CHECK(piped.code == 0);
+  CHECK(piped.out == slurp(here.path("file.png")));
+  REQUIRE(json_lines(piped.err).size() == 1);
+  CHECK(json_lines(piped.err)[0]["status"] == "ok");
+  CHECK(here.run({"enhance", "-i", "-", "-o", "-"}).code == 3);
+  CHECK(here.run({"enhance", "-i", "dark.png", "dark.png", "-o", "-"}).code == 2);
+}
+
+TEST_CASE("closed standard streams do not leak into files") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  const ChildResult result =
+      here.run({"enhance", "-i", "dark.png", "absent.png", "-o", "out", "--json"}, {.closed_streams = true});
+  CHECK(result.code == 1);
+  CHECK(load_image(here.path("out/dark.png")).width == 12);
+}
+
+TEST_CASE("info tells what is there") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  const ChildResult program = here.run({"info", "--json"});
+  REQUIRE(program.code == 0);
+  const nlohmann::json all = nlohmann::json::parse(program.out);
+  CHECK(all["models"][0]["name"] == "zero_dce");
+  CHECK(all["models"][0]["parameters"] == 79416);
+  CHECK(all["models"][0]["weights"]["source"] == here.path("zero_dce.safetensors"));
+  CHECK(contains(here.run({"info"}).out, "79416"));
+  const nlohmann::json picture = nlohmann::json::parse(here.run({"info", "dark.png", "--json"}).out);
+  CHECK(picture["width"] == 12);
+  const nlohmann::json weights =
+      nlohmann::json::parse(here.run({"info", "zero_dce.safetensors", "--json"}).out);
+  CHECK(weights["numbers"] == 79416);
+  CHECK(here.run({"info", "absent.png"}).code == 3);
+  CHECK(here.run({"info", "absent.png", "dark.png"}).code == 1);
+}
+
+TEST_CASE("a device that is not there gives 5") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cuda:0"}).code == 5);
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cpu"}).code == 0);
+}

@@ -1,0 +1,211 @@
+#include "luxgrad/tools/batch.h"
+
+#include <glob.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+namespace fs = std::filesystem;
+
+namespace lux {
+namespace {
+
+using FileId = std::pair<dev_t, ino_t>;
+
+std::optional<FileId> id_of(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0) return {};
+  return FileId{status.st_dev, status.st_ino};
+}
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return lstat(path.c_str(), &status) == 0;  // a dangling link exists too
+}
+
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+/// A picture that was found: its path, and the part of it that the output folder repeats.
+struct Found {
+  std::string path;
+  std::string relative;
+  std::optional<Failure> refused{};
+};
+
+Found refusal(const std::string& path, const std::string& reason) {
+  return {path, fs::path(path).filename(), Failure{ExitCode::refused, printable(cat(path, ": ", reason))}};
+}
+
+/// The pictures in a folder, by name; nothing below `excluded`, so that results are not taken for inputs.
+template <class Iterator>
+void walk(const std::string& folder, const std::optional<FileId>& excluded, std::vector<Found>& found) {
+  std::error_code error;
+  Iterator entry(folder, error);
+  for (; !error && entry != Iterator(); entry.increment(error)) {
+    const std::string path = entry->path();
+    if constexpr (requires { entry.disable_recursion_pending(); }) {
+      if (entry->is_directory(error) && id_of(path) == excluded) entry.disable_recursion_pending();
+    }
+    if (image_format_of(path) && !is_folder(path))
+      found.push_back({path, entry->path().lexically_relative(folder)});
+  }
+  if (error) found.push_back(refusal(folder, cat("cannot be read: ", error.message())));
+}
+
+std::vector<Found> in_folder(const std::string& folder, const BatchOptions& options) {
+  std::vector<Found> found;
+  const std::optional<FileId> output = id_of(options.output);
+  if (options.recursive) {
+    walk<fs::recursive_directory_iterator>(folder, output == id_of(folder) ? std::nullopt : output, found);
+  } else {
+    walk<fs::directory_iterator>(folder, {}, found);
+  }
+  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.path < b.path; });
+  if (found.empty()) found.push_back(refusal(folder, "is a folder without pictures"));
+  return found;
+}
+
+std::vector<Found> matching(const std::string& pattern) {
+  std::vector<Found> found;
+  glob_t matches{};
+  if (glob(pattern.c_str(), 0, nullptr, &matches) == 0) {
+    for (size_t i = 0; i < matches.gl_pathc; ++i) {
+      const std::string path = matches.gl_pathv[i];
+      if (!is_folder(path)) found.push_back({path, fs::path(path).filename()});
+    }
+  }
+  globfree(&matches);
+  if (found.empty()) found.push_back(refusal(pattern, "matches no file"));
+  return found;
+}
+
+/// Everything the inputs mean. `many` is set where they are more than one file by form, not by count.
+std::vector<Found> expand(const BatchOptions& options, bool& many) {
+  std::vector<Found> all;
+  many = options.inputs.size() > 1;
+  for (const std::string& input : options.inputs) {
+    std::vector<Found> found;
+    if (input == "-") {
+      found = {{input, "stdin.png"}};
+    } else if (is_folder(input)) {
+      many = true;
+      found = in_folder(input, options);
+    } else if (!exists(input) && input.find_first_of("*?[") != std::string::npos) {
+      many = true;
+      found = matching(input);
+    } else {
+      found = {{input, fs::path(input).filename()}};
+    }
+    all.insert(all.end(), found.begin(), found.end());
+  }
+  return all;
+}
+
+const char* extension_of(ImageFormat format) {
+  switch (format) {
+    case ImageFormat::jpeg:
+      return "jpg";
+    case ImageFormat::bmp:
+      return "bmp";
+    case ImageFormat::pnm:
+      return "ppm";
+    case ImageFormat::png:
+      break;
+  }
+  return "png";
+}
+
+/// `relative` under the output folder, named by the template.
+std::string in_output_folder(const std::string& relative, const BatchOptions& options) {
+  const fs::path path = relative;
+  const std::optional<ImageFormat> own = image_format_of(path);
+  std::string extension = path.extension();
+  if (!own || (options.format && *options.format != *own)) {
+    extension = cat(".", extension_of(options.format.value_or(ImageFormat::png)));
+  }
+  std::string name;
+  for (size_t i = 0; i < options.name.size();) {
+    if (options.name.compare(i, 6, "{name}") == 0) {
+      name += path.stem().string();
+      i += 6;
+    } else if (options.name.compare(i, 5, "{ext}") == 0) {
+      name += extension.substr(1);
+      i += 5;
+    } else {
+      name += options.name[i++];
+    }
+  }
+  return fs::path(options.output) / path.parent_path() / name;
+}
+
+void check_options(const BatchOptions& options, bool many, bool folder) {
+  check_usage(!options.inputs.empty(), "no input; name a picture with -i");
+  check_usage(!options.output.empty(), "no output; name a file or folder with -o");
+  check_usage(!(options.overwrite && options.skip_existing),
+              "--overwrite and --skip-existing exclude each other");
+  check_usage(options.name.find('/') == std::string::npos && options.name.find("{name}") != std::string::npos,
+              "--output-template needs {name} and must not contain /");
+  check_usage(std::count(options.inputs.begin(), options.inputs.end(), "-") < 2, "- can be read only once");
+  if (options.output == "-") {
+    check_usage(!many, "-o - takes one picture");
+    return;
+  }
+  check_usage(!many || folder || !exists(options.output), options.output,
+              ": is a file; several pictures need a folder");
+  check_usage(folder || many || options.format || image_format_of(options.output), options.output,
+              ": expected a name that ends in .png, .jpg, .bmp or .ppm, or a format with -f");
+}
+
+}  // namespace
+
+std::vector<Job> plan_batch(const BatchOptions& options) {
+  const bool folder = is_folder(options.output) || options.output.ends_with("/");
+  bool many = false;
+  const std::vector<Found> pictures = expand(options, many);
+  check_options(options, many, folder);
+
+  std::set<FileId> inputs;
+  for (const Found& picture : pictures) {
+    if (const auto id = id_of(picture.path)) inputs.insert(*id);
+  }
+  std::set<std::string> taken;
+  std::vector<Job> jobs;
+  for (const Found& picture : pictures) {
+    Job job{picture.path, options.output, false, picture.refused};
+    if (many || folder) job.output = in_output_folder(picture.relative, options);
+    const auto refuse_output = [&](const char* reason) {
+      job.refused = Failure{ExitCode::usage, printable(cat(job.output, ": ", reason))};
+    };
+    if (job.refused || job.output == "-") {
+      // nothing more to check
+    } else if (const auto id = id_of(job.output); id && inputs.contains(*id)) {
+      refuse_output("is an input, and inputs are never overwritten");
+    } else if (!taken.insert(job.output).second) {
+      refuse_output("is already the output of another input");
+    } else if (exists(job.output) && !options.overwrite) {
+      job.skip = options.skip_existing;
+      if (!job.skip) refuse_output("exists; --overwrite replaces it, --skip-existing leaves it");
+    }
+    jobs.push_back(std::move(job));
+  }
+  return jobs;
+}
+
+ImageFormat format_named(const std::string& name) {
+  const std::optional<ImageFormat> format = image_format_of("x." + name);
+  check_usage(format.has_value(), "expected a format among png, jpg, bmp and pnm, got ", name);
+  return *format;
+}
+
+ImageFormat format_of(const Job& job, const BatchOptions& options) {
+  if (options.format) return *options.format;
+  return image_format_of(job.output == "-" ? job.input : job.output).value_or(ImageFormat::png);
+}
+
+}  // namespace lux

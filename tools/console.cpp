@@ -1,0 +1,114 @@
+#include "luxgrad/tools/console.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "luxgrad/tools/exit_code.h"
+
+namespace lux {
+namespace {
+
+int output_error = 0;  // the first errno of standard output
+
+bool terminal(int descriptor) {
+  const char* kind = std::getenv("TERM");
+  return isatty(descriptor) == 1 && kind != nullptr && std::strcmp(kind, "dumb") != 0;
+}
+
+bool colors(int descriptor) {
+  const char* off = std::getenv("NO_COLOR");
+  return terminal(descriptor) && (off == nullptr || *off == '\0');
+}
+
+void write_error_line(const std::string& line) {
+  std::fwrite((line + "\n").data(), 1, line.size() + 1, stderr);
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  return whole < 60 ? cat(whole, " s") : cat(whole / 60, " min ", whole % 60, " s");
+}
+
+}  // namespace
+
+void print_result(std::string_view line) {
+  const std::string text = cat(line, "\n");
+  errno = 0;
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && output_error == 0)
+    output_error = errno;
+}
+
+void print_note(std::string_view line) { write_error_line(std::string(line)); }
+
+void print_error(std::string_view message) {
+  const bool red = colors(STDERR_FILENO);
+  write_error_line(cat("luxgrad: ", red ? "\033[31merror:\033[0m " : "error: ", message));
+}
+
+void flush_results() {
+  errno = 0;
+  if (std::fflush(stdout) != 0 && output_error == 0) output_error = errno;
+  const int error = std::exchange(output_error, 0);
+  if (error != 0 && error != EPIPE)
+    throw CommandError(ExitCode::exhausted, cat("standard output: ", std::strerror(error)));
+}
+
+void write_result_bytes(std::span<const uint8_t> bytes) {
+  flush_results();
+  while (!bytes.empty()) {
+    const ssize_t written = write(STDOUT_FILENO, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) throw CommandError(ExitCode::exhausted, cat("standard output: ", std::strerror(errno)));
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
+ProgressStyle progress_style(std::string_view name) {
+  return name == "none" ? ProgressStyle::none : name == "json" ? ProgressStyle::json : ProgressStyle::bar;
+}
+
+Progress::Progress(ProgressStyle style, int64_t total)
+    : style_(style), terminal_(terminal(STDERR_FILENO)), total_(total) {}
+
+Progress::~Progress() { clear(); }
+
+void Progress::clear() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
+}
+
+void Progress::advance(const std::string& name) {
+  ++done_;
+  if (style_ == ProgressStyle::none) return;
+  const Clock::time_point now = Clock::now();
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  if (style_ == ProgressStyle::json) {
+    const nlohmann::ordered_json line = {
+        {"done", done_}, {"total", total_}, {"seconds", seconds}, {"name", name}};
+    write_error_line(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else if (terminal_) {
+    if (total_ > 1) draw(seconds);
+  } else if (now - last_line_ >= std::chrono::seconds(10)) {
+    last_line_ = now;
+    print_note(cat(done_, " of ", total_, " after ", duration(seconds)));
+  }
+}
+
+void Progress::draw(double seconds) {
+  constexpr int64_t kWidth = 24;
+  const int64_t filled = kWidth * done_ / std::max<int64_t>(1, total_);
+  const double left = seconds / static_cast<double>(done_) * static_cast<double>(total_ - done_);
+  const std::string line = cat("[", std::string(static_cast<size_t>(filled), '#'),
+                               std::string(static_cast<size_t>(kWidth - filled), '.'), "] ", done_, "/",
+                               total_, ", ", duration(left), " left");
+  std::fputs(cat("\r\033[K", line).c_str(), stderr);
+  drawn_ = true;
+}
+
+}  // namespace lux

@@ -1,0 +1,56 @@
+// The two streams of the tool: results go to standard output, everything else to standard error. Escape codes
+// appear only on a terminal that wants them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lux {
+
+/// Writes text and a line break to standard output.
+void print_result(std::string_view line);
+/// Writes the line, which must be printable (data/result.h), to standard error.
+void print_note(std::string_view line);
+/// Like print_note, as `luxgrad: error: …`, red where that is possible.
+void print_error(std::string_view message);
+/// Writes what is still buffered for standard output. Throws CommandError when any of it was lost; a reader
+/// that left early is no error.
+void flush_results();
+/// Writes bytes to standard output. Throws CommandError when it does not take them all.
+void write_result_bytes(std::span<const uint8_t> bytes);
+
+enum class ProgressStyle { none, bar, json };
+/// The style named `none`, `bar` or `json`.
+ProgressStyle progress_style(std::string_view name);
+
+/// How far a batch is: a bar on a terminal, elsewhere a line every ten seconds, or JSON objects; all on
+/// standard error.
+class Progress {
+ public:
+  Progress(ProgressStyle style, int64_t total);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// One more is done: `name`.
+  void advance(const std::string& name);
+  /// Makes room for a line of another kind.
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  void draw(double seconds);
+
+  ProgressStyle style_;
+  bool terminal_;
+  bool drawn_ = false;
+  int64_t total_;
+  int64_t done_ = 0;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_line_ = start_;
+};
+
+}  // namespace lux

@@ -1,0 +1,30 @@
+#include "luxgrad/tools/exit_code.h"
+
+#include <new>
+
+#include "luxgrad/data/result.h"
+#include "luxgrad/layers/module.h"
+
+namespace lux {
+
+Failure failure_of(const std::exception_ptr& error) {
+  const auto sentence = [](const std::exception& e) { return printable(e.what()); };
+  try {
+    std::rethrow_exception(error);
+  } catch (const CommandError& e) {
+    return {e.code(), sentence(e)};
+  } catch (const FileException& e) {
+    return {e.error().code == FileErrorCode::unwritable ? ExitCode::exhausted : ExitCode::refused,
+            sentence(e)};
+  } catch (const StateMismatch& e) {
+    return {ExitCode::mismatch, e.what()};  // printable, a line per parameter
+  } catch (const OutOfMemory& e) {
+    return {ExitCode::exhausted, sentence(e)};
+  } catch (const std::bad_alloc&) {
+    return {ExitCode::exhausted, "out of memory"};
+  } catch (const std::exception& e) {
+    return {ExitCode::refused, sentence(e)};
+  }
+}
+
+}  // namespace lux

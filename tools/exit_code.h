@@ -1,0 +1,48 @@
+// What `luxgrad` tells a script: one number per kind of outcome, and the exceptions that stand for them.
+#pragma once
+
+#include <exception>
+
+#include "luxgrad/tensor/error.h"
+
+namespace lux {
+
+enum class ExitCode : int {
+  ok = 0,
+  some_failed = 1,   ///< several inputs, some refused; the others were done
+  usage = 2,         ///< the command line makes no sense
+  refused = 3,       ///< an input cannot be read, or is refused
+  mismatch = 4,      ///< sound weights that do not fit the model, or a run folder that does not fit the run
+  stopped = 5,       ///< numbers left the finite range, or the requested device is missing
+  exhausted = 6,     ///< out of memory or disk, or an output that cannot be written
+  check_failed = 7,  ///< a check that was asked for did not pass
+};
+
+/// An error of a command with its outcome.
+class CommandError : public Error {
+ public:
+  CommandError(ExitCode code, const std::string& message) : Error(message), code_(code) {}
+  ExitCode code() const { return code_; }
+
+ private:
+  ExitCode code_;
+};
+
+template <class... Parts>
+[[noreturn]] void usage_error(const Parts&... parts) {
+  throw CommandError(ExitCode::usage, cat(parts...));
+}
+
+template <class... Parts>
+void check_usage(bool ok, const Parts&... parts) {
+  if (!ok) usage_error(parts...);
+}
+
+/// An exception as a person and a script see it.
+struct Failure {
+  ExitCode code;
+  std::string message;  ///< printable
+};
+Failure failure_of(const std::exception_ptr& error);
+
+}  // namespace lux

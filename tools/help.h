@@ -1,0 +1,22 @@
+// Help that begins with a line to copy, and errors that suggest what was meant.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace lux {
+
+/// Lets the help of `app` begin with `example`.
+void begin_help_with(CLI::App& app, const std::string& example);
+
+/// The word with the fewest typing errors from `word`; empty when none is near.
+std::string nearest(const std::string& word, const std::vector<std::string>& words);
+
+/// The sentence for an argument that `app` does not know.
+std::string unknown_argument(const CLI::App& app, const std::string& argument);
+
+}  // namespace lux

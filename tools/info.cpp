@@ -1,0 +1,163 @@
+// luxgrad info: this program and its machine; or what is in a picture or a weight file.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "luxgrad/data/image.h"
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/command.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/measure.h"
+#include "luxgrad/tools/model_choice.h"
+
+namespace lux {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kWidth = 1200, kHeight = 900;  // the picture that memory and speed are stated for
+
+Json about_weights(const std::string& model) {
+  try {
+    const LoadedModel loaded = load_model({.name = model});
+    return {{"source", loaded.source}, {"metadata", loaded.metadata}};
+  } catch (const std::exception& error) {
+    return {{"source", nullptr}, {"error", error.what()}};
+  }
+}
+
+Json about_program(bool measure) {
+  Json all = {{"version", LUX_VERSION},
+              {"instruction_set", instruction_set()},
+              {"threads", num_threads()},
+              {"devices", {"cpu"}},
+              {"models", Json::array()}};
+  for (const ModelInfo& info : models()) {
+    const std::unique_ptr<Model> model = make_model(info.name);
+    Json entry = {{"name", info.name},
+                  {"title", info.title},
+                  {"paper", info.paper},
+                  {"parameters", info.parameters},
+                  {"options", info.options},
+                  {"weights", about_weights(info.name)},
+                  {"memory_optimum_bytes", liveness_optimum(*model, kHeight, kWidth)}};
+    if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kHeight, kWidth);
+    all["models"].push_back(std::move(entry));
+  }
+  return all;
+}
+
+Json about_file(const std::string& path) {
+  if (path.ends_with(".safetensors")) {
+    const TensorFile file = load_safetensors(path);
+    Json tensors = Json::array();
+    int64_t numbers = 0;
+    for (const auto& [name, tensor] : file.tensors) {
+      numbers += tensor.numel();
+      tensors.push_back({{"name", name}, {"shape", cat(tensor.shape())}, {"dtype", name_of(tensor.dtype())}});
+    }
+    return {{"file", path},
+            {"kind", "weights"},
+            {"numbers", numbers},
+            {"metadata", file.metadata},
+            {"tensors", std::move(tensors)}};
+  }
+  const Image image = load_image(path);
+  return {{"file", path},
+          {"kind", "picture"},
+          {"width", image.width},
+          {"height", image.height},
+          {"channels", image.channels},
+          {"bits", image.bits},
+          {"alpha", image.has_alpha()},
+          {"exif_bytes", image.exif.size()},
+          {"icc_bytes", image.icc.size()}};
+}
+
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>()
+                           : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+void print_program(const Json& all) {
+  print_result(cat("luxgrad ", text_of(all["version"])));
+  print_result(
+      cat("processor  ", text_of(all["instruction_set"]), ", ", text_of(all["threads"]), " threads"));
+  for (const Json& model : all["models"]) {
+    print_result(cat("\n", text_of(model["name"]), "  ", text_of(model["title"])));
+    print_result(cat("  paper       ", text_of(model["paper"])));
+    print_result(cat("  parameters  ", text_of(model["parameters"])));
+    for (const auto& [option, value] : model["options"].items())
+      print_result(cat("  option      ", option, " (default ", text_of(value), ")"));
+    const Json& weights = model["weights"];
+    print_result(
+        cat("  weights     ", text_of(weights.contains("error") ? weights["error"] : weights["source"])));
+    const Json facts = weights.value("metadata", Json::object());
+    for (const auto& [key, value] : facts.items()) print_result(cat("    ", key, " = ", text_of(value)));
+    print_result(cat("  memory      ", megabytes(model["memory_optimum_bytes"]), " at least for ", kWidth,
+                     "x", kHeight));
+    if (model.contains("memory_measured_bytes"))
+      print_result(cat("  measured    ", megabytes(model["memory_measured_bytes"])));
+  }
+}
+
+void print_file(const Json& facts) {
+  for (const auto& [key, value] : facts.items()) {
+    if (key == "tensors") {
+      for (const Json& tensor : value)
+        print_result(
+            cat("  ", text_of(tensor["name"]), " ", text_of(tensor["shape"]), " ", text_of(tensor["dtype"])));
+    } else if (key == "metadata") {
+      for (const auto& [name, text] : value.items()) print_result(cat("  ", name, " = ", text_of(text)));
+    } else {
+      print_result(cat(key, "  ", key == "file" ? printable(text_of(value)) : text_of(value)));
+    }
+  }
+}
+
+class Info final : public Command {
+ public:
+  explicit Info(CLI::App& app) {
+    app.add_option("-i,--input,input", files_, "Pictures or weight files (none: this program)")
+        ->type_name("FILE");
+    add_device_options(app, where_);
+    app.add_flag("--memory", measure_, "Also enhance a 1200x900 picture, and print the memory that took");
+    app.add_flag("--json", json_, "Print JSON");
+  }
+
+  ExitCode run() override {
+    apply(where_);
+    if (files_.empty()) {
+      show(about_program(measure_), print_program);
+      return ExitCode::ok;
+    }
+    ExitCode last = ExitCode::ok;
+    for (const std::string& file : files_) {
+      try {
+        show(about_file(file), print_file);
+      } catch (...) {
+        const Failure failure = failure_of(std::current_exception());
+        print_error(failure.message);
+        last = failure.code;
+      }
+    }
+    return last == ExitCode::ok || files_.size() == 1 ? last : ExitCode::some_failed;
+  }
+
+ private:
+  void show(const Json& facts, void (*as_text)(const Json&)) const {
+    json_ ? print_result(facts.dump(-1, ' ', false, Json::error_handler_t::replace)) : as_text(facts);
+  }
+
+  std::vector<std::string> files_;
+  RunsOn where_;
+  bool measure_ = false;
+  bool json_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_info(CLI::App& app) { return std::make_unique<Info>(app); }
+
+}  // namespace lux

@@ -1,0 +1,125 @@
+// luxgrad: one binary, one subcommand per file. This file chooses the subcommand, and turns whatever happens
+// into one sentence and an exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <csignal>
+#include <string>
+#include <vector>
+
+#include "luxgrad/tools/command.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/help.h"
+
+namespace lux {
+namespace {
+
+struct Entry {
+  const char* name;
+  const char* summary;
+  const char* example;
+  std::unique_ptr<Command> (*make)(CLI::App& app);
+};
+
+const std::array<Entry, 3> kCommands = {{
+    {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
+    {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},
+    {"bench", "Time inference and training.", "luxgrad bench -n zero_dce", make_bench},
+}};
+
+/// Files opened later must not become standard streams, whatever the caller closed.
+void open_standard_streams() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(descriptor, F_GETFD) != -1) continue;
+    if (open("/dev/null", O_RDWR) != descriptor) _exit(static_cast<int>(ExitCode::exhausted));
+  }
+}
+
+std::string overview() {
+  std::string text = "luxgrad enhance -i dark.jpg -o bright.jpg\n\nBrightens dark photos. Commands:\n";
+  for (const Entry& entry : kCommands) {
+    text += cat("  ", entry.name, std::string(12 - std::string(entry.name).size(), ' '), entry.summary, "\n");
+  }
+  return text +
+         "\nluxgrad COMMAND --help tells more; luxgrad --version the version.\n"
+         "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit,\n"
+         "5 numbers not finite or device missing, 6 memory or disk exhausted, 7 a check failed.";
+}
+
+const Entry& find_command(const std::string& name) {
+  std::vector<std::string> names;
+  for (const Entry& entry : kCommands) {
+    if (name == entry.name) return entry;
+    names.emplace_back(entry.name);
+  }
+  const std::string meant = nearest(name, names);
+  usage_error("unknown command ", name, meant.empty() ? "" : cat(", did you mean ", meant, "?"));
+}
+
+/// Parses and runs a subcommand; `arguments` are those behind its name.
+ExitCode run_command(const Entry& entry, std::vector<std::string> arguments) {
+  CLI::App app(entry.summary, cat("luxgrad ", entry.name));
+  begin_help_with(app, entry.example);
+  app.set_help_flag("-h,--help", "Show this text");
+  app.allow_extras();
+  const std::unique_ptr<Command> command = entry.make(app);
+  if (app.get_option_no_throw("--input") != nullptr) {
+    for (std::string& argument : arguments) {  // CLI11 would take [a] for a list, but it may be a file
+      if (argument.starts_with('[') && argument.ends_with(']')) argument.insert(0, "./");
+    }
+  }
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants them
+  try {
+    app.parse(arguments);
+  } catch (const CLI::CallForHelp&) {
+    print_result(app.help());
+    return ExitCode::ok;
+  } catch (const CLI::ParseError& error) {
+    usage_error(error.what(), "; see luxgrad ", entry.name, " --help");
+  }
+  for (const std::string& extra : app.remaining()) {
+    if (extra != "--") usage_error(unknown_argument(app, extra), "; see luxgrad ", entry.name, " --help");
+  }
+  return command->run();
+}
+
+ExitCode run(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) {
+    print_note(overview());
+    return ExitCode::usage;
+  }
+  const std::string& first = arguments.front();
+  if (first == "--help" || first == "-h" || first == "help") {
+    print_result(overview());
+    return ExitCode::ok;
+  }
+  if (first == "--version") {
+    print_result("luxgrad " LUX_VERSION);
+    return ExitCode::ok;
+  }
+  return run_command(find_command(first), {arguments.begin() + 1, arguments.end()});
+}
+
+}  // namespace
+}  // namespace lux
+
+int main(int argc, char** argv) {
+  lux::open_standard_streams();
+  // A reader that leaves, or a file that reaches its limit, is an error of that write, not the end.
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+  const auto attempt = [](auto&& action) {
+    try {
+      return action();
+    } catch (...) {
+      const lux::Failure failure = lux::failure_of(std::current_exception());
+      lux::print_error(failure.message);
+      return failure.code;
+    }
+  };
+  const lux::ExitCode code = attempt([&] { return lux::run({argv + 1, argv + argc}); });
+  const lux::ExitCode flushed = attempt([] { return lux::flush_results(), lux::ExitCode::ok; });
+  return static_cast<int>(code == lux::ExitCode::ok ? flushed : code);
+}

@@ -1,0 +1,70 @@
+#include "luxgrad/tools/measure.h"
+
+#include <array>
+#include <cstdio>
+#include <fstream>
+
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/random.h"
+
+namespace lux {
+namespace {
+
+/// A line of /proc/self/status in bytes: `VmRSS`, `VmHWM`.
+int64_t from_status(const std::string& key) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(key + ":")) return 1024 * std::atoll(line.c_str() + key.size() + 1);
+  }
+  return -1;
+}
+
+}  // namespace
+
+std::string instruction_set() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  const bool v2 = __builtin_cpu_supports("sse4.2") != 0 && __builtin_cpu_supports("popcnt") != 0;
+  const bool v3 = v2 && __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
+                  __builtin_cpu_supports("bmi2") != 0;
+  const bool v4 = v3 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
+                  __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
+                  __builtin_cpu_supports("avx512vl") != 0;
+  return v4 ? "x86-64-v4" : v3 ? "x86-64-v3" : v2 ? "x86-64-v2" : "x86-64";
+#elif defined(__aarch64__)
+  return "aarch64";
+#else
+  return "generic";
+#endif
+}
+
+int64_t resident_bytes() { return from_status("VmRSS"); }
+int64_t peak_resident_bytes() { return from_status("VmHWM"); }
+void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+Tensor noise_picture(int64_t n, int64_t height, int64_t width) {
+  Tensor picture = empty({n, height, width, 3});
+  Generator generator{1};
+  fill_uniform_(picture, 0, 0.3, generator);
+  return picture;
+}
+
+int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
+  enhance(model, noise_picture(1, 16, 16));  // what is set up once does not count
+  memory::trim();
+  const int64_t before = resident_bytes();
+  reset_peak_resident();
+  enhance(model, noise_picture(1, height, width));
+  const int64_t peak = peak_resident_bytes();
+  const auto parameters = static_cast<int64_t>(sizeof(float)) * model.parameter_count();
+  return before < 0 || peak < 0 ? -1 : peak - before + parameters;
+}
+
+std::string megabytes(int64_t bytes) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.1f MB", static_cast<double>(bytes) / 1e6);
+  return text.data();
+}
+
+}  // namespace lux

@@ -1,0 +1,31 @@
+// What `info` and `bench` measure of the machine and of the process.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "luxgrad/models/model.h"
+
+namespace lux {
+
+/// The widest level of instructions this processor has: x86-64-v2, -v3, -v4, or the name of another family.
+std::string instruction_set();
+
+/// Bytes of this process in memory now, and their highest value since `reset_peak_resident`. -1 where the
+/// system does not say.
+int64_t resident_bytes();
+int64_t peak_resident_bytes();
+void reset_peak_resident();
+
+/// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
+/// picture and the parameters included, nothing else.
+int64_t measure_peak(const Model& model, int64_t height, int64_t width);
+
+/// A picture [n, height, width, 3] of dark noise.
+Tensor noise_picture(int64_t n, int64_t height, int64_t width);
+
+/// Megabytes (10^6 bytes) with one decimal.
+std::string megabytes(int64_t bytes);
+
+}  // namespace lux

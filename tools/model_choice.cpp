@@ -1,0 +1,157 @@
+#include "luxgrad/tools/model_choice.h"
+
+#include <sys/stat.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/models/default_weights.h"
+#include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/exit_code.h"
+#include "luxgrad/tools/help.h"
+
+namespace fs = std::filesystem;
+
+namespace lux {
+namespace {
+
+constexpr const char* kDefaultModel = "zero_dce";
+
+void add_folders(std::vector<fs::path>& folders, const char* colon_separated, const char* below) {
+  const std::string list = colon_separated == nullptr ? "" : colon_separated;
+  for (size_t begin = 0; begin < list.size();) {
+    const size_t end = std::min(list.find(':', begin), list.size());
+    if (end > begin) folders.push_back(fs::path(list.substr(begin, end - begin)) / below);
+    begin = end + 1;
+  }
+}
+
+/// The folders that may hold <model>.safetensors, first choice first.
+std::vector<fs::path> weight_folders() {
+  std::vector<fs::path> folders;
+  add_folders(folders, std::getenv("LUX_MODELS"), "");
+  const char* data_home = std::getenv("XDG_DATA_HOME");
+  const char* home = std::getenv("HOME");
+  if (data_home != nullptr && *data_home != '\0') {
+    add_folders(folders, data_home, "luxgrad");
+  } else if (home != nullptr && *home != '\0') {
+    folders.push_back(fs::path(home) / ".local/share/luxgrad");
+  }
+  const char* data_dirs = std::getenv("XDG_DATA_DIRS");
+  add_folders(folders, data_dirs != nullptr && *data_dirs != '\0' ? data_dirs : "/usr/local/share:/usr/share",
+              "luxgrad");
+  std::error_code error;
+  if (const fs::path binary = fs::read_symlink("/proc/self/exe", error); !error)
+    folders.push_back(binary.parent_path());
+  return folders;
+}
+
+std::optional<std::string> find_weights(const std::string& model) {
+  for (const fs::path& folder : weight_folders()) {
+    const std::string path = folder / cat(model, ".safetensors");
+    struct stat status {};
+    if (stat(path.c_str(), &status) == 0) return path;
+  }
+  return {};
+}
+
+/// The network for the weights in `file`, without values.
+std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata) {
+  const ModelConfig config = config_of(choice);
+  std::string name = choice.name;
+  if (name.empty() && !metadata.contains("model")) name = kDefaultModel;
+  try {
+    return make_model_from(metadata, name, config);
+  } catch (const Error& error) {
+    throw CommandError(ExitCode::mismatch, error.what());
+  }
+}
+
+}  // namespace
+
+void add_model_options(CLI::App& app, ModelChoice& choice) {
+  app.add_option("-n,--model", choice.name,
+                 "Name of the model (default: what the weights say, else zero_dce)")
+      ->type_name("NAME");
+  app.add_option("-m,--weights", choice.weights,
+                 "Weights, a safetensors file (default: searched, then built in)")
+      ->type_name("FILE");
+  app.add_option("--scale-factor", choice.scale_factor,
+                 "zero_dce_plus: the network looks at the picture this many times smaller")
+      ->type_name("N")
+      ->check(CLI::Range(1, 64).description(""));
+  app.add_option("--option", choice.options, "An option of the network, for example concat=keras")
+      ->type_name("NAME=VALUE")
+      ->allow_extra_args(false);
+}
+
+ModelConfig config_of(const ModelChoice& choice) {
+  ModelConfig config;
+  for (const std::string& option : choice.options) {
+    const size_t equals = option.find('=');
+    check_usage(equals != std::string::npos && equals > 0, "--option: expected NAME=VALUE, got ", option);
+    config[option.substr(0, equals)] = option.substr(equals + 1);
+  }
+  if (choice.scale_factor > 0) config["scale_factor"] = std::to_string(choice.scale_factor);
+  return config;
+}
+
+void check_model_name(const std::string& name) {
+  std::vector<std::string> names;
+  for (const ModelInfo& info : models()) {
+    if (info.name == name) return;
+    names.push_back(info.name);
+  }
+  const std::string meant = nearest(name, names);
+  usage_error("unknown model ", name,
+              meant.empty() ? "; luxgrad info lists them" : cat(", did you mean ", meant, "?"));
+}
+
+LoadedModel load_model(const ModelChoice& choice) {
+  if (!choice.name.empty()) check_model_name(choice.name);
+  const std::string name = choice.name.empty() ? kDefaultModel : choice.name;
+  LoadedModel loaded;
+  TensorFile file;
+  if (!choice.weights.empty()) {
+    loaded.source = choice.weights;
+  } else if (const auto found = find_weights(name)) {
+    loaded.source = *found;
+  }
+  if (!loaded.source.empty()) {
+    file = load_safetensors(loaded.source);
+  } else {
+    const std::span<const uint8_t> bytes = default_weights(name);
+    if (bytes.empty())
+      throw CommandError(ExitCode::mismatch, cat("no weights for ", name, " here; name a file with -m"));
+    loaded.source = "built in";
+    file = parse_safetensors(bytes).in_file(loaded.source).value();
+  }
+  loaded.model = network_for(choice, file.metadata);
+  try {
+    loaded.model->load_state(file.tensors);
+  } catch (const StateMismatch& error) {
+    throw StateMismatch(cat(printable(loaded.source), ": ", error.what()));
+  }
+  loaded.metadata = std::move(file.metadata);
+  return loaded;
+}
+
+void add_device_options(CLI::App& app, RunsOn& where) {
+  app.add_option("-j,--threads", where.threads, "CPU threads (default: all that this process may use)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1024).description(""));
+  app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
+}
+
+void apply(const RunsOn& where) {
+  if (where.device.starts_with("cuda"))
+    throw CommandError(ExitCode::stopped, cat("this build has no device ", where.device, "; use cpu"));
+  check_usage(where.device == "auto" || where.device == "cpu" || where.device == "-1",
+              "--device: expected auto, cpu or cuda:0, got ", where.device);
+  if (where.threads > 0) set_num_threads(where.threads);
+}
+
+}  // namespace lux

@@ -1,0 +1,52 @@
+// Which network a command works with, and where its weights come from.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "luxgrad/models/registry.h"
+
+namespace CLI {
+class App;
+}
+
+namespace lux {
+
+struct ModelChoice {
+  std::string name{};                  ///< empty: what the weights say, else zero_dce
+  std::string weights{};               ///< empty: searched
+  std::vector<std::string> options{};  ///< NAME=VALUE
+  int64_t scale_factor = 0;            ///< 0: not given
+};
+
+/// -n, -m, --scale-factor, --option.
+void add_model_options(CLI::App& app, ModelChoice& choice);
+
+/// The network's options that the command line sets. Throws CommandError for a form other than NAME=VALUE.
+ModelConfig config_of(const ModelChoice& choice);
+
+/// Throws CommandError for a name that is not in the registry, with the nearest one that is.
+void check_model_name(const std::string& name);
+
+struct LoadedModel {
+  std::unique_ptr<Model> model;
+  std::string source;  ///< a file name, or "built in"
+  Metadata metadata;
+};
+
+/// The model with its weights, from the first of: -m, $LUX_MODELS, the XDG data folders, the folder of the
+/// binary, the binary itself. Throws FileException for a broken file, CommandError where model and weights do
+/// not fit or there are none.
+LoadedModel load_model(const ModelChoice& choice);
+
+/// -j and -g.
+struct RunsOn {
+  int threads = 0;  ///< 0: the machine's
+  std::string device = "auto";
+};
+void add_device_options(CLI::App& app, RunsOn& where);
+/// Throws CommandError when the device is not there.
+void apply(const RunsOn& where);
+
+}  // namespace lux
