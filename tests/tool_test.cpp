@@ -5,7 +5,7 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command : {"enhance", "info", "bench"}) {
+  for (const char* command : {"enhance", "evaluate", "gradcheck", "info", "bench"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
@@ -145,4 +145,44 @@ TEST_CASE("a device that is not there gives 5") {
   save_noise(here.path("dark.png"));
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cuda:0"}).code == 5);
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cpu"}).code == 0);
+}
+
+TEST_CASE("gradcheck prints a line per case") {
+  const Workplace here;
+  const ChildResult result = here.run({"gradcheck", "--filter", "^(relu|conv2d, bias)"});
+  INFO(result.out, result.err);
+  CHECK(result.code == 0);
+  CHECK(contains(result.out, "relu: ok"));
+  CHECK(contains(result.out, " passed, 0 failed"));
+  for (const nlohmann::json& line :
+       json_lines(here.run({"gradcheck", "--filter", "[ts]igmoid", "--json"}).out))
+    CHECK(line["passed"] == true);
+  CHECK(here.run({"gradcheck", "--filter", "no such case"}).code == 2);
+  CHECK(here.run({"gradcheck", "--filter", "("}).code == 2);
+}
+
+TEST_CASE("evaluate compares with references") {
+  const Workplace here;
+  for (const char* folder : {"low", "high", "odd"}) fs::create_directory(here.path(folder));
+  for (int i = 0; i < 3; ++i) {
+    save_noise(here.path(cat("low/", i, ".png")), 20, 16, 1);
+    save_noise(here.path(cat("high/", i, ".png")), 20, 16, 2);
+  }
+  save_noise(here.path("odd/0.png"), 20, 16, 2);
+  const std::vector<std::string> command = {"evaluate", "-n", "zero_dce", "--low", "low", "--high"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), command.begin(), command.end());
+    return here.run(more);
+  };
+  const ChildResult result = with({"high", "--json", "--csv", "scores.csv"});
+  REQUIRE(result.code == 0);
+  const nlohmann::json scores = nlohmann::json::parse(result.out);
+  for (const char* key : {"psnr", "ssim", "psnr_uint8", "psnr_gt_mean"}) CHECK(scores[key].is_number());
+  CHECK(scores["images"] == 3);
+  CHECK(lines_of(slurp(here.path("scores.csv"))) == 5);
+  CHECK(contains(with({"high"}).out, "PSNR"));
+  CHECK(with({"high", "--min-psnr", "99"}).code == 7);
+  CHECK(with({"odd"}).code == 3);
+  CHECK(with({"absent"}).code == 3);
+  CHECK(here.run({"evaluate", "--low", "low"}).code == 2);
 }

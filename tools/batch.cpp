@@ -8,6 +8,8 @@
 #include <set>
 #include <utility>
 
+#include "luxgrad/data/dataset.h"
+
 namespace fs = std::filesystem;
 
 namespace lux {
@@ -42,31 +44,18 @@ Found refusal(const std::string& path, const std::string& reason) {
   return {path, fs::path(path).filename(), Failure{ExitCode::refused, printable(cat(path, ": ", reason))}};
 }
 
-/// The pictures in a folder, by name; nothing below `excluded`, so that results are not taken for inputs.
-template <class Iterator>
-void walk(const std::string& folder, const std::optional<FileId>& excluded, std::vector<Found>& found) {
-  std::error_code error;
-  Iterator entry(folder, error);
-  for (; !error && entry != Iterator(); entry.increment(error)) {
-    const std::string path = entry->path();
-    if constexpr (requires { entry.disable_recursion_pending(); }) {
-      if (entry->is_directory(error) && id_of(path) == excluded) entry.disable_recursion_pending();
-    }
-    if (image_format_of(path) && !is_folder(path))
-      found.push_back({path, entry->path().lexically_relative(folder)});
-  }
-  if (error) found.push_back(refusal(folder, cat("cannot be read: ", error.message())));
-}
-
+/// The pictures in a folder, by name; nothing below the output folder, so that results are not taken for
+/// inputs.
 std::vector<Found> in_folder(const std::string& folder, const BatchOptions& options) {
+  std::error_code ignored;
+  const fs::path root = fs::weakly_canonical(folder, ignored);
+  const std::string results =
+      fs::weakly_canonical(fs::absolute(options.output), ignored).lexically_relative(root) / "";
   std::vector<Found> found;
-  const std::optional<FileId> output = id_of(options.output);
-  if (options.recursive) {
-    walk<fs::recursive_directory_iterator>(folder, output == id_of(folder) ? std::nullopt : output, found);
-  } else {
-    walk<fs::directory_iterator>(folder, {}, found);
+  for (const std::string& path : list_images(folder, options.recursive)) {
+    std::string relative = fs::path(path).lexically_relative(folder);
+    if (!relative.starts_with(results)) found.push_back({path, std::move(relative)});
   }
-  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.path < b.path; });
   if (found.empty()) found.push_back(refusal(folder, "is a folder without pictures"));
   return found;
 }

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/data/result.h"
 #include "luxgrad/tools/exit_code.h"
 
 namespace lux {
@@ -33,6 +34,14 @@ void write_error_line(const std::string& line) {
 std::string duration(double seconds) {
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   return whole < 60 ? cat(whole, " s") : cat(whole / 60, " min ", whole % 60, " s");
+}
+
+/// At most 40 bytes of UTF-8, so that a line of progress stays one line.
+std::string shortened(const std::string& text) {
+  size_t length = std::min<size_t>(40, text.size());
+  while (length > 0 && length < text.size() && (static_cast<unsigned char>(text[length]) & 0xc0u) == 0x80)
+    --length;
+  return text.substr(0, length);
 }
 
 }  // namespace
@@ -73,42 +82,40 @@ ProgressStyle progress_style(std::string_view name) {
   return name == "none" ? ProgressStyle::none : name == "json" ? ProgressStyle::json : ProgressStyle::bar;
 }
 
-Progress::Progress(ProgressStyle style, int64_t total)
-    : style_(style), terminal_(terminal(STDERR_FILENO)), total_(total) {}
+ProgressLine::ProgressLine(ProgressStyle style) : style_(style), terminal_(terminal(STDERR_FILENO)) {}
 
-Progress::~Progress() { clear(); }
+ProgressLine::~ProgressLine() { clear(); }
 
-void Progress::clear() {
+void ProgressLine::clear() {
   if (drawn_) std::fputs("\r\033[K", stderr);
   drawn_ = false;
 }
 
-void Progress::advance(const std::string& name) {
-  ++done_;
-  if (style_ == ProgressStyle::none) return;
-  const Clock::time_point now = Clock::now();
-  const double seconds = std::chrono::duration<double>(now - start_).count();
-  if (style_ == ProgressStyle::json) {
-    const nlohmann::ordered_json line = {
-        {"done", done_}, {"total", total_}, {"seconds", seconds}, {"name", name}};
-    write_error_line(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
-  } else if (terminal_) {
-    if (total_ > 1) draw(seconds);
-  } else if (now - last_line_ >= std::chrono::seconds(10)) {
-    last_line_ = now;
-    print_note(cat(done_, " of ", total_, " after ", duration(seconds)));
-  }
+std::string ProgressLine::remaining(int64_t done, int64_t total) const {
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  return duration(seconds / static_cast<double>(std::max<int64_t>(1, done - first_)) *
+                  static_cast<double>(total - done));
 }
 
-void Progress::draw(double seconds) {
-  constexpr int64_t kWidth = 24;
-  const int64_t filled = kWidth * done_ / std::max<int64_t>(1, total_);
-  const double left = seconds / static_cast<double>(done_) * static_cast<double>(total_ - done_);
-  const std::string line = cat("[", std::string(static_cast<size_t>(filled), '#'),
-                               std::string(static_cast<size_t>(kWidth - filled), '.'), "] ", done_, "/",
-                               total_, ", ", duration(left), " left");
-  std::fputs(cat("\r\033[K", line).c_str(), stderr);
-  drawn_ = true;
+void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) {
+  if (style_ == ProgressStyle::none) return;
+  if (first_ < 0) first_ = done - 1;
+  const Clock::time_point now = Clock::now();
+  if (style_ == ProgressStyle::json) {
+    const nlohmann::ordered_json line = {{"done", done}, {"total", total}, {"detail", detail}};
+    write_error_line(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  } else if (terminal_ && total > 1) {
+    constexpr int64_t kWidth = 24;
+    std::string bar(static_cast<size_t>(kWidth), '.');
+    std::fill_n(bar.begin(), kWidth * done / std::max<int64_t>(1, total), '#');
+    const std::string line = cat("\r\033[K[", bar, "] ", done, "/", total, ", ", remaining(done, total),
+                                 " left  ", shortened(printable(detail)));
+    std::fputs(line.c_str(), stderr);
+    drawn_ = true;
+  } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
+    last_line_ = now;
+    print_note(cat(done, "/", total, ", ", remaining(done, total), " left  ", printable(detail)));
+  }
 }
 
 }  // namespace lux

@@ -26,29 +26,28 @@ enum class ProgressStyle { none, bar, json };
 /// The style named `none`, `bar` or `json`.
 ProgressStyle progress_style(std::string_view name);
 
-/// How far a batch is: a bar on a terminal, elsewhere a line every ten seconds, or JSON objects; all on
+/// How far a long work is: a bar on a terminal, elsewhere a line every ten seconds, or JSON objects; all on
 /// standard error.
-class Progress {
+class ProgressLine {
  public:
-  Progress(ProgressStyle style, int64_t total);
-  ~Progress();
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
+  explicit ProgressLine(ProgressStyle style);
+  ~ProgressLine();
+  ProgressLine(const ProgressLine&) = delete;
+  ProgressLine& operator=(const ProgressLine&) = delete;
 
-  /// One more is done: `name`.
-  void advance(const std::string& name);
+  /// `done` of `total` are done; `detail` says more, a name for example.
+  void show(int64_t done, int64_t total, const std::string& detail);
   /// Makes room for a line of another kind.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
-  void draw(double seconds);
+  std::string remaining(int64_t done, int64_t total) const;
 
   ProgressStyle style_;
   bool terminal_;
   bool drawn_ = false;
-  int64_t total_;
-  int64_t done_ = 0;
+  int64_t first_ = -1;  // done before the first call
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_line_ = start_;
 };

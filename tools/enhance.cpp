@@ -65,12 +65,14 @@ class Enhance final : public Command {
     const std::vector<Job> jobs = plan_batch(batch_);
     apply(where_);
     const LoadedModel loaded = load_model(choice_);
-    Progress progress(progress_style(progress_), static_cast<int64_t>(jobs.size()));
+    ProgressLine progress(progress_style(progress_));
+    const auto total = static_cast<int64_t>(jobs.size());
+    int64_t done = 0;
     std::vector<ExitCode> failures;
     for (const Job& job : jobs) {
       const ExitCode code = finish(job, *loaded.model, progress);
       if (code != ExitCode::ok) failures.push_back(code);
-      progress.advance(job.input);
+      progress.show(++done, total, job.input);
     }
     if (failures.empty()) return ExitCode::ok;
     if (jobs.size() == 1) return failures.front();
@@ -82,7 +84,7 @@ class Enhance final : public Command {
 
  private:
   /// Does one job and reports it.
-  ExitCode finish(const Job& job, const Model& model, Progress& progress) const {
+  ExitCode finish(const Job& job, const Model& model, ProgressLine& progress) const {
     nlohmann::ordered_json report = {{"input", job.input}, {"output", job.output}};
     std::optional<Failure> failure = job.refused;
     try {

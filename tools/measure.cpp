@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <fstream>
 
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
@@ -23,20 +24,8 @@ int64_t from_status(const std::string& key) {
 }  // namespace
 
 std::string instruction_set() {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool v2 = __builtin_cpu_supports("sse4.2") != 0 && __builtin_cpu_supports("popcnt") != 0;
-  const bool v3 = v2 && __builtin_cpu_supports("avx2") != 0 && __builtin_cpu_supports("fma") != 0 &&
-                  __builtin_cpu_supports("bmi2") != 0;
-  const bool v4 = v3 && __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512bw") != 0 &&
-                  __builtin_cpu_supports("avx512cd") != 0 && __builtin_cpu_supports("avx512dq") != 0 &&
-                  __builtin_cpu_supports("avx512vl") != 0;
-  return v4 ? "x86-64-v4" : v3 ? "x86-64-v3" : v2 ? "x86-64-v2" : "x86-64";
-#elif defined(__aarch64__)
-  return "aarch64";
-#else
-  return "generic";
-#endif
+  const cpu::Isa* const isa = cpu::isa();
+  return isa == nullptr ? "plain" : isa->name;
 }
 
 int64_t resident_bytes() { return from_status("VmRSS"); }

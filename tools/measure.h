@@ -9,7 +9,7 @@
 
 namespace lux {
 
-/// The widest level of instructions this processor has: x86-64-v2, -v3, -v4, or the name of another family.
+/// The instruction set that the tuned kernels use here: v2, v3, v4 (of x86-64), base, or plain for none.
 std::string instruction_set();
 
 /// Bytes of this process in memory now, and their highest value since `reset_peak_resident`. -1 where the

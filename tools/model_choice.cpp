@@ -12,6 +12,7 @@
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
+#include "luxgrad/training/checkpoint.h"
 
 namespace fs = std::filesystem;
 
@@ -79,6 +80,10 @@ void add_model_options(CLI::App& app, ModelChoice& choice) {
   app.add_option("-m,--weights", choice.weights,
                  "Weights, a safetensors file (default: searched, then built in)")
       ->type_name("FILE");
+  add_network_options(app, choice);
+}
+
+void add_network_options(CLI::App& app, ModelChoice& choice) {
   app.add_option("--scale-factor", choice.scale_factor,
                  "zero_dce_plus: the network looks at the picture this many times smaller")
       ->type_name("N")
@@ -114,24 +119,25 @@ LoadedModel load_model(const ModelChoice& choice) {
   if (!choice.name.empty()) check_model_name(choice.name);
   const std::string name = choice.name.empty() ? kDefaultModel : choice.name;
   LoadedModel loaded;
-  TensorFile file;
+  Weights file;
   if (!choice.weights.empty()) {
     loaded.source = choice.weights;
   } else if (const auto found = find_weights(name)) {
     loaded.source = *found;
   }
   if (!loaded.source.empty()) {
-    file = load_safetensors(loaded.source);
+    file = load_weights(loaded.source);
   } else {
     const std::span<const uint8_t> bytes = default_weights(name);
     if (bytes.empty())
       throw CommandError(ExitCode::mismatch, cat("no weights for ", name, " here; name a file with -m"));
     loaded.source = "built in";
-    file = parse_safetensors(bytes).in_file(loaded.source).value();
+    TensorFile content = parse_safetensors(bytes).in_file(loaded.source).value();
+    file = {std::move(content.tensors), std::move(content.metadata)};
   }
   loaded.model = network_for(choice, file.metadata);
   try {
-    loaded.model->load_state(file.tensors);
+    loaded.model->load_state(file.state);
   } catch (const StateMismatch& error) {
     throw StateMismatch(cat(printable(loaded.source), ": ", error.what()));
   }

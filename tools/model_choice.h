@@ -20,7 +20,9 @@ struct ModelChoice {
   int64_t scale_factor = 0;            ///< 0: not given
 };
 
-/// -n, -m, --scale-factor, --option.
+/// --scale-factor, --option.
+void add_network_options(CLI::App& app, ModelChoice& choice);
+/// -n, -m, and the network's.
 void add_model_options(CLI::App& app, ModelChoice& choice);
 
 /// The network's options that the command line sets. Throws CommandError for a form other than NAME=VALUE.
