@@ -13,7 +13,7 @@ namespace lux {
 ///   - I,
 ///             mean of (4 e_i² + sum over the left and right neighbour of (e_i - e_j)²) / 3
 ///   paper     mean over regions of sum over the neighbours inside of (|Y_i - Y_j| - |I_i - I_j|)²
-///             (arXiv:2001.06826, Eq. 5)
+///             (arXiv:2001.06826, Eq. 4)
 enum class SpatialForm { official, keras, paper };
 
 /// The loss, shape []; pictures are [N, H, W, C] of equal shape and dtype, at least 4x4; rows and columns

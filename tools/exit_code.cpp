@@ -3,7 +3,6 @@
 #include <new>
 
 #include "luxgrad/data/result.h"
-#include "luxgrad/layers/module.h"
 
 namespace lux {
 
@@ -16,8 +15,6 @@ Failure failure_of(const std::exception_ptr& error) {
   } catch (const FileException& e) {
     return {e.error().code == FileErrorCode::unwritable ? ExitCode::exhausted : ExitCode::refused,
             sentence(e)};
-  } catch (const StateMismatch& e) {
-    return {ExitCode::mismatch, e.what()};  // printable, a line per parameter
   } catch (const OutOfMemory& e) {
     return {ExitCode::exhausted, sentence(e)};
   } catch (const std::bad_alloc&) {

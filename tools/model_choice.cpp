@@ -59,6 +59,24 @@ std::optional<std::string> find_weights(const std::string& model) {
   return {};
 }
 
+/// One line of a list of faults: its head and the first three.
+std::string condensed(const std::string& list) {
+  constexpr size_t kShown = 3;
+  std::string text;
+  size_t faults = 0;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find('\n', begin), list.size());
+    const std::string line = list.substr(begin, end - begin);
+    if (begin == 0) {
+      text = line;
+    } else if (++faults <= kShown) {
+      text += cat(faults == 1 ? " " : "; ", line.substr(line.find_first_not_of(' ')));
+    }
+    begin = end + 1;
+  }
+  return faults > kShown ? cat(text, "; and ", faults - kShown, " more") : text;
+}
+
 /// The network for the weights in `file`, without values.
 std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata) {
   const ModelConfig config = config_of(choice);
@@ -139,7 +157,7 @@ LoadedModel load_model(const ModelChoice& choice) {
   try {
     loaded.model->load_state(file.state);
   } catch (const StateMismatch& error) {
-    throw StateMismatch(cat(printable(loaded.source), ": ", error.what()));
+    throw CommandError(ExitCode::mismatch, cat(loaded.source, ": ", condensed(error.what())));
   }
   loaded.metadata = std::move(file.metadata);
   return loaded;
