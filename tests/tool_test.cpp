@@ -5,7 +5,7 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command : {"enhance", "evaluate", "gradcheck", "info", "bench"}) {
+  for (const char* command : {"enhance", "evaluate", "train", "gradcheck", "info", "bench"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());

@@ -23,10 +23,12 @@ struct Entry {
   std::unique_ptr<Command> (*make)(CLI::App& app);
 };
 
-const std::array<Entry, 5> kCommands = {{
+const std::array<Entry, 6> kCommands = {{
     {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
     {"evaluate", "Measure a model on pairs of dark and bright photos.",
      "luxgrad evaluate -n zero_dce --low photos/low --high photos/high", make_evaluate},
+    {"train", "Train a model on a folder of photos.",
+     "luxgrad train zero_dce --data photos --run runs/first --epochs 10", make_train},
     {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
      make_gradcheck},
     {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},

@@ -1,0 +1,79 @@
+// luxgrad train as a person uses it: a run, an interruption, a resume, and what goes wrong. The real binary
+// runs as a child.
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+/// Four noise pictures in `photos`.
+void make_photos(const Workplace& here) {
+  fs::create_directory(here.path("photos"));
+  for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("photos/", i, ".png")), 40, 36, i);
+}
+
+std::vector<std::string> training(std::vector<std::string> more) {
+  std::vector<std::string> command = {"train",  "zero_dce", "--data",  "photos", "--recipe",   "official",
+                                      "--size", "32",       "--batch", "2",      "--progress", "none"};
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+}  // namespace
+
+TEST_CASE("a run leaves weights that enhance accepts") {
+  const Workplace here;
+  make_photos(here);
+  const ChildResult run = here.run(training({"--run", "run", "--steps", "3"}));
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  const std::string checkpoint = run.out.substr(0, run.out.find('\n'));
+  CHECK(fs::exists(here.path(checkpoint)));
+  CHECK(lines_of(slurp(here.path("run/log.jsonl"))) == 3);
+  CHECK(contains(slurp(here.path("run/config.toml")), "official"));
+  CHECK(here.run({"enhance", "-i", "photos/1.png", "-o", "bright.png", "-m", checkpoint}).code == 0);
+}
+
+TEST_CASE("a resumed run ends with the bits of an uninterrupted one") {
+  const Workplace here;
+  make_photos(here);
+  const ChildResult whole = here.run(training({"--run", "whole", "--steps", "5"}));
+  const ChildResult part = here.run(training({"--run", "part", "--steps", "2"}));
+  const ChildResult rest = here.run(training({"--run", "part", "--steps", "5", "--resume", "-j", "1"}));
+  INFO(whole.err, part.err, rest.err);
+  REQUIRE(whole.code == 0);
+  REQUIRE(part.code == 0);
+  REQUIRE(rest.code == 0);
+  const auto weights = [&](const ChildResult& run) {
+    TensorFile file = load_safetensors(here.path(run.out.substr(0, run.out.find('\n'))));
+    std::map<std::string, std::vector<double>> values;
+    for (const auto& [name, tensor] : file.tensors) values[name] = tensor.to_vector();
+    return values;
+  };
+  CHECK(weights(whole) == weights(rest));
+}
+
+TEST_CASE("what cannot be trained is refused with the right code") {
+  const Workplace here;
+  make_photos(here);
+  const auto code = [&](const std::vector<std::string>& arguments) {
+    const ChildResult result = here.run(arguments);
+    INFO(result.err);
+    CHECK(contains(result.err, "error"));
+    return result.code;
+  };
+  CHECK(code({"train"}) == 2);
+  CHECK(code({"train", "zero_dce", "--run", "run"}) == 2);
+  CHECK(code({"train", "zero_dec", "--data", "photos", "--run", "run"}) == 2);
+  CHECK(code(training({"--run", "run", "--recipe", "secret"})) == 2);
+  CHECK(code(training({"--run", "run", "--steps", "1", "--epochs", "1"})) == 2);
+  CHECK(code({"train", "zero_dce", "--data", "absent", "--run", "run"}) == 3);
+  spill(here.path("photos/5.png"), "no picture");
+  CHECK(code(training({"--run", "run", "--steps", "1"})) == 3);
+  fs::remove(here.path("photos/5.png"));
+  spill(here.path("file"), "");
+  CHECK(code(training({"--run", "file/run", "--steps", "1"})) == 6);
+  REQUIRE(here.run(training({"--run", "run", "--steps", "1"})).code == 0);
+  CHECK(code(training({"--run", "run", "--steps", "1"})) == 4);
+  CHECK(code(training({"--run", "run", "--steps", "2", "--seed", "1", "--resume"})) == 4);
+}

@@ -1,0 +1,146 @@
+// luxgrad train: a folder of pictures and a recipe become weights in a run folder.
+#include <CLI/CLI.hpp>
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+
+#include "luxgrad/tools/command.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/model_choice.h"
+#include "luxgrad/training/trainer.h"
+
+namespace lux {
+namespace {
+
+std::atomic<bool> stop_requested{false};
+volatile std::sig_atomic_t last_signal = 0;
+
+/// SIGINT and SIGTERM end the run after the current step; a second one ends the process at once.
+void stop_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int number) {
+    last_signal = number;
+    stop_requested = true;
+  };
+  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
+
+/// Tells the console what happens.
+class Console final : public TrainListener {
+ public:
+  explicit Console(ProgressStyle style) : progress_(style) {}
+
+  void on_start(const Facts& config, int64_t done, int64_t steps) override {
+    for (const auto& [key, value] : config) print_note(printable(cat(key, " = ", value)));
+    if (done > 0) print_note(cat("resumed after step ", done));
+    steps_ = steps;
+  }
+
+  void on_step(const StepRecord& record) override {
+    std::array<char, 64> text{};
+    const double loss = record.losses.empty() ? 0 : record.losses.front().second;
+    std::snprintf(text.data(), text.size(), "epoch %lld, loss %.4f, %.2f s",
+                  static_cast<long long>(record.epoch), loss, record.step_seconds + record.data_seconds);
+    progress_.show(record.step, steps_, text.data());
+  }
+
+  void on_notice(const std::string& text) override {
+    progress_.clear();
+    print_note(printable(text));
+  }
+
+ private:
+  ProgressLine progress_;
+  int64_t steps_ = 0;
+};
+
+class Train final : public Command {
+ public:
+  explicit Train(CLI::App& app) {
+    app.add_option("model", choice_.name, "Name of the model")->type_name("MODEL");
+    app.add_option("--data", options_.data, "Folder of pictures, or of folders low and high")
+        ->type_name("DIR");
+    app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
+        ->type_name("DIR");
+    app.add_option("--recipe", recipe_, "default, official, keras or paper (default: default)")
+        ->type_name("NAME");
+    add_number(app, "--epochs", epochs_, "Passes over the data (default: the recipe's)");
+    add_number(app, "--steps", options_.steps, "Updates in all, instead of epochs");
+    add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
+    add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
+    app.add_option("--seed", options_.seed, "Of everything random (default 0)")->type_name("S");
+    app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
+    add_network_options(app, choice_);
+    add_device_options(app, where_);
+    app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
+        ->type_name("KIND")
+        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+  }
+
+  ExitCode run() override {
+    check_usage(!choice_.name.empty(), "name the model: luxgrad train MODEL --data DIR --run DIR");
+    check_model_name(choice_.name);
+    check_usage(!options_.data.empty(), "name the pictures with --data");
+    check_usage(!options_.run.empty(), "name the run folder with --run");
+    check_usage(epochs_ == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
+    apply(where_);
+    prepare();
+    stop_on_signals();
+    options_.stop = &stop_requested;
+    Console console(progress_style(progress_));
+    const TrainResult result = trained(console);
+    if (!result.checkpoint.empty()) print_result(result.checkpoint);
+    if (result.finished) return ExitCode::ok;
+    print_note(cat("stopped after step ", result.progress.step, "; the same command with --resume goes on"));
+    return static_cast<ExitCode>(128 + last_signal);
+  }
+
+ private:
+  static void add_number(CLI::App& app, const char* name, int64_t& value, const char* text) {
+    app.add_option(name, value, text)->type_name("N")->check(CLI::Range(1, 1 << 30).description(""));
+  }
+
+  void prepare() {
+    options_.model = choice_.name;
+    options_.model_config = config_of(choice_);
+    try {
+      options_.recipe = make_recipe(choice_.name, recipe_);
+      make_model(choice_.name, options_.model_config);
+    } catch (const Error& error) {
+      usage_error(error.what());
+    }
+    if (epochs_ > 0) options_.recipe.epochs = epochs_;
+    if (batch_ > 0) options_.recipe.batch = batch_;
+    if (size_ > 0) options_.recipe.size = size_;
+  }
+
+  TrainResult trained(TrainListener& listener) const {
+    try {
+      return train(options_, listener);
+    } catch (const NumericalStop& error) {
+      throw CommandError(ExitCode::stopped, error.what());
+    } catch (const FileException&) {
+      throw;
+    } catch (const OutOfMemory&) {
+      throw;
+    } catch (const Error& error) {  // another run's folder, or another configuration
+      throw CommandError(ExitCode::mismatch, error.what());
+    }
+  }
+
+  ModelChoice choice_;
+  TrainOptions options_;
+  std::string recipe_ = "default";
+  int64_t epochs_ = 0, batch_ = 0, size_ = 0;
+  RunsOn where_;
+  std::string progress_ = "bar";
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_train(CLI::App& app) { return std::make_unique<Train>(app); }
+
+}  // namespace lux
