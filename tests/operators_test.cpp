@@ -55,7 +55,7 @@ TEST_CASE("every row passes every check") {
   for (const OpCase& row : op_cases()) {
     for (const OpCheck& check : op_checks()) {
       CAPTURE(row.name);
-      CAPTURE(check.name);
+      CAPTURE(std::string(check.name));
       const std::string failure = check.run(row);
       CHECK_MESSAGE(failure.empty(), failure);
     }
