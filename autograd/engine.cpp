@@ -55,18 +55,20 @@ Node::Node(const char* name, std::vector<std::shared_ptr<GradSlot>> inputs, std:
     : name(name), sequence(next_sequence++), inputs(std::move(inputs)), closure(std::move(closure)) {}
 
 Node::~Node() {
-  thread_local std::vector<std::shared_ptr<GradSlot>> orphans;
-  thread_local bool draining = false;
-  for (auto& input : inputs) {
-    if (input != nullptr) orphans.push_back(std::move(input));
+  using Slots = std::vector<std::shared_ptr<GradSlot>>;
+  thread_local Slots* draining = nullptr;  // a pointer, because nodes may outlive this thread's destructors
+  if (draining != nullptr) {
+    draining->insert(draining->end(), inputs.begin(), inputs.end());
+    inputs.clear();
+    return;
   }
-  if (draining) return;
-  draining = true;
+  Slots orphans = std::move(inputs);
+  draining = &orphans;
   while (!orphans.empty()) {
     const std::shared_ptr<GradSlot> last = std::move(orphans.back());
     orphans.pop_back();
   }
-  draining = false;
+  draining = nullptr;
 }
 
 bool grad_enabled() { return recording; }
@@ -117,6 +119,8 @@ void backward(const Tensor& y, const Tensor& gy) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) continue;
       check(grads[i].defined(), node.name, ": no gradient for input ", i);
+      check(grads[i].shape() == inputs[i]->shape, node.name, ": expected a gradient ", inputs[i]->shape,
+            " for input ", i, ", got ", grads[i].shape());
       deliver(agenda, inputs[i], std::move(grads[i]));
     }
   }

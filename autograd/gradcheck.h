@@ -33,7 +33,7 @@ struct GradcheckResult {
 
 /// Compares the gradients of `f` at `inputs` (f64; those that require gradients are checked) with central
 /// differences. The output, of any shape, is projected with fixed random weights so that gradients are of
-/// order 1. Fails when a gradient is zero everywhere on both sides: that means the operator ignores the
+/// order 1. Fails when a gradient is zero everywhere, analytic or numeric: the operator would ignore the
 /// input.
 GradcheckResult gradcheck(const std::string& name, FunctionRef<Tensor(const Tensors&)> f,
                           const Tensors& inputs, const GradcheckOptions& options = {});

@@ -50,7 +50,6 @@ struct Node : GradSlot {
 
   const char* name;
   uint64_t sequence;
-  Shape shape;                                    // of the result; what a gradient must have
   std::vector<std::shared_ptr<GradSlot>> inputs;  // null where no gradient is wanted
   std::unique_ptr<Closure> closure;               // null once consumed by `backward`
 };

@@ -19,6 +19,7 @@ constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = int64_t{2} << 20;
 constexpr int64_t kGuardBytes = 128;  // before and after; leaves room for TestLayout::shift
 constexpr unsigned char kGuardByte = 0xA5;
+constexpr int64_t kMost = int64_t{1} << 60;  // no system has more, and sums of sizes below do not overflow
 
 // The allocator of the process: one mutex, because an allocation belongs to a whole operator, not to a pixel.
 struct Cache {
@@ -133,12 +134,15 @@ Block allocate(int64_t bytes) {
     throw OutOfMemory(cat("memory: ", bytes, " bytes more than the ", c.stats.live,
                           " in use would exceed the cap of ", c.cap));
   }
+  if (bytes > kMost) throw OutOfMemory(cat("memory: no system has ", bytes, " bytes"));
   Block block{nullptr, nullptr, bytes, c.layout.guard || c.layout.shift != 0 ? kGuardBytes : 0};
+  const int64_t peak_before = c.stats.peak;
   c.stats.live += bytes;
   c.stats.peak = std::max(c.stats.peak, c.stats.live);
   block.base = take(c, std::max<int64_t>(bytes, 1) + 2 * block.padding);
   if (block.base == nullptr) {
     c.stats.live -= bytes;
+    c.stats.peak = peak_before;
     throw OutOfMemory(cat("memory: the system has no ", bytes, " bytes left (", c.stats.live, " in use)"));
   }
   auto* const start = static_cast<unsigned char*>(block.base);

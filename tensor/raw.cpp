@@ -17,9 +17,21 @@ void dispatch_any(DType dtype, F&& f) {
   dispatch(dtype, f);
 }
 
+// To float, rounded so that rounding again to fewer bits gives what rounding once would: towards zero, with
+// the last bit set if anything was lost.
+LUX_HD inline float to_odd(double value) {
+  const auto nearest = static_cast<float>(value);
+  const auto back = static_cast<double>(nearest);
+  if (back == value || value != value || std::isinf(value)) return nearest;
+  const uint32_t bits = std::bit_cast<uint32_t>(nearest);
+  return std::bit_cast<float>((std::fabs(back) > std::fabs(value) ? bits - 1 : bits) | 1u);
+}
+
 template <class To, class From>
 LUX_HD To convert(From value) {
-  if constexpr (std::is_integral_v<To> && !std::is_integral_v<From>) {
+  if constexpr (std::is_same_v<To, uint8_t> && std::is_same_v<From, int64_t>) {
+    return static_cast<uint8_t>(value < 0 ? 0 : (value > 255 ? 255 : value));
+  } else if constexpr (std::is_integral_v<To> && !std::is_integral_v<From>) {
     const double rounded = std::nearbyint(static_cast<double>(static_cast<Arith<From>>(value)));
     constexpr auto low = std::numeric_limits<To>::min(), high = std::numeric_limits<To>::max();
     if (!(rounded > static_cast<double>(low))) return low;  // NaN too
@@ -27,6 +39,7 @@ LUX_HD To convert(From value) {
   } else if constexpr (std::is_integral_v<From> && std::is_integral_v<To>) {
     return static_cast<To>(value);
   } else if constexpr (std::is_same_v<To, bf16> || std::is_same_v<To, f16>) {
+    if constexpr (std::is_same_v<From, double>) return To(to_odd(value));
     return To(static_cast<float>(value));
   } else {
     return static_cast<To>(value);

@@ -57,7 +57,10 @@ Tensor Tensor::to(DType dtype) const {
 bool Tensor::requires_grad() const { return slot_ != nullptr && slot_->enabled; }
 
 Tensor& Tensor::requires_grad_(bool on) {
-  if (slot_ == nullptr && on) slot_ = std::make_shared<GradSlot>();
+  if (slot_ == nullptr && on) {
+    slot_ = std::make_shared<GradSlot>();
+    slot_->shape = shape_;
+  }
   if (slot_ != nullptr) slot_->enabled = on;
   return *this;
 }

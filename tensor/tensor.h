@@ -93,6 +93,7 @@ class Tensor {
 struct GradSlot {
   virtual ~GradSlot() = default;
   bool enabled = true;
+  Shape shape;  // of the tensor, and so of its gradient
   Tensor grad;
 };
 

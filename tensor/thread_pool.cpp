@@ -71,6 +71,7 @@ class ThreadPool {
 
   void resize(int threads) {
     check(threads >= 1, "threads: expected at least 1, got ", threads);
+    check(!inside_task, "threads: cannot be changed by a task");
     const std::lock_guard lock(owner_);
     stop();
     wanted_ = std::min(threads, kMaxThreads);

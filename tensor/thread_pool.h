@@ -15,7 +15,7 @@ namespace lux {
 /// Threads used by the next parallel section, the caller included. Default: `LUX_THREADS`, else the CPUs this
 /// process may use (affinity and cgroup quota).
 int num_threads();
-/// Throws Error below 1. If the system refuses a thread, fewer are used.
+/// Throws Error below 1, and inside a task. If the system refuses a thread, fewer are used.
 void set_num_threads(int threads);
 
 /// Runs `task(chunk)` for every chunk in [0, chunks), in any order on any thread; returns when all are done.

@@ -2,13 +2,21 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <map>
 #include <set>
 
+#include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/color_constancy.h"
+#include "luxgrad/kernels/curve.h"
+#include "luxgrad/kernels/exposure.h"
+#include "luxgrad/kernels/spatial_consistency.h"
+#include "luxgrad/kernels/total_variation.h"
+#include "luxgrad/tensor/raw.h"
 #include "op_harness.h"
 
 using namespace lux;
@@ -101,6 +109,76 @@ TEST_CASE("no operator hides behind a door that the test above does not know") {
         continue;
       const std::string file = entry.path().filename().string();
       CHECK_MESSAGE((file == "unary.h" || file == "reductions.cpp"), file);
+    }
+  }
+}
+
+TEST_CASE("slopes at kinks, and NaN") {
+  const auto slope = [](Tensor (*f)(const Tensor&), double at) {
+    const Tensor x = from_vector({at}, {1}).requires_grad_();
+    backward(f(x));
+    return x.grad().item();
+  };
+  CHECK(slope(relu, 0) == 0);
+  CHECK(slope(abs, 0) == 0);
+  CHECK(slope(sqrt, 0) == 0);
+  CHECK(slope([](const Tensor& x) { return clamp(x, 0, 1); }, 0) == 1);
+  CHECK(slope([](const Tensor& x) { return clamp(x, 0, 1); }, 1) == 1);
+  CHECK(slope([](const Tensor& x) { return clamp(x, 0, 1); }, 1.5) == 0);
+  CHECK(slope([](const Tensor& x) { return leaky_relu(x, 0.25); }, 0) == 0.25);
+
+  const Tensor nan = from_vector({std::nan("")}, {1});
+  for (Tensor (*const f)(const Tensor&) : {relu, abs, sqrt, sigmoid, tanh, square, exp})
+    CHECK(std::isnan(f(nan).item()));
+  CHECK(std::isnan(clamp(nan, 0, 1).item()));
+  CHECK(std::isnan(leaky_relu(nan).item()));
+}
+
+TEST_CASE("black, gray and white pictures give finite losses and gradients") {
+  using Loss = Tensor (*)(const Tensor& picture, const Tensor& low);
+  const Loss losses[] = {
+      [](const Tensor& x, const Tensor& low) { return spatial_consistency(x, low, SpatialForm::official); },
+      [](const Tensor& x, const Tensor& low) { return spatial_consistency(x, low, SpatialForm::keras); },
+      [](const Tensor& x, const Tensor& low) { return spatial_consistency(x, low, SpatialForm::paper); },
+      [](const Tensor& x, const Tensor&) { return exposure(x); },
+      [](const Tensor& x, const Tensor&) { return exposure(x, 16, 0.6, true); },
+      [](const Tensor& x, const Tensor&) { return color_constancy(x, ColorForm::official); },
+      [](const Tensor& x, const Tensor&) { return color_constancy(x, ColorForm::paper); },
+      [](const Tensor& x, const Tensor&) { return total_variation(x, VariationForm::official); },
+      [](const Tensor& x, const Tensor&) { return total_variation(x, VariationForm::keras); },
+      [](const Tensor& x, const Tensor&) { return total_variation(x, VariationForm::paper); },
+  };
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16}) {
+    for (const double value : {0.0, 1e-30, 0.5, 0.6, 1.0}) {
+      const Tensor low = full({1, 20, 24, 3}, value, {dtype, kCpu});
+      const Tensor curves = full({1, 20, 24, 24}, -1, {dtype, kCpu});
+      for (const Loss loss : losses) {
+        for (const bool enhanced : {false, true}) {
+          const Tensor x = low.clone().requires_grad_();
+          const Tensor l = loss(enhanced ? curve_iterations(x, curves) : x, low);
+          backward(l);
+          CHECK(std::isfinite(l.item()));
+          CHECK(first_non_finite(x.grad()) == -1);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("a gray picture has no color cast and no gradient from it") {
+  const Tensor x = full({2, 4, 5, 3}, 0.3).requires_grad_();
+  const Tensor loss = color_constancy(x, ColorForm::official);
+  backward(loss);
+  CHECK(loss.item() == 0);
+  for (const double g : x.grad().to_vector()) CHECK(g == 0);
+}
+
+TEST_CASE("one row or one column has no vertical or horizontal variation") {
+  for (const VariationForm form : {VariationForm::official, VariationForm::paper}) {
+    for (const Shape& shape : {Shape{1, 1, 4, 3}, Shape{1, 4, 1, 3}, Shape{1, 1, 1, 3}}) {
+      const Tensor x = full(shape, 0.3).requires_grad_();
+      backward(total_variation(x, form));
+      CHECK(first_non_finite(x.grad()) == -1);
     }
   }
 }
