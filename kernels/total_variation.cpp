@@ -98,7 +98,8 @@ struct VariationGradient {
     const A vertical = A(2 * form.vertical) * A(gy[0]), horizontal = A(2 * form.horizontal) * A(gy[0]);
     T* const g = gx + row * rows.width;
     if (form.joint) {
-      team.each(rows.width, [&](int64_t x) { g[x] = T(vertical * joint_slope(rows, row, x)); });
+      const Rows<T> upper(maps, row % H > 0 ? row - 1 : row, H, W, C);
+      team.each(rows.width, [&](int64_t x) { g[x] = T(vertical * joint_slope(rows, upper, x)); });
     } else {
       team.each(rows.width, [&](int64_t x) {
         g[x] = T(vertical * (rows.from_above(x) - rows.down(x)) +
@@ -108,20 +109,18 @@ struct VariationGradient {
   }
 
   // Half the slope of (|v| + |h|)² at this element, at the one above, and at the one to the left.
-  LUX_HD Arith<T> joint_slope(const Rows<T>& rows, int64_t row, int64_t x) const {
+  // Where there is no element above or to the left, the sign of that difference is 0.
+  LUX_HD Arith<T> joint_slope(const Rows<T>& rows, const Rows<T>& upper, int64_t x) const {
     using A = Arith<T>;
     const A down = rows.down(x), right = rows.right(x), above = rows.from_above(x), left = rows.from_left(x);
     A slope = -(std::fabs(down) + std::fabs(right)) * (sign(down) + sign(right));
-    if (row % H > 0) {
-      const Rows<T> upper(maps, row - 1, H, W, C);
-      slope += (std::fabs(above) + std::fabs(upper.right(x))) * sign(above);
-    }
+    slope += (std::fabs(above) + std::fabs(upper.right(x))) * sign(above);
     if (x >= C) slope += (std::fabs(rows.down(x - C)) + std::fabs(left)) * sign(left);
     return slope;
   }
   LUX_HD static Arith<T> sign(Arith<T> d) {
     using A = Arith<T>;
-    return d > A(0) ? A(1) : (d < A(0) ? A(-1) : A(0));
+    return A(d > A(0)) - A(d < A(0));
   }
 };
 

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
@@ -25,6 +26,7 @@ Tensor leaf(const std::vector<double>& values) {
 }
 
 using Values = std::vector<double>;
+constexpr double kInf = std::numeric_limits<double>::infinity();
 
 // y = factor·x, with a gradient that is off by `error`: the smallest operator there is.
 Tensor scaled(const Tensor& x, double factor, double error = 0) {
@@ -294,7 +296,7 @@ TEST_CASE("the first NaN or infinity is found where it arises") {
   CHECK(watch.found() == "div: element 1 of the result, shape [3]");
 
   FirstNonFinite backward_watch;
-  const Tensor w = with_backward({x, x}, [](const Tensor& gy) { return Grads{gy, gy / 0.0}; });
+  const Tensor w = with_backward({x, x}, [](const Tensor& gy) { return Grads{gy, full(gy.shape(), kInf, kF64)}; });
   backward(sum(w));
   CHECK(backward_watch.found() == "test: element 0 of the gradient of input 1, shape [3]");
 }
