@@ -145,6 +145,19 @@ TEST_CASE("a run leaves configuration, logs, checkpoints, best weights and sampl
   CHECK(sample.height == 32);
 }
 
+TEST_CASE("config.toml is TOML: no key is a value and a table, every line an assignment") {
+  const Setting setting;
+  Witness witness;
+  (void)run(setting.options("run", "default", 1), witness);
+  CHECK(witness.config.at("option.concat") == "official");
+  for (const auto& [key, value] : witness.config) {
+    INFO(key);
+    const auto next = witness.config.upper_bound(key);
+    CHECK((next == witness.config.end() || !next->first.starts_with(key + ".")));
+    CHECK(key.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.") == std::string::npos);
+  }
+}
+
 TEST_CASE("every recipe learns: the loss of the same pictures falls") {
   const Setting setting;
   for (const char* const name : {"official", "keras", "paper", "default"}) {

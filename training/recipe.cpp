@@ -72,14 +72,17 @@ Recipe zero_dce_plus_paper() {
 
 // Our own. A normal photo made dark again in linear light, with a camera's noise, is a dark picture whose
 // right answer is known; so the network learns from an L1 distance and structure instead of from rules about
-// how pictures should look.
+// how pictures should look. The authors' first values, N(0, 0.02²), shrink every layer's output to a third,
+// which leaves the curves flat for long; small squares make fast steps, and the network sees 7 pixels around
+// each anyway.
 Recipe relit() {
   return {.name = "default",
-          .adam = {.lr = 5e-4},
+          .glorot_init = true,
+          .adam = {.lr = 1e-3},
           .lr_end = 1e-6,
           .clip_norm = 1,
           .batch = 8,
-          .size = 256,
+          .size = 64,
           .epochs = 200,
           .relight = RelightOptions{},
           .repeats = 8,

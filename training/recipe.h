@@ -22,7 +22,7 @@ namespace lux {
 struct ReferenceLossOptions {
   double l1 = 1;
   double structure = 0.5;
-  double tv = 20;
+  double tv = 0.02;
 };
 
 struct Recipe {

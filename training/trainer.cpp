@@ -6,14 +6,11 @@
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/observer.h"
-#include "luxgrad/data/dataset.h"
-#include "luxgrad/data/loader.h"
-#include "luxgrad/data/sha256.h"
 #include "luxgrad/kernels/concat.h"
-#include "luxgrad/layers/init.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/schedule.h"
+#include "luxgrad/training/setup.h"
 
 namespace lux {
 namespace {
@@ -60,77 +57,6 @@ class Trainer {
   bool log_failed_ = false;
 };
 
-std::unique_ptr<CurveModel> make_curve_model(const TrainOptions& options) {
-  ModelConfig config = options.model_config;
-  config.insert(options.recipe.model.begin(), options.recipe.model.end());
-  std::unique_ptr<Model> model = make_model(options.model, config);
-  auto* const curves = dynamic_cast<CurveModel*>(model.get());
-  check(curves != nullptr, "train: there is no training for ", options.model);
-  (void)model.release();
-  std::unique_ptr<CurveModel> owned(curves);
-  const Generator generator(options.seed, "init");
-  if (options.recipe.glorot_init) {
-    init_glorot_uniform_(*owned, generator);
-  } else {
-    owned->init_(generator);
-  }
-  owned->requires_grad_();
-  return owned;
-}
-
-// The lists that a long training should not stumble over in its third hour.
-PictureList checked_pictures(const TrainOptions& options) {
-  PictureList pictures = options.recipe.relight ? unpaired_folder(options.data) : open_dataset(options.data);
-  check_dataset(pictures);
-  return pictures;
-}
-
-LoaderOptions loader_options(const TrainOptions& options) {
-  const Recipe& recipe = options.recipe;
-  return {.batch_size = recipe.batch,
-          .size = recipe.size,
-          .resize = recipe.resize,
-          .shuffle = recipe.shuffle,
-          .drop_last = recipe.drop_last,
-          .relight = recipe.relight,
-          .exposure = recipe.exposure,
-          .repeats = recipe.repeats,
-          .seed = options.seed};
-}
-
-// What a weight file says about its training.
-Facts weight_facts(const Model& model, const Facts& config, const Progress& progress) {
-  Facts facts = to_metadata(model);
-  for (const auto& [key, value] : config) facts["config." + key] = value;
-  facts["progress.step"] = std::to_string(progress.step);
-  return facts;
-}
-
-// Everything the result depends on, as text.
-Facts configuration(const TrainOptions& options, const Model& model, const PictureList& pictures,
-                    int64_t steps) {
-  Facts facts = facts_of(options.recipe);
-  for (const auto& [key, value] : to_metadata(model)) facts[key] = value;
-  std::string names;
-  for (const PicturePaths& picture : pictures) names += picture.name + '\n';
-  facts["data"] = options.data;
-  facts["pictures"] = std::to_string(pictures.size());
-  facts["pictures_sha256"] = sha256({reinterpret_cast<const uint8_t*>(names.data()), names.size()});
-  facts["seed"] = std::to_string(options.seed);
-  facts["steps"] = std::to_string(steps);
-  return facts;
-}
-
-// A run may be made longer, and its pictures may have moved; all else must be as it was.
-void check_same_run(const Facts& before, const Facts& now) {
-  for (const auto& [key, value] : now) {
-    if (key == "steps" || key == "data") continue;
-    const auto found = before.find(key);
-    check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
-          found == before.end() ? "(nothing)" : found->second, ", got ", value);
-  }
-}
-
 Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
     : options_(options),
       recipe_(options.recipe),
@@ -140,7 +66,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       steps_(options.steps > 0 ? options.steps : recipe_.epochs * loader_.batches_per_epoch()),
       schedule_(recipe_.lr_end > 0 ? cosine(recipe_.adam.lr, recipe_.lr_end, static_cast<double>(steps_))
                                    : constant(recipe_.adam.lr)),
-      model_(make_curve_model(options)),
+      model_(make_trainee(options)),
       adam_(model_->parameters(), recipe_.adam),
       folder_(options.run),
       config_(configuration(options, *model_, pictures_, steps_)) {}
