@@ -10,6 +10,8 @@ endif()
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 sees overlapping copies where a std::string is assigned a short literal (GCC bug 105651).
   target_compile_options(lux_flags INTERFACE -Wno-psabi -Wno-restrict)
+else()
+  target_compile_options(lux_flags INTERFACE -Wno-unknown-pragmas)  # GCC ivdep
 endif()
 
 # Hardening, as far as the compiler knows it.
