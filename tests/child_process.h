@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -31,6 +32,7 @@ struct ChildOptions {
   std::string output = "";          ///< file for standard output instead of ChildResult::out
   std::map<std::string, std::string> environment = {};  ///< added to this process's
   bool closed_streams = false;                          ///< start with descriptors 0 to 2 closed
+  std::string interrupt_at = "";                        ///< send SIGINT when this file has content
   rlim_t file_bytes = RLIM_INFINITY;                    ///< no file may become larger
   rlim_t address_bytes = RLIM_INFINITY;                 ///< memory
 };
@@ -75,7 +77,15 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
     _exit(99);
   }
   int status = 0;
-  while (waitpid(child, &status, 0) < 0) {
+  bool ended = false;
+  if (!options.interrupt_at.empty()) {
+    while (!ended && slurp(options.interrupt_at).empty()) {
+      ended = waitpid(child, &status, WNOHANG) == child;
+      usleep(1000);
+    }
+    if (!ended) kill(child, SIGINT);
+  }
+  while (!ended && waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   ChildResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);

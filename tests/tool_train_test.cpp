@@ -53,6 +53,21 @@ TEST_CASE("a resumed run ends with the bits of an uninterrupted one") {
   CHECK(weights(whole) == weights(rest));
 }
 
+TEST_CASE("an interrupted run saves, says how to go on, and goes on") {
+  const Workplace here;
+  make_photos(here);
+  const std::vector<std::string> endless = training({"--run", "run", "--steps", "1000000"});
+  const ChildResult stopped = here.run(endless, {.interrupt_at = here.path("run/log.jsonl")});
+  INFO(stopped.err);
+  CHECK(stopped.code == 128 + SIGINT);
+  CHECK(contains(stopped.err, "--resume"));
+  const int64_t steps = lines_of(slurp(here.path("run/log.jsonl")));
+  const ChildResult resumed = here.run(training({"--run", "run", "--steps", cat(steps + 2), "--resume"}));
+  INFO(resumed.err);
+  CHECK(resumed.code == 0);
+  CHECK(lines_of(slurp(here.path("run/log.jsonl"))) == steps + 2);
+}
+
 TEST_CASE("what cannot be trained is refused with the right code") {
   const Workplace here;
   make_photos(here);
