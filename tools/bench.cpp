@@ -94,10 +94,10 @@ class Bench final : public Command {
       return;
     }
     print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
-    print_result(cat("  inference ", kWidth, "x", kHeight, "      ", forward, " ms"));
-    if (step > 0) print_result(cat("  training step ", kBatch, "x", kSize, "²   ", step, " ms"));
+    print_result(cat("  inference ", kWidth, "x", kHeight, "      ", fixed(forward, 1), " ms"));
+    if (step > 0) print_result(cat("  training step ", kBatch, "x", kSize, "²   ", fixed(step, 1), " ms"));
     print_result(cat("  memory of inference   ", megabytes(peak), ", ",
-                     static_cast<double>(peak) / static_cast<double>(optimum), " of the optimum ",
+                     fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
                      megabytes(optimum)));
   }
 

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -76,6 +77,12 @@ void write_result_bytes(std::span<const uint8_t> bytes) {
     if (written <= 0) throw CommandError(ExitCode::exhausted, cat("standard output: ", std::strerror(errno)));
     bytes = bytes.subspan(static_cast<size_t>(written));
   }
+}
+
+std::string fixed(double value, int digits) {
+  std::array<char, 512> text{};
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
 }
 
 ProgressStyle progress_style(std::string_view name) {

@@ -22,6 +22,9 @@ void flush_results();
 /// Writes bytes to standard output. Throws CommandError when it does not take them all.
 void write_result_bytes(std::span<const uint8_t> bytes);
 
+/// The number with so many digits behind the point.
+std::string fixed(double value, int digits);
+
 enum class ProgressStyle { none, bar, json };
 /// The style named `none`, `bar` or `json`.
 ProgressStyle progress_style(std::string_view name);

@@ -65,8 +65,9 @@ class Evaluate final : public Command {
   static std::string as_text(const Evaluation& evaluation, const LoadedModel& loaded) {
     const Scores& mean = evaluation.mean;
     return cat(loaded.model->name(), ", weights ", printable(loaded.source), ", ", evaluation.images.size(),
-               " pictures", "\n  PSNR            ", mean.psnr, " dB\n  SSIM            ", mean.ssim,
-               "\n  PSNR of 8 bits  ", mean.psnr_uint8, " dB\n  PSNR, GT mean   ", mean.psnr_gt_mean, " dB");
+               " pictures", "\n  PSNR            ", fixed(mean.psnr, 3), " dB\n  SSIM            ",
+               fixed(mean.ssim, 4), "\n  PSNR of 8 bits  ", fixed(mean.psnr_uint8, 3),
+               " dB\n  PSNR, GT mean   ", fixed(mean.psnr_gt_mean, 3), " dB");
   }
 
   static std::string as_json(const Evaluation& evaluation, const LoadedModel& loaded) {

@@ -1,13 +1,13 @@
 #include "luxgrad/tools/measure.h"
 
-#include <array>
-#include <cstdio>
+#include <cstdlib>
 #include <fstream>
 
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tools/console.h"
 
 namespace lux {
 namespace {
@@ -50,10 +50,6 @@ int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
   return before < 0 || peak < 0 ? -1 : peak - before + parameters;
 }
 
-std::string megabytes(int64_t bytes) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%.1f MB", static_cast<double>(bytes) / 1e6);
-  return text.data();
-}
+std::string megabytes(int64_t bytes) { return fixed(static_cast<double>(bytes) / 1e6, 1) + " MB"; }
 
 }  // namespace lux

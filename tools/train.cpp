@@ -1,9 +1,7 @@
 // luxgrad train: a folder of pictures and a recipe become weights in a run folder.
 #include <CLI/CLI.hpp>
-#include <array>
 #include <atomic>
 #include <csignal>
-#include <cstdio>
 
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -40,11 +38,10 @@ class Console final : public TrainListener {
   }
 
   void on_step(const StepRecord& record) override {
-    std::array<char, 64> text{};
     const double loss = record.losses.empty() ? 0 : record.losses.front().second;
-    std::snprintf(text.data(), text.size(), "epoch %lld, loss %.4f, %.2f s",
-                  static_cast<long long>(record.epoch), loss, record.step_seconds + record.data_seconds);
-    progress_.show(record.step, steps_, text.data());
+    const std::string text = cat("epoch ", record.epoch, ", loss ", fixed(loss, 4), ", ",
+                                 fixed(record.step_seconds + record.data_seconds, 2), " s");
+    progress_.show(record.step, steps_, text);
   }
 
   void on_notice(const std::string& text) override {
