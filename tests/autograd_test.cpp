@@ -296,7 +296,9 @@ TEST_CASE("the first NaN or infinity is found where it arises") {
   CHECK(watch.found() == "div: element 1 of the result, shape [3]");
 
   FirstNonFinite backward_watch;
-  const Tensor w = with_backward({x, x}, [](const Tensor& gy) { return Grads{gy, full(gy.shape(), kInf, kF64)}; });
+  const Tensor w = with_backward({x, x}, [](const Tensor& gy) {
+    return Grads{gy, full(gy.shape(), kInf, kF64)};
+  });
   backward(sum(w));
   CHECK(backward_watch.found() == "test: element 0 of the gradient of input 1, shape [3]");
 }

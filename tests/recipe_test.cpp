@@ -9,6 +9,8 @@
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/training/evaluate.h"
@@ -67,7 +69,7 @@ TEST_CASE("recipes hold the published numbers") {
   CHECK(official.clip_norm == 0.1);
   CHECK(official.adam.weight_decay == 1e-4);
   CHECK(official.size == 256);
-  CHECK(facts_of(official).at("resize") == "lanczos");
+  CHECK(facts_of(official).at("resize.mode") == "lanczos");
   CHECK(facts_of(official).at("weight.tv") == "200");
   CHECK(keras.batch == 16);
   CHECK(keras.glorot_init);
@@ -131,4 +133,14 @@ TEST_CASE("what evaluation refuses") {
   CHECK_THROWS_WITH_AS(evaluate(*model, {{"x", low, high}}),
                        "evaluate: x: expected a pair of one size, got [1, 16, 16, 3] and [1, 16, 17, 3]",
                        Error);
+}
+
+TEST_CASE("the weights that come along were trained by the recipe that stands here") {
+  const TensorFile file = parse_safetensors(default_weights("zero_dce")).value();
+  for (const auto& [key, value] : facts_of(make_recipe("zero_dce", "default"))) {
+    CAPTURE(key);
+    REQUIRE(file.metadata.contains("config." + key));
+    CHECK(file.metadata.at("config." + key) == value);
+  }
+  CHECK_FALSE(file.metadata.contains("config.data"));
 }

@@ -210,6 +210,26 @@ TEST_CASE("a finished run can be made longer") {
   check_equal(whole.checkpoint, run(longer).checkpoint);
 }
 
+TEST_CASE("a run whose rate depends on its length cannot be made longer") {
+  const Setting setting;
+  TrainOptions options = setting.options("falling", "default", 2);
+  (void)run(options);
+  options.resume = true;
+  options.steps = 4;
+  CHECK_THROWS_WITH_AS(run(options), "train: the run to be resumed has steps = 2, got 4", Error);
+}
+
+TEST_CASE("a run is not resumed with other pictures under the same names") {
+  const Setting setting;
+  TrainOptions options = setting.options("run", "official", 2);
+  (void)run(options);
+  std::filesystem::copy_file(setting.data() / "picture_1.png", setting.data() / "picture_0.png",
+                             std::filesystem::copy_options::overwrite_existing);
+  options.resume = true;
+  options.steps = 4;
+  CHECK_THROWS_AS(run(options), Error);
+}
+
 TEST_CASE("after a crash the run goes on from the newest good checkpoint, the log too") {
   const Setting setting;
   const TrainResult whole = run(setting.options("whole"));

@@ -22,7 +22,7 @@ namespace lux {
 struct ReferenceLossOptions {
   double l1 = 1;
   double structure = 0.5;
-  double tv = 0.02;
+  double tv = 0.2;
 };
 
 struct Recipe {

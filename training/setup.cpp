@@ -1,10 +1,25 @@
 #include "luxgrad/training/setup.h"
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/registry.h"
 
 namespace lux {
+namespace {
+
+/// A hash of the names and of all bytes of the pictures.
+std::string digest_of(const PictureList& pictures) {
+  std::string digests;
+  for (const PicturePaths& picture : pictures) {
+    digests += picture.name + '\n';
+    for (const std::string& path : {picture.low, picture.high})
+      if (!path.empty()) digests += sha256(read_file(path).value()) + '\n';
+  }
+  return sha256({reinterpret_cast<const uint8_t*>(digests.data()), digests.size()});
+}
+
+}  // namespace
 
 PictureList checked_pictures(const TrainOptions& options) {
   PictureList pictures = options.recipe.relight ? unpaired_folder(options.data) : open_dataset(options.data);
@@ -46,19 +61,18 @@ Facts configuration(const TrainOptions& options, const Model& model, const Pictu
   Facts facts = facts_of(options.recipe);
   facts["model"] = model.name();
   for (const auto& [key, value] : model.config()) facts["option." + key] = value;
-  std::string names;
-  for (const PicturePaths& picture : pictures) names += picture.name + '\n';
   facts["data"] = options.data;
   facts["pictures"] = std::to_string(pictures.size());
-  facts["pictures_sha256"] = sha256({reinterpret_cast<const uint8_t*>(names.data()), names.size()});
+  facts["pictures_sha256"] = digest_of(pictures);
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;
 }
 
 void check_same_run(const Facts& before, const Facts& now) {
+  const bool constant_rate = now.at("adam.lr_end") == "0";  // else the rate depends on the number of steps
   for (const auto& [key, value] : now) {
-    if (key == "steps" || key == "data") continue;
+    if (key == "data" || (key == "steps" && constant_rate)) continue;
     const auto found = before.find(key);
     check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
           found == before.end() ? "(nothing)" : found->second, ", got ", value);
@@ -67,7 +81,8 @@ void check_same_run(const Facts& before, const Facts& now) {
 
 Facts weight_facts(const Model& model, const Facts& config, const Progress& progress) {
   Facts facts = to_metadata(model);
-  for (const auto& [key, value] : config) facts["config." + key] = value;
+  for (const auto& [key, value] : config)
+    if (key != "data") facts["config." + key] = value;  // a path says nothing to others
   facts["progress.step"] = std::to_string(progress.step);
   return facts;
 }

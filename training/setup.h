@@ -19,12 +19,12 @@ LoaderOptions loader_options(const TrainOptions& options);
 /// training.
 std::unique_ptr<CurveModel> make_trainee(const TrainOptions& options);
 
-/// Everything the result depends on, as text.
+/// Everything the result depends on, as text; besides, the bits depend on the instruction set.
 Facts configuration(const TrainOptions& options, const Model& model, const PictureList& pictures,
                     int64_t steps);
 
-/// A run may be made longer, and its folder of pictures may have moved; throws Error where anything else
-/// differs.
+/// A run at a constant rate may be made longer, and its folder of pictures may have moved; throws Error where
+/// anything else differs.
 void check_same_run(const Facts& before, const Facts& now);
 
 /// What a weight file says about its network and training.
