@@ -6,18 +6,12 @@
 
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
-#include <cstring>
+
+#include "luxgrad/data/file_ops.h"
+#include "luxgrad/data/folder.h"
 
 namespace lux {
 namespace {
-
-FileOps system_ops;
-FileOps* ops = &system_ops;
-
-FileError system_error(FileErrorCode code, const std::string& path, const std::string& action) {
-  return {code, path, -1, cat(action, ": ", std::strerror(errno))};
-}
 
 const char* kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
@@ -42,8 +36,8 @@ Result<std::vector<uint8_t>> read_to_end(int descriptor, const std::string& path
   for (;;) {
     // One byte of room beyond the expected end lets the last read see the end of the file.
     if (filled == bytes.size()) bytes.resize(filled == 0 ? static_cast<size_t>(expected) + 1 : 2 * filled);
-    const ssize_t got = read(descriptor, bytes.data() + filled, bytes.size() - filled);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got =
+        repeated([&] { return read(descriptor, bytes.data() + filled, bytes.size() - filled); });
     if (got < 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
     if (got == 0) break;
     filled += static_cast<size_t>(got);
@@ -55,8 +49,8 @@ Result<std::vector<uint8_t>> read_to_end(int descriptor, const std::string& path
 
 bool write_fully(int descriptor, std::span<const uint8_t> bytes) {
   while (!bytes.empty()) {
-    const ssize_t written = ops->write(descriptor, bytes.data(), bytes.size());
-    if (written < 0 && errno == EINTR) continue;
+    const ssize_t written =
+        repeated([&] { return file_ops().write(descriptor, bytes.data(), bytes.size()); });
     if (written == 0) errno = ENOSPC;
     if (written <= 0) return false;
     bytes = bytes.subspan(static_cast<size_t>(written));
@@ -64,41 +58,39 @@ bool write_fully(int descriptor, std::span<const uint8_t> bytes) {
   return true;
 }
 
-/// Makes the directory's new entry durable. File systems that cannot do this say EINVAL.
-bool sync_directory(const std::string& directory) {
-  const int descriptor = ops->open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  if (descriptor < 0) return errno == EACCES;  // a folder one may write to but not list
-  const bool ok = ops->fsync(descriptor) == 0 || errno == EINVAL;
-  const int reason = errno;
-  ops->close(descriptor);
-  errno = reason;
-  return ok;
+/// A flush that fails is final: the kernel may have dropped the bytes, and a second try would report success.
+bool flush(int descriptor) {
+  return repeated([&] { return file_ops().fsync(descriptor); }) == 0;
 }
 
+int open_file(const std::string& path, int flags) {
+  return repeated([&] { return file_ops().open(path.c_str(), flags | O_CLOEXEC, 0666); });
+}
+
+/// An interrupted close has closed, and everything of value was flushed before.
+bool close_checked(int descriptor) { return file_ops().close(descriptor) == 0 || errno == EINTR; }
+
+constexpr std::string_view kTemporary = ".tmp.";
+
 /// Opens a new file beside the target; `name` receives its path.
-int open_temporary(const std::string& directory, const std::string& target, std::string& name) {
+int open_temporary(const std::string& folder, const std::string& target, std::string& name) {
   static std::atomic<unsigned> serial{0};
   for (int attempts = 0; attempts < 1000; ++attempts) {
-    name = cat(directory, ".", target.substr(0, 200), ".tmp.", getpid(), ".", serial++);
-    const int descriptor =
-        ops->open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor >= 0 || (errno != EEXIST && errno != EINTR)) return descriptor;
+    name = cat(folder, ".", target.substr(0, 200), kTemporary, getpid(), ".", serial++);
+    const int descriptor = open_file(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    if (descriptor >= 0 || errno != EEXIST) return descriptor;
   }
   return -1;
 }
 
-}  // namespace
-
-int FileOps::open(const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }
-ssize_t FileOps::write(int descriptor, const void* data, size_t bytes) {
-  return ::write(descriptor, data, bytes);
+/// `open_temporary`'s names: `.file.tmp.123.0`
+bool is_temporary(std::string_view name) {
+  const size_t at = name.rfind(kTemporary);
+  return name.starts_with('.') && at != std::string_view::npos && at > 0 &&
+         name.find_first_not_of("0123456789.", at + kTemporary.size()) == std::string_view::npos;
 }
-int FileOps::fsync(int descriptor) { return ::fsync(descriptor); }
-int FileOps::close(int descriptor) { return ::close(descriptor); }
-int FileOps::rename(const char* from, const char* to) { return std::rename(from, to); }
-int FileOps::unlink(const char* path) { return ::unlink(path); }
 
-void set_file_ops(FileOps* replacement) { ops = replacement != nullptr ? replacement : &system_ops; }
+}  // namespace
 
 Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes) {
   if (path == "-") return read_to_end(STDIN_FILENO, "standard input", 64 * 1024, max_bytes);
@@ -126,7 +118,7 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_byte
 
 Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes) {
   const size_t slash = path.rfind('/');
-  const std::string directory = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
+  const std::string folder = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
   const std::string target = slash == std::string::npos ? path : path.substr(slash + 1);
   if (target.empty() || target == "." || target == ".." || path.find('\0') != std::string::npos) {
     return FileError{FileErrorCode::unwritable, path, -1, "is not the name of a file"};
@@ -135,29 +127,89 @@ Result<int64_t> write_file_atomically(const std::string& path, std::span<const u
   if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
     return not_regular(FileErrorCode::unwritable, path, status.st_mode);
   }
+  const auto size = static_cast<int64_t>(bytes.size());
+  if (const int64_t room = file_ops().free_bytes(folder.c_str()); room >= 0 && room < size) {
+    return FileError{FileErrorCode::unwritable, path, -1,
+                     cat("cannot be written: it needs ", size, " bytes, its disk has ", room, " left")};
+  }
 
   std::string temporary;
-  const int descriptor = open_temporary(directory, target, temporary);
+  const int descriptor = open_temporary(folder, target, temporary);
   if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be created");
   const auto give_up = [&](const char* action) {
     const FileError error = system_error(FileErrorCode::unwritable, path, action);
-    ops->unlink(temporary.c_str());
+    file_ops().unlink(temporary.c_str());
     return error;
   };
-  // A failed flush is final: the kernel may have dropped the bytes, and a second try would report success.
-  const bool written = write_fully(descriptor, bytes) && ops->fsync(descriptor) == 0;
+  const bool written = write_fully(descriptor, bytes) && flush(descriptor);
   const int reason = errno;
-  const bool closed = ops->close(descriptor) == 0;
+  const bool closed = close_checked(descriptor);
   if (!written) {
     errno = reason;
     return give_up("cannot be written");
   }
   if (!closed) return give_up("cannot be written");
-  if (ops->rename(temporary.c_str(), path.c_str()) != 0) return give_up("cannot be replaced");
-  if (!sync_directory(directory)) {
+  if (file_ops().rename(temporary.c_str(), path.c_str()) != 0) return give_up("cannot be replaced");
+  if (!flush_folder(folder)) {
     return system_error(FileErrorCode::unwritable, path, "was written, but its folder cannot be flushed");
   }
-  return static_cast<int64_t>(bytes.size());
+  return size;
+}
+
+Result<int64_t> remove_temporary_files(const std::string& folder) {
+  return attempt([&] {
+    int64_t removed = 0;
+    for (const std::string& name : list_folder(folder).value()) {
+      if (!is_temporary(name)) continue;
+      const std::string path = cat(folder, "/", name);
+      if (file_ops().unlink(path.c_str()) != 0) {
+        throw FileException(system_error(FileErrorCode::unwritable, path, "cannot be removed"));
+      }
+      ++removed;
+    }
+    return removed;
+  });
+}
+
+Result<int64_t> append_to_file(const std::string& path, std::string_view text) {
+  const int descriptor = open_file(path, O_WRONLY | O_CREAT | O_APPEND);
+  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  struct stat before {};
+  const bool written = fstat(descriptor, &before) == 0 &&
+                       write_fully(descriptor, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  const int reason = errno;
+  if (!written && S_ISREG(before.st_mode)) (void)file_ops().truncate(descriptor, before.st_size);
+  const bool closed = close_checked(descriptor);
+  if (written && closed) return static_cast<int64_t>(text.size());
+  errno = written ? errno : reason;
+  return system_error(FileErrorCode::unwritable, path, "cannot be written");
+}
+
+Result<int64_t> cut_file(const std::string& path, int64_t bytes) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) != 0 && errno == ENOENT) return int64_t{0};
+  if (!S_ISREG(status.st_mode)) return int64_t{0};  // a log may be sent to a device
+  if (status.st_size <= bytes) return int64_t{status.st_size};
+  const int descriptor = open_file(path, O_WRONLY);
+  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  const bool cut = file_ops().truncate(descriptor, bytes) == 0;
+  const int reason = errno;
+  (void)close_checked(descriptor);
+  errno = reason;
+  if (!cut) return system_error(FileErrorCode::unwritable, path, "cannot be cut");
+  return bytes;
+}
+
+Result<int64_t> flush_file(const std::string& path) {
+  const int descriptor = open_file(path, O_WRONLY);
+  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  struct stat status {};
+  const bool flushed = fstat(descriptor, &status) == 0 && flush(descriptor);
+  const int reason = errno;
+  (void)close_checked(descriptor);
+  errno = reason;
+  if (!flushed) return system_error(FileErrorCode::unwritable, path, "cannot be flushed");
+  return int64_t{status.st_size};
 }
 
 }  // namespace lux

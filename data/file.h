@@ -2,12 +2,10 @@
 // never a part.
 #pragma once
 
-#include <sys/types.h>
-
-#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "luxgrad/data/result.h"
@@ -20,23 +18,24 @@ inline constexpr int64_t kMaxFileBytes = int64_t{4} << 30;
 /// than `max_bytes`; never blocks on a pipe.
 Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes = kMaxFileBytes);
 
-/// Writes a temporary file beside `path`, flushes it to the disk, and renames it onto `path`. On failure
-/// `path` is what it was, and the temporary file is gone. Refuses a `path` that is a directory, pipe or
-/// device; a symbolic link is replaced, not followed. Returns the number of bytes.
+/// Writes a temporary file beside `path`, flushes it to the disk, renames it onto `path`, and flushes the
+/// folder. On failure `path` is what it was, and the temporary file is gone. Refuses what the disk has no
+/// room for before it writes, and a `path` that is a directory, pipe or device; a symbolic link is replaced,
+/// not followed. Returns the number of bytes.
 Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes);
 
-/// The system calls that writing goes through. Tests derive from it to inject faults.
-struct FileOps {
-  virtual ~FileOps() = default;
-  virtual int open(const char* path, int flags, mode_t mode);
-  virtual ssize_t write(int descriptor, const void* data, size_t bytes);
-  virtual int fsync(int descriptor);
-  virtual int close(int descriptor);
-  virtual int rename(const char* from, const char* to);
-  virtual int unlink(const char* path);
-};
+/// Removes the temporary files that killed processes left in a folder. Only for folders whose lock is held:
+/// elsewhere they may belong to a process at work. Returns how many there were.
+Result<int64_t> remove_temporary_files(const std::string& folder);
 
-/// Lets all writing from now on go through `ops`; null restores the system's. Not thread-safe.
-void set_file_ops(FileOps* ops);
+/// Appends to a file, all or nothing: what was written of a failed piece is cut off again. Makes the file
+/// where it is missing. Returns the number of bytes.
+Result<int64_t> append_to_file(const std::string& path, std::string_view text);
+
+/// Cuts a file to at most `bytes`; a missing file is an empty one. Returns the new length.
+Result<int64_t> cut_file(const std::string& path, int64_t bytes);
+
+/// Waits until the file's bytes are on the disk. Returns its length.
+Result<int64_t> flush_file(const std::string& path);
 
 }  // namespace lux

@@ -21,6 +21,7 @@ enum class FileErrorCode : uint8_t {
   too_large,    ///< beyond a limit that protects memory and time
   mismatch,     ///< files that belong together do not fit
   unwritable,   ///< the system refused to write it
+  busy,         ///< another process works in it
 };
 
 struct FileError {

@@ -9,6 +9,7 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/tensor/random.h"
 #include "luxgrad/training/run_folder.h"
 #include "temporary_folder.h"
 
@@ -101,25 +102,25 @@ TEST_CASE("before the first epoch the best loss is infinite, also when read back
   CHECK(read_checkpoint(path).value().progress.best == std::numeric_limits<double>::infinity());
 }
 
-TEST_CASE("no flipped bit and no cut goes unnoticed") {
+TEST_CASE("none of ten thousand flipped bits and no cut goes unnoticed") {
   const TemporaryFolder folder;
   const std::string path = folder.path() / checkpoint_name(1);
   save_checkpoint(path, example(1));
-  const std::vector<uint8_t> good = read_file(path).value();
-  const std::string damaged_path = folder.path() / "damaged";
+  std::vector<uint8_t> bytes = read_file(path).value();
+  Generator generator(20, "flipped bits");
   int64_t accepted = 0;
-  const auto is_accepted = [&](const std::vector<uint8_t>& bytes) {
-    (void)write_file_atomically(damaged_path, bytes).value();
-    return static_cast<bool>(read_checkpoint(damaged_path));
-  };
-  for (size_t at = 0; at < good.size(); at += 3) {
-    std::vector<uint8_t> bytes = good;
-    bytes[at] ^= static_cast<uint8_t>(1 << (at % 8));
-    accepted += is_accepted(bytes);
-    accepted += at % 30 == 0 && is_accepted({good.begin(), good.begin() + static_cast<int64_t>(at)});
+  for (int i = 0; i < 10000; ++i) {
+    const uint64_t bit = generator.below(8 * bytes.size());
+    const auto flip = [&] { bytes[bit / 8] ^= static_cast<uint8_t>(1u << (bit % 8)); };
+    flip();
+    accepted += static_cast<bool>(parse_checkpoint(bytes));
+    flip();
+  }
+  for (size_t length = 0; length < bytes.size(); ++length) {
+    accepted += static_cast<bool>(parse_checkpoint({bytes.data(), length}));
   }
   CHECK(accepted == 0);
-  CHECK(is_accepted(good));
+  CHECK(parse_checkpoint(bytes));
 }
 
 TEST_CASE("the newest checkpoint that verifies is found, and the damaged ones are named") {
@@ -176,9 +177,9 @@ TEST_CASE("weights load from a weight file and from a checkpoint alike") {
 TEST_CASE("a run folder keeps the configuration, and logs that readers can parse") {
   const TemporaryFolder folder;
   RunFolder run(folder.path() / "runs" / "first");
-  CHECK_FALSE(run.used());
+  CHECK_FALSE(RunFolder::used(run.path()));
   run.write_config({{"seed", "7"}, {"data", "C:\\\"x\""}, {"shuffle", "true"}});
-  CHECK(run.used());
+  CHECK(RunFolder::used(run.path()));
   const std::filesystem::path path = run.path();
   CHECK(text_of(path / "config.toml") ==
         "# The effective configuration of this run.\ndata = \"C:\\\\\\\"x\\\"\"\nseed = 7\nshuffle = true\n");
@@ -208,8 +209,8 @@ TEST_CASE("a run folder keeps the newest checkpoints, the best weights, and samp
   std::vector<FileError> damaged;
   CHECK(run.latest(damaged)->checkpoint.progress.step == 5);
   const auto checkpoints = folder.path() / "checkpoints";
-  CHECK(std::filesystem::exists(checkpoints / checkpoint_name(3)));
-  CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(2)));
+  CHECK(std::filesystem::exists(checkpoints / checkpoint_name(4)));
+  CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(3)));
 
   run.save_best(example(4).weights, {{"model", "zero_dce"}});
   CHECK(load_weights(folder.path() / "best.safetensors").state.size() == 2);
@@ -220,6 +221,48 @@ TEST_CASE("a run folder keeps the newest checkpoints, the best weights, and samp
   CHECK(sample.height == 4);
   CHECK(sample.row(0)[17] == 51);
   CHECK(sample.row(0)[18] == 255);
+}
+
+TEST_CASE("best weights carry a checksum") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "best.safetensors";
+  save_weights(path, example(4).weights, {{"model", "zero_dce"}});
+  CHECK(load_weights(path).metadata.at("model") == "zero_dce");
+  std::vector<uint8_t> bytes = read_file(path).value();
+  bytes.back() ^= 1;
+  REQUIRE(write_file_atomically(path, bytes));
+  CHECK_THROWS_WITH_AS(load_weights(path),
+                       (path + ": its content is not what was written (checksum)").c_str(), FileException);
+}
+
+TEST_CASE("two good checkpoints stay, whatever became of the others") {
+  const TemporaryFolder folder;
+  const RunFolder run(folder.path());
+  const auto checkpoints = folder.path() / "checkpoints";
+  for (const int64_t step : {1, 2}) (void)run.save(example(step));
+  std::filesystem::resize_file(checkpoints / checkpoint_name(2), 100);
+  (void)run.save(example(3));
+  CHECK(read_checkpoint(checkpoints / checkpoint_name(3)));
+  CHECK(read_checkpoint(checkpoints / checkpoint_name(1)));
+  (void)run.save(example(4));
+  CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(1)));
+  CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(2)));
+}
+
+TEST_CASE("a run folder belongs to one process, and is cleared of half-written files") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path();
+  const std::string stale = path + "/checkpoints/.step_00000001.safetensors.tmp.77.0";
+  {
+    const RunFolder first(path);
+    REQUIRE(write_file_atomically(stale, bytes_of("half")));
+    REQUIRE(write_file_atomically(path + "/checkpoints/.notes.tmp.txt", bytes_of("a person's")));
+    CHECK_THROWS_WITH_AS(RunFolder{path}, (path + ": another process works in it").c_str(), FileException);
+    CHECK(std::filesystem::exists(stale));
+  }
+  const RunFolder second(path);
+  CHECK_FALSE(std::filesystem::exists(stale));
+  CHECK(std::filesystem::exists(path + "/checkpoints/.notes.tmp.txt"));
 }
 
 TEST_CASE("a run folder that cannot be made is refused by name") {

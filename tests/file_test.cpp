@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <numeric>
 
+#include "file_ops_fakes.h"
+#include "luxgrad/data/folder.h"
 #include "temporary_folder.h"
 
 using namespace lux;
@@ -33,46 +35,6 @@ std::string reason_of(const Result<std::vector<uint8_t>>& result) {
   REQUIRE_FALSE(result);
   return result.error().reason;
 }
-
-/// Fails the call named `target` with `code` from the `after`-th time on; writes at most `chunk` bytes at
-/// once.
-struct FaultyOps : FileOps {
-  std::string target;
-  int code = 0;
-  int after = 0;
-  size_t chunk = SIZE_MAX;
-  int interruptions = 0;
-
-  bool fails(const char* call) {
-    if (target != call || after-- > 0) return false;
-    errno = code;
-    return true;
-  }
-  int open(const char* path, int flags, mode_t mode) override {
-    return fails("open") ? -1 : FileOps::open(path, flags, mode);
-  }
-  ssize_t write(int descriptor, const void* data, size_t bytes) override {
-    if (interruptions > 0) {
-      --interruptions;
-      errno = EINTR;
-      return -1;
-    }
-    return fails("write") ? -1 : FileOps::write(descriptor, data, std::min(bytes, chunk));
-  }
-  int fsync(int descriptor) override { return fails("fsync") ? -1 : FileOps::fsync(descriptor); }
-  int close(int descriptor) override {
-    const int result = FileOps::close(descriptor);
-    return fails("close") ? -1 : result;
-  }
-  int rename(const char* from, const char* to) override {
-    return fails("rename") ? -1 : FileOps::rename(from, to);
-  }
-};
-
-struct OpsScope {
-  explicit OpsScope(FileOps& ops) { set_file_ops(&ops); }
-  ~OpsScope() { set_file_ops(nullptr); }
-};
 
 }  // namespace
 
@@ -140,7 +102,9 @@ TEST_CASE("short and interrupted writes are continued") {
   const TemporaryFolder folder;
   FaultyOps faulty;
   faulty.chunk = 7;
-  faulty.interruptions = 3;
+  faulty.target = "write";
+  faulty.code = EINTR;
+  faulty.times = 3;
   const OpsScope scope(faulty);
   const std::string path = folder.path() / "file";
   REQUIRE(write_file_atomically(path, some_bytes(1000)));
@@ -176,6 +140,77 @@ TEST_CASE("a failed write leaves the old file and no temporary one") {
     CHECK(read_file(path).value() == some_bytes(50));
     CHECK(names_in(folder.path()) == std::vector<std::string>{"file"});
   }
+}
+
+TEST_CASE("what the disk has no room for is refused before anything is written") {
+  struct SmallDisk : FaultyOps {
+    int64_t free_bytes(const char*) override { return 100; }
+  };
+  const TemporaryFolder folder;
+  SmallDisk disk;
+  const OpsScope scope(disk);
+  const std::string path = folder.path() / "file";
+  CHECK(write_file_atomically(path, some_bytes(100)));
+  disk.calls = 0;
+  const auto result = write_file_atomically(path, some_bytes(101));
+  REQUIRE_FALSE(result);
+  CHECK(result.error().reason == "cannot be written: it needs 101 bytes, its disk has 100 left");
+  CHECK(disk.calls == 0);
+}
+
+TEST_CASE("a flush that failed is not tried again, an interrupted one is") {
+  const TemporaryFolder folder;
+  for (const int code : {EIO, EINTR}) {
+    FaultyOps faulty;
+    faulty.target = "fsync";
+    faulty.code = code;
+    faulty.times = 1;
+    const OpsScope scope(faulty);
+    const bool written = static_cast<bool>(write_file_atomically(folder.path() / "file", some_bytes(10)));
+    CHECK(written == (code == EINTR));
+  }
+}
+
+TEST_CASE("text is appended whole or not at all") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "log";
+  const auto text = [&] {
+    const auto bytes = read_file(path).value();
+    return std::string(bytes.begin(), bytes.end());
+  };
+  CHECK(append_to_file(path, "one\n").value() == 4);
+  FaultyOps faulty;
+  faulty.target = "write";
+  faulty.code = ENOSPC;
+  faulty.after = 1;
+  faulty.chunk = 2;
+  {
+    const OpsScope scope(faulty);
+    CHECK(append_to_file(path, "two\n").error().reason == "cannot be written: No space left on device");
+  }
+  CHECK(text() == "one\n");
+  CHECK(append_to_file(path, "two\n").value() == 4);
+  CHECK(text() == "one\ntwo\n");
+  CHECK(cut_file(path, 100).value() == 8);
+  CHECK(cut_file(path, 4).value() == 4);
+  CHECK(flush_file(path).value() == 4);
+  CHECK(text() == "one\n");
+  CHECK(cut_file(folder.path() / "absent", 4).value() == 0);
+  CHECK(append_to_file("/dev/full", "x").error().reason == "cannot be written: No space left on device");
+}
+
+TEST_CASE("folders are made with those above them, each flushed into its holder") {
+  const TemporaryFolder folder;
+  FaultyOps counting;  // fails nothing
+  const OpsScope scope(counting);
+  const std::string path = folder.path() / "a" / "b" / "";
+  CHECK(make_folders(path).value() == 2);
+  CHECK(counting.calls == 2 * 4);  // mkdir, open, fsync, close
+  CHECK(make_folders(path).value() == 0);
+  REQUIRE(write_file_atomically(folder.path() / "file", {}));
+  CHECK(make_folders(folder.path() / "file" / "c").error().reason == "cannot be made: Not a directory");
+  CHECK(list_folder(folder.path()).value() == std::vector<std::string>{"a", "file"});
+  CHECK(list_folder(folder.path() / "none").error().reason == "cannot be listed: No such file or directory");
 }
 
 TEST_CASE("writing refuses targets that are no regular files") {

@@ -5,6 +5,15 @@
 #include "luxgrad/data/result.h"
 
 namespace lux {
+namespace {
+
+ExitCode exit_code_of(FileErrorCode code) {
+  if (code == FileErrorCode::unwritable) return ExitCode::exhausted;
+  if (code == FileErrorCode::busy) return ExitCode::mismatch;
+  return ExitCode::refused;
+}
+
+}  // namespace
 
 Failure failure_of(const std::exception_ptr& error) {
   const auto sentence = [](const std::exception& e) { return printable(e.what()); };
@@ -13,8 +22,7 @@ Failure failure_of(const std::exception_ptr& error) {
   } catch (const CommandError& e) {
     return {e.code(), sentence(e)};
   } catch (const FileException& e) {
-    return {e.error().code == FileErrorCode::unwritable ? ExitCode::exhausted : ExitCode::refused,
-            sentence(e)};
+    return {exit_code_of(e.error().code), sentence(e)};
   } catch (const OutOfMemory& e) {
     return {ExitCode::exhausted, sentence(e)};
   } catch (const std::bad_alloc&) {

@@ -9,11 +9,11 @@ namespace lux {
 
 enum class ExitCode : int {
   ok = 0,
-  some_failed = 1,   ///< several inputs, some refused; the others were done
-  usage = 2,         ///< the command line makes no sense
-  refused = 3,       ///< an input cannot be read, or is refused
-  mismatch = 4,      ///< sound weights that do not fit the model, or a run folder that does not fit the run
-  stopped = 5,       ///< numbers left the finite range, or the requested device is missing
+  some_failed = 1,  ///< several inputs, some refused; the others were done
+  usage = 2,        ///< the command line makes no sense
+  refused = 3,      ///< an input cannot be read, or is refused
+  mismatch = 4,  ///< sound weights that do not fit the model, or a run folder that is another run's or in use
+  stopped = 5,   ///< numbers left the finite range, or the requested device is missing
   exhausted = 6,     ///< out of memory or disk, or an output that cannot be written
   check_failed = 7,  ///< a check that was asked for did not pass
 };

@@ -50,8 +50,11 @@ std::string overview() {
   }
   return text +
          "\nluxgrad COMMAND --help tells more; luxgrad --version the version.\n"
-         "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit,\n"
-         "5 numbers not finite or device missing, 6 memory or disk exhausted, 7 a check failed.";
+         "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit or run "
+         "folder in\n"
+         "use, 5 numbers not finite or device missing, 6 memory or disk exhausted, 7 a check failed, 128 + n "
+         "ended\n"
+         "by signal n.";
 }
 
 const Entry& find_command(const std::string& name) {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <filesystem>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/folder.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
 
@@ -12,7 +12,8 @@ namespace lux {
 namespace {
 
 constexpr std::string_view kSchema = "1", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
-                           kProgress = "progress.", kStem = "step_", kEnding = ".safetensors";
+                           kProgress = "progress.", kDigest = "sha256", kStem = "step_",
+                           kEnding = ".safetensors";
 
 // The counters by name; one list for both directions.
 template <class P, class F>
@@ -36,8 +37,21 @@ std::string exact_text(T value) {
 }
 
 std::string digest_of(TensorFile content) {
-  content.metadata.erase("sha256");
+  content.metadata.erase(std::string(kDigest));
   return sha256(serialize_safetensors(content));
+}
+
+// Writes the content with its digest.
+void save_sealed(const std::string& path, TensorFile content) {
+  content.metadata[std::string(kDigest)] = digest_of(content);
+  save_safetensors(path, content);
+}
+
+// Refuses content that is not what its digest says.
+void check_seal(const TensorFile& content, const std::string& digest) {
+  if (digest != digest_of(content)) {
+    refuse(FileErrorCode::malformed, -1, "its content is not what was written (checksum)");
+  }
 }
 
 TensorFile to_file(const Checkpoint& checkpoint) {
@@ -48,7 +62,6 @@ TensorFile to_file(const Checkpoint& checkpoint) {
     file.metadata[cat(kProgress, name)] = exact_text(value);
   });
   file.metadata["schema"] = kSchema;
-  file.metadata["sha256"] = digest_of(file);
   return file;
 }
 
@@ -65,9 +78,7 @@ Checkpoint from_file(const TensorFile& file) {
     refuse(FileErrorCode::unsupported, -1, "it is a checkpoint of schema ", schema, ", this program reads ",
            kSchema);
   }
-  if (fact("sha256") != digest_of(file)) {
-    refuse(FileErrorCode::malformed, -1, "its content is not what was written (checksum)");
-  }
+  check_seal(file, fact(std::string(kDigest)));
   Checkpoint checkpoint;
   for (const auto& [name, tensor] : file.tensors) {
     if (name.starts_with(kOptimizer)) {
@@ -108,31 +119,39 @@ std::string checkpoint_name(int64_t step) {
 }
 
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  save_safetensors(path, to_file(checkpoint));
+  save_sealed(path, to_file(checkpoint));
+}
+
+Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes) {
+  return attempt([&] { return from_file(parse_safetensors(bytes).value()); });
 }
 
 Result<Checkpoint> read_checkpoint(const std::string& path) {
-  return attempt([&] {
-           const auto bytes = read_file(path);
-           return from_file(parse_safetensors(bytes.value()).value());
-         })
-      .in_file(path);
+  return attempt([&] { return parse_checkpoint(read_file(path).value()).value(); }).in_file(path);
+}
+
+std::vector<std::string> checkpoint_paths(const std::string& folder) {
+  std::vector<std::pair<int64_t, std::string>> found;
+  for (const std::string& name : list_folder(folder).value()) {
+    if (const int64_t step = step_of(name); step >= 0) found.emplace_back(step, cat(folder, "/", name));
+  }
+  std::sort(found.rbegin(), found.rend());
+  std::vector<std::string> paths;
+  for (auto& [step, path] : found) paths.push_back(std::move(path));
+  return paths;
 }
 
 std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std::vector<FileError>& damaged) {
-  std::vector<std::pair<int64_t, std::string>> candidates;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename();
-    if (const int64_t step = step_of(name); step >= 0) candidates.emplace_back(step, entry.path());
-  }
-  std::sort(candidates.rbegin(), candidates.rend());
-  for (const auto& [step, path] : candidates) {
+  for (const std::string& path : checkpoint_paths(folder)) {
     auto checkpoint = read_checkpoint(path);
     if (checkpoint) return FoundCheckpoint{path, std::move(checkpoint).value()};
     damaged.push_back(checkpoint.error());
   }
   return std::nullopt;
+}
+
+void save_weights(const std::string& path, const State& state, const Facts& metadata) {
+  save_sealed(path, {state, metadata});
 }
 
 Weights load_weights(const std::string& path) {
@@ -141,7 +160,13 @@ Weights load_weights(const std::string& path) {
     Checkpoint checkpoint = read_checkpoint(path).value();
     return {std::move(checkpoint.weights), std::move(checkpoint.model)};
   }
-  return {std::move(file.tensors), std::move(file.metadata)};
+  return attempt([&] {
+           const auto digest = file.metadata.find(std::string(kDigest));
+           if (digest != file.metadata.end()) check_seal(file, digest->second);
+           return Weights{std::move(file.tensors), std::move(file.metadata)};
+         })
+      .in_file(path)
+      .value();
 }
 
 }  // namespace lux

@@ -10,6 +10,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -49,7 +50,13 @@ std::string checkpoint_name(int64_t step);
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
 /// Refuses what is no checkpoint, one of another schema, and one whose content is not what was written.
+Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes);
+/// `parse_checkpoint` of a file.
 Result<Checkpoint> read_checkpoint(const std::string& path);
+
+/// Paths of the checkpoints in a folder by their names, newest first. Throws FileException where the folder
+/// cannot be listed.
+std::vector<std::string> checkpoint_paths(const std::string& folder);
 
 struct FoundCheckpoint {
   std::string path;
@@ -57,10 +64,14 @@ struct FoundCheckpoint {
 };
 
 /// The checkpoint with the highest step in a folder that reads and verifies; what is wrong with newer ones is
-/// appended to `damaged`. There is no pointer file that could be wrong.
+/// appended to `damaged`. There is no pointer file that could be wrong. Throws as `checkpoint_paths`.
 std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std::vector<FileError>& damaged);
 
-/// Weights and metadata of a weight file or a checkpoint. Throws FileException.
+/// Writes atomically, with a SHA-256 of the content in the metadata. Throws FileException.
+void save_weights(const std::string& path, const State& state, const Facts& metadata);
+
+/// Weights and metadata of a weight file or a checkpoint; what carries a SHA-256 must agree with it. Throws
+/// FileException.
 struct Weights {
   State state;
   Facts metadata;

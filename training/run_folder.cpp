@@ -1,31 +1,20 @@
 #include "luxgrad/training/run_folder.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
-#include "luxgrad/data/safetensors.h"
 
 namespace lux {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Appends text, and gives the bytes to the system before it returns.
-bool append_text(const std::string& path, const std::string& text) {
-  const auto close = [](std::FILE* file) { std::fclose(file); };
-  const std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "ae"), close);
-  return file != nullptr && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size() &&
-         std::fflush(file.get()) == 0;
-}
 
 std::string number(double value) {
   char text[32];
@@ -66,33 +55,21 @@ std::string toml_value(const std::string& value) {
   return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-void make_folder(const fs::path& path) {
-  std::error_code error;
-  fs::create_directories(path, error);
-  if (error)
-    throw FileException({FileErrorCode::unwritable, path, -1, cat("cannot be made: ", error.message())});
-}
-
-// Cuts a file to at most `bytes`; returns its length.
-int64_t cut(const fs::path& path, int64_t bytes) {
-  std::error_code error;
-  const auto size = fs::file_size(path, error);
-  if (error) return 0;
-  const auto kept = std::min(size, static_cast<uintmax_t>(bytes));
-  fs::resize_file(path, kept, error);
-  if (error)
-    throw FileException({FileErrorCode::unwritable, path, -1, cat("cannot be cut: ", error.message())});
-  return static_cast<int64_t>(kept);
+const std::string& made(const std::string& path) {
+  for (const char* const part : {"/checkpoints", "/samples"}) (void)make_folders(path + part).value();
+  return path;
 }
 
 }  // namespace
 
-RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
-  make_folder(fs::path(path_) / "checkpoints");
-  make_folder(fs::path(path_) / "samples");
-}
+bool RunFolder::used(const std::string& path) { return fs::exists(fs::path(path) / "config.toml"); }
 
-bool RunFolder::used() const { return fs::exists(fs::path(path_) / "config.toml"); }
+RunFolder::RunFolder(std::string path)
+    : path_(std::move(path)), lock_(FolderLock::take(made(path_)).value()) {
+  for (const char* const part : {"", "/checkpoints", "/samples"}) {
+    (void)remove_temporary_files(path_ + part).value();
+  }
+}
 
 void RunFolder::write_config(const Facts& config) const {
   std::string text = "# The effective configuration of this run.\n";
@@ -104,40 +81,49 @@ void RunFolder::write_config(const Facts& config) const {
 bool RunFolder::log(const StepRecord& record) {
   const std::string json = json_line(record);
   const std::string csv = (csv_bytes_ == 0 ? csv_header(record) : "") + csv_line(record);
-  if (!append_text(path_ + "/log.jsonl", json) || !append_text(path_ + "/log.csv", csv)) return false;
-  jsonl_bytes_ += static_cast<int64_t>(json.size());
-  csv_bytes_ += static_cast<int64_t>(csv.size());
-  return true;
+  const auto json_bytes = append_to_file(path_ + "/log.jsonl", json);
+  const auto csv_bytes = append_to_file(path_ + "/log.csv", csv);
+  if (json_bytes) jsonl_bytes_ += json_bytes.value();
+  if (csv_bytes) csv_bytes_ += csv_bytes.value();
+  return json_bytes && csv_bytes;
 }
 
 void RunFolder::rewind_logs(const Progress& progress) {
-  jsonl_bytes_ = cut(fs::path(path_) / "log.jsonl", progress.jsonl_bytes);
-  csv_bytes_ = cut(fs::path(path_) / "log.csv", progress.csv_bytes);
+  jsonl_bytes_ = cut_file(path_ + "/log.jsonl", progress.jsonl_bytes).value();
+  csv_bytes_ = cut_file(path_ + "/log.csv", progress.csv_bytes).value();
 }
 
 std::string RunFolder::save(const Checkpoint& checkpoint) const {
-  const fs::path folder = fs::path(path_) / "checkpoints";
-  const std::string path = folder / checkpoint_name(checkpoint.progress.step);
+  // The lengths of the logs in the checkpoint must hold after a loss of power; but lines that the disk
+  // refused are not worth the checkpoint.
+  for (const char* const log : {"/log.jsonl", "/log.csv"}) (void)flush_file(path_ + log);
+  const std::string path = cat(checkpoints(), "/", checkpoint_name(checkpoint.progress.step));
   save_checkpoint(path, checkpoint);
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename();
-    if (name.starts_with("step_") && name.ends_with(".safetensors")) names.push_back(name);
-  }
-  std::sort(names.begin(), names.end());
-  for (size_t i = 0; i + kKept < names.size(); ++i) {
-    std::error_code ignored;  // an old checkpoint that stays does no harm
-    fs::remove(folder / names[i], ignored);
+  if (const auto written = read_checkpoint(path); !written) throw FileException(written.error());
+  int64_t good = 0;
+  for (const std::string& candidate : checkpoint_paths(checkpoints())) {
+    if (good == kKept) {
+      (void)file_ops().unlink(candidate.c_str());  // an old checkpoint that stays does no harm
+    } else if (candidate == path || read_checkpoint(candidate)) {
+      ++good;
+    }
   }
   return path;
 }
 
 std::optional<FoundCheckpoint> RunFolder::latest(std::vector<FileError>& damaged) const {
-  return latest_checkpoint(path_ + "/checkpoints", damaged);
+  return latest_checkpoint(checkpoints(), damaged);
+}
+
+int64_t RunFolder::room_for(const std::string& path) const {
+  std::error_code error;
+  const auto bytes = static_cast<int64_t>(fs::file_size(path, error));
+  const int64_t room = free_bytes(path_);
+  return error || room < 0 ? -1 : room / std::max<int64_t>(1, bytes);
 }
 
 void RunFolder::save_best(const State& weights, const Facts& metadata) const {
-  save_safetensors(path_ + "/best.safetensors", {weights, metadata});
+  save_weights(path_ + "/best.safetensors", weights, metadata);
 }
 
 void RunFolder::save_sample(int64_t epoch, const Tensors& pictures) const {

@@ -1,7 +1,10 @@
 // The folder of one training run: what was asked for, what happened at every step, and what came of it.
 //
-//     config.toml    log.jsonl  log.csv    best.safetensors
+//     config.toml    log.jsonl  log.csv    best.safetensors    lock
 //     checkpoints/step_00001234.safetensors    samples/epoch_012.png
+//
+// It belongs to one process at a time. Whatever ends that process, or the power, at whatever moment: two
+// checkpoints that verify are on the disk as soon as two were saved.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "luxgrad/data/folder.h"
 #include "luxgrad/training/checkpoint.h"
 
 namespace lux {
@@ -28,36 +32,46 @@ struct StepRecord {
 
 class RunFolder {
  public:
-  /// Checkpoints that are kept besides the best weights.
-  static constexpr int64_t kKept = 3;
+  /// Good checkpoints that are kept besides the best weights.
+  static constexpr int64_t kKept = 2;
 
-  /// Makes the folder where it is missing. Throws FileException where it cannot be made or written to.
+  /// Whether a run was started in the folder `path` before.
+  static bool used(const std::string& path);
+
+  /// Makes the folder where it is missing, locks it, and removes what killed processes left half-written.
+  /// Throws FileException where it cannot be made or written to, and where another process works in it.
   explicit RunFolder(std::string path);
 
   const std::string& path() const { return path_; }
-  /// Whether a run was started here before.
-  bool used() const;
 
   /// config.toml. Throws FileException.
   void write_config(const Facts& config) const;
 
   /// Appends a line to both logs, which readers see at once. False when the system refused it.
   bool log(const StepRecord& record);
-  /// Cuts the logs back to the lengths that a checkpoint knows and continues from there.
+  /// Cuts the logs back to the lengths that a checkpoint knows and continues from there. Throws
+  /// FileException.
   void rewind_logs(const Progress& progress);
   int64_t jsonl_bytes() const { return jsonl_bytes_; }
   int64_t csv_bytes() const { return csv_bytes_; }
 
-  /// Writes checkpoints/step_….safetensors, then removes all but the newest kKept. Throws FileException.
+  /// Writes checkpoints/step_….safetensors and reads it back, then removes what is older than the newest
+  /// kKept good ones. Throws FileException.
   std::string save(const Checkpoint& checkpoint) const;
+  /// Throws FileException where the folder cannot be listed.
   std::optional<FoundCheckpoint> latest(std::vector<FileError>& damaged) const;
+  /// How many more files of the size of `path` the disk has room for; -1 where that is not known.
+  int64_t room_for(const std::string& path) const;
   /// best.safetensors: weights and metadata only. Throws FileException.
   void save_best(const State& weights, const Facts& metadata) const;
   /// samples/epoch_012.png: pictures [1, H, W, 3] of one size side by side. Throws FileException.
   void save_sample(int64_t epoch, const Tensors& pictures) const;
 
  private:
+  std::string checkpoints() const { return path_ + "/checkpoints"; }
+
   std::string path_;
+  FolderLock lock_;
   int64_t jsonl_bytes_ = 0, csv_bytes_ = 0;
 };
 

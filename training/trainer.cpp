@@ -34,7 +34,6 @@ class Trainer {
   TrainResult run();
 
  private:
-  void begin();
   void restore();
   void update(const Batch& batch, double data_seconds);
   void skip(const Batch& batch);
@@ -72,8 +71,12 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       config_(configuration(options, *model_, pictures_, steps_)) {}
 
 TrainResult Trainer::run() {
-  options_.resume ? restore() : begin();
+  options_.resume ? restore() : folder_.rewind_logs({});
   folder_.write_config(config_);
+  save();  // a disk that takes no checkpoint is better known now than after hours
+  if (const int64_t room = folder_.room_for(result_.checkpoint); room >= 0 && room < RunFolder::kKept + 1) {
+    listener_.on_notice(cat(folder_.path(), ": the disk has room for ", room, " more checkpoints only"));
+  }
   listener_.on_start(config_, progress_.step, steps_);
   bool stopped = false;
   while (progress_.step < steps_ && !stopped) {
@@ -90,14 +93,7 @@ TrainResult Trainer::run() {
   return result_;
 }
 
-void Trainer::begin() {
-  check(!folder_.used(), "train: ", folder_.path(),
-        " holds a run; continue it with --resume, or choose another folder");
-  folder_.rewind_logs({});
-}
-
 void Trainer::restore() {
-  check(folder_.used(), "train: ", folder_.path(), " holds no run to resume");
   std::vector<FileError> damaged;
   auto found = folder_.latest(damaged);
   for (const FileError& error : damaged) listener_.on_notice("passed over " + error.message());
@@ -110,6 +106,10 @@ void Trainer::restore() {
     result_.checkpoint = found->path;
     loader_.seek(progress_.epoch, progress_.batch);
   } else {
+    if (!damaged.empty()) {
+      throw FileException({damaged.front().code, folder_.path(), -1,
+                           "none of its checkpoints can be read; without them training would begin anew"});
+    }
     listener_.on_notice(cat(folder_.path(), " has no checkpoint yet: training begins anew"));
   }
   folder_.rewind_logs(progress_);
@@ -202,6 +202,12 @@ void TrainListener::on_step(const StepRecord&) {}
 void TrainListener::on_notice(const std::string&) {}
 
 TrainResult train(const TrainOptions& options, TrainListener& listener) {
+  // What needs no look at the pictures is refused before that long look.
+  const bool used = RunFolder::used(options.run);
+  check(options.resume || !used, "train: ", options.run,
+        " holds a run; continue it with --resume, or choose another folder");
+  check(!options.resume || used, "train: ", options.run, " holds no run to resume");
+  if (used) (void)RunFolder(options.run);
   return Trainer(options, listener).run();
 }
 

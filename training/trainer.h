@@ -52,6 +52,7 @@ class NumericalStop : public Error {
 /// Trains until all steps are done or the flag is set, and saves. Throws FileException for unreadable
 /// pictures (all of them are listed before the first step) and for a run folder that cannot be written;
 /// NumericalStop; and Error for a run folder that holds another run, or a resume with another configuration.
+/// A run folder in which another process works gives FileErrorCode::busy.
 TrainResult train(const TrainOptions& options, TrainListener& listener);
 
 }  // namespace lux
