@@ -15,8 +15,13 @@ struct OpsScope {
   OpsScope& operator=(const OpsScope&) = delete;
 };
 
-/// The system's calls, each announced to `before`, which may make it fail.
-class WatchedOps : public lux::FileOps {
+/// The system's calls without the wait for the disk, which no process can see while the system runs.
+struct Unflushed : lux::FileOps {
+  int fsync(int) override { return 0; }
+};
+
+/// The same, each announced to `before`, which may make it fail.
+class WatchedOps : public Unflushed {
  public:
   size_t chunk = SIZE_MAX;  ///< `write` takes at most so many bytes
 
@@ -29,7 +34,7 @@ class WatchedOps : public lux::FileOps {
   int truncate(int descriptor, off_t length) override {
     return fails("truncate") ? -1 : FileOps::truncate(descriptor, length);
   }
-  int fsync(int descriptor) override { return fails("fsync") ? -1 : FileOps::fsync(descriptor); }
+  int fsync(int descriptor) override { return fails("fsync") ? -1 : Unflushed::fsync(descriptor); }
   int close(int descriptor) override {  // as Linux does: closed even where it reports a failure
     const bool failed = fails("close");
     const int reason = errno, result = FileOps::close(descriptor);

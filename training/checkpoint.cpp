@@ -41,10 +41,10 @@ std::string digest_of(TensorFile content) {
   return sha256(serialize_safetensors(content));
 }
 
-// Writes the content with its digest.
-void save_sealed(const std::string& path, TensorFile content) {
+// The content with its digest.
+TensorFile sealed(TensorFile content) {
   content.metadata[std::string(kDigest)] = digest_of(content);
-  save_safetensors(path, content);
+  return content;
 }
 
 // Refuses content that is not what its digest says.
@@ -118,8 +118,12 @@ std::string checkpoint_name(int64_t step) {
   return cat(kStem, std::string(8 - std::min<size_t>(8, digits.size()), '0'), digits, kEnding);
 }
 
+std::vector<uint8_t> serialize_checkpoint(const Checkpoint& checkpoint) {
+  return serialize_safetensors(sealed(to_file(checkpoint)));
+}
+
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  save_sealed(path, to_file(checkpoint));
+  (void)write_file_atomically(path, serialize_checkpoint(checkpoint)).value();
 }
 
 Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes) {
@@ -151,7 +155,7 @@ std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std:
 }
 
 void save_weights(const std::string& path, const State& state, const Facts& metadata) {
-  save_sealed(path, {state, metadata});
+  save_safetensors(path, sealed({state, metadata}));
 }
 
 Weights load_weights(const std::string& path) {

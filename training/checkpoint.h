@@ -46,7 +46,9 @@ struct Checkpoint {
 /// `step_00001234.safetensors`
 std::string checkpoint_name(int64_t step);
 
-/// Writes atomically. Throws FileException.
+/// The bytes of a checkpoint's file.
+std::vector<uint8_t> serialize_checkpoint(const Checkpoint& checkpoint);
+/// Writes them atomically. Throws FileException.
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
 /// Refuses what is no checkpoint, one of another schema, and one whose content is not what was written.

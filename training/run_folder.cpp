@@ -97,6 +97,7 @@ std::string RunFolder::save(const Checkpoint& checkpoint) const {
   // The lengths of the logs in the checkpoint must hold after a loss of power; but lines that the disk
   // refused are not worth the checkpoint.
   for (const char* const log : {"/log.jsonl", "/log.csv"}) (void)flush_file(path_ + log);
+  (void)flush_folder(path_);
   const std::string path = cat(checkpoints(), "/", checkpoint_name(checkpoint.progress.step));
   save_checkpoint(path, checkpoint);
   if (const auto written = read_checkpoint(path); !written) throw FileException(written.error());
