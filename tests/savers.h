@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,8 @@ struct Saver {
     const int descriptor = ops.open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     size_t done = 0;
     while (descriptor >= 0 && done < bytes.size()) {
-      const ssize_t written = ops.write(descriptor, bytes.data() + done, bytes.size() - done);
+      const ssize_t written =
+          ops.write(descriptor, bytes.data() + done, std::min<size_t>(4096, bytes.size() - done));
       if (written <= 0) break;
       done += static_cast<size_t>(written);
     }
