@@ -159,7 +159,8 @@ std::optional<ImageFormat> image_format_of(const std::string& path) {
   constexpr std::pair<std::string_view, ImageFormat> kExtensions[] = {
       {".png", ImageFormat::png},  {".jpg", ImageFormat::jpeg}, {".jpeg", ImageFormat::jpeg},
       {".jpe", ImageFormat::jpeg}, {".bmp", ImageFormat::bmp},  {".dib", ImageFormat::bmp},
-      {".ppm", ImageFormat::pnm},  {".pgm", ImageFormat::pnm},  {".pnm", ImageFormat::pnm}};
+      {".ppm", ImageFormat::pnm},  {".pgm", ImageFormat::pnm},  {".pbm", ImageFormat::pnm},
+      {".pnm", ImageFormat::pnm}};
   const size_t dot = path.find_last_of("./");
   if (dot == std::string::npos) return {};
   std::string extension = path.substr(dot);

@@ -164,6 +164,11 @@ TEST_CASE("folders, globs and templates") {
   for (int twice = 0; twice < 2; ++twice)
     CHECK(here.run({"enhance", "-i", "in", "-o", "in/out", "--recursive", "--skip-existing"}).code == 0);
   CHECK(here.files("in/out") == Names{"a.png", "b.jpg", "deep/er/c.bmp"});
+  // Gray comes out in colour, so a PGM gets another name.
+  fs::create_directories(here.path("gray"));
+  spill(here.path("gray/g.pgm"), "P5 2 1 255 \x10\x20");
+  CHECK(here.run({"enhance", "-i", "gray", "-o", "colour"}).code == 0);
+  CHECK(here.files("colour") == Names{"g.ppm"});
   // Two inputs that want the same output: the first has it.
   save_noise(here.path("in/deep/a.png"), 5, 5);
   const ChildResult clash = here.run({"enhance", "-i", "in/a.png", "in/deep/a.png", "-o", "clash"});

@@ -117,6 +117,8 @@ std::string in_output_folder(const std::string& relative, const BatchOptions& op
   std::string extension = path.extension();
   if (!own || (options.format && *options.format != *own)) {
     extension = cat(".", extension_of(options.format.value_or(ImageFormat::png)));
+  } else if (*own == ImageFormat::pnm) {
+    extension = ".ppm";  // what comes out has colours, whatever went in
   }
   std::string name;
   for (size_t i = 0; i < options.name.size();) {
