@@ -88,6 +88,7 @@ Tensor detail::record(const char* name, Tensor y, const Tensors& inputs, std::un
   for (const Tensor& input : inputs) slots.push_back(input.requires_grad() ? input.grad_slot() : nullptr);
   auto node = std::make_shared<Node>(name, std::move(slots), std::move(closure));
   node->shape = y.shape();
+  node->dtype = y.dtype();
   y.set_grad_slot(std::move(node));
   return y;
 }
@@ -99,7 +100,8 @@ void backward(const Tensor& loss) {
 
 void backward(const Tensor& y, const Tensor& gy) {
   check(y.requires_grad(), "backward: nothing below this tensor requires gradients");
-  check(gy.shape() == y.shape(), "backward: expected a gradient of shape ", y.shape(), ", got ", gy.shape());
+  check(gy.shape() == y.shape() && gy.dtype() == y.dtype(), "backward: expected a gradient ", y.dtype(), " ",
+        y.shape(), ", got ", gy.dtype(), " ", gy.shape());
   const NoGrad no_grad;
   Agenda agenda;
   deliver(agenda, y.grad_slot(), gy);
@@ -119,8 +121,10 @@ void backward(const Tensor& y, const Tensor& gy) {
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (inputs[i] == nullptr) continue;
       check(grads[i].defined(), node.name, ": no gradient for input ", i);
-      check(grads[i].shape() == inputs[i]->shape, node.name, ": expected a gradient ", inputs[i]->shape,
-            " for input ", i, ", got ", grads[i].shape());
+      const GradSlot& input = *inputs[i];
+      check(grads[i].shape() == input.shape && grads[i].dtype() == input.dtype, node.name,
+            ": expected a gradient ", input.dtype, " ", input.shape, " for input ", i, ", got ",
+            grads[i].dtype(), " ", grads[i].shape());
       deliver(agenda, inputs[i], std::move(grads[i]));
     }
   }

@@ -66,6 +66,7 @@ void sum_over(Device device, const Shape& wide, const Shape& narrow, const Term&
       inner *= wide[d];
     }
   }
+  if (outputs == 0) return;
   if (reduced.rank > 1 || n == 0) {
     parallel_reduce(device, outputs, n, detail::ScatteredSum<T, Term>{term, result, kept, reduced, divisor});
   } else if (n == 1 || inner == 1) {

@@ -9,11 +9,22 @@ Storage::Storage(int64_t bytes, Device device) : device_(device) {
   block_ = memory::allocate(bytes);
 }
 
+namespace {
+
+int64_t bytes_of(const Shape& shape, DType dtype) {
+  int64_t bytes = 0;
+  check(!__builtin_mul_overflow(shape.numel(), static_cast<int64_t>(size_of(dtype)), &bytes),
+        "tensor: shape ", shape, " of ", dtype, " has too many bytes");
+  return bytes;
+}
+
+}  // namespace
+
 Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype)
     : storage_(std::move(storage)), shape_(shape), dtype_(dtype) {
-  const auto wanted = shape.numel() * static_cast<int64_t>(size_of(dtype));
-  check(wanted <= storage_->bytes(), "tensor: shape ", shape, " of ", dtype, " needs ", wanted,
-        " bytes, storage has ", storage_->bytes());
+  const int64_t wanted = bytes_of(shape, dtype), given = checked_storage().bytes();
+  check(wanted <= given, "tensor: shape ", shape, " of ", dtype, " needs ", wanted, " bytes, storage has ",
+        given);
 }
 
 double Tensor::item() const {
@@ -30,6 +41,7 @@ std::vector<double> Tensor::to_vector() const {
 }
 
 Tensor Tensor::with_shape(const Shape& shape) const {
+  checked_storage();
   check(shape.numel() == numel(), "with_shape: expected ", numel(), " elements as in ", shape_, ", got ",
         shape);
   return {storage_, shape, dtype_};
@@ -60,6 +72,7 @@ Tensor& Tensor::requires_grad_(bool on) {
   if (slot_ == nullptr && on) {
     slot_ = std::make_shared<GradSlot>();
     slot_->shape = shape_;
+    slot_->dtype = dtype_;
   }
   if (slot_ != nullptr) slot_->enabled = on;
   return *this;
@@ -73,9 +86,7 @@ void Tensor::set_grad(Tensor grad) const {
 }
 
 Tensor empty(const Shape& shape, TensorOptions options) {
-  int64_t bytes = 0;
-  check(!__builtin_mul_overflow(shape.numel(), static_cast<int64_t>(size_of(options.dtype)), &bytes),
-        "empty: shape ", shape, " has too many bytes");
+  const int64_t bytes = bytes_of(shape, options.dtype);
   return {std::make_shared<Storage>(bytes, options.device), shape, options.dtype};
 }
 

@@ -93,7 +93,8 @@ class Tensor {
 struct GradSlot {
   virtual ~GradSlot() = default;
   bool enabled = true;
-  Shape shape;  // of the tensor, and so of its gradient
+  Shape shape;  // of the tensor, and so of its gradient, like the dtype
+  DType dtype = DType::f32;
   Tensor grad;
 };
 

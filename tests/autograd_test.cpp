@@ -2,7 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <map>
+#include <set>
+#include <utility>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
@@ -93,6 +97,25 @@ TEST_CASE("accumulation never writes into a tensor that somebody else holds") {
   CHECK(a.grad().to_vector() == Values{20, 40});
 }
 
+TEST_CASE("empty tensors pass forward and backward") {
+  const Tensor x = zeros({3, 0}, kF64).requires_grad_(), row = leaf({1, 2, 3});
+  CHECK(sum(x).item() == 0);
+  CHECK(sum(x, {1}).to_vector() == Values{0, 0, 0});
+  CHECK(sum(x, {0}).shape() == Shape{0});
+  CHECK(sum(zeros({0, 3, 0}), {0, 2}).to_vector() == Values{0, 0, 0});
+  CHECK(sum(zeros({3, 0, 2}), {0}, true).shape() == Shape{1, 0, 2});
+  CHECK(mean(x, {0}).shape() == Shape{0});
+  CHECK(error_of([&] { mean(x, {1}); }).find("mean: expected at least one element") == 0);
+
+  backward(sum(x * 2.0, {0}), zeros({0}, kF64));
+  CHECK(x.grad().shape() == Shape{3, 0});
+  backward(sum(row + zeros({0, 3}, kF64)));  // repeated no times
+  CHECK(row.grad().to_vector() == Values{0, 0, 0});
+  const Tensor column = zeros({3, 1}, kF64).requires_grad_();
+  backward(sum(column * x.detach()));
+  CHECK(column.grad().to_vector() == Values{0, 0, 0});
+}
+
 TEST_CASE("a graph can be used once") {
   const Tensor x = leaf({1});
   const Tensor y = x * x, z = y * 3.0;
@@ -109,13 +132,16 @@ TEST_CASE("backward says what is wrong") {
   CHECK(error_of([&] { backward(x * 2.0); }) == "backward: expected a loss with one element, got shape [2]");
   CHECK(error_of([&] { backward(zeros({})); }) == "backward: nothing below this tensor requires gradients");
   CHECK(error_of([&] { backward(x * 2.0, zeros({3}, kF64)); }) ==
-        "backward: expected a gradient of shape [2], got [3]");
+        "backward: expected a gradient f64 [2], got f64 [3]");
   const auto gives = [&](const Grads& grads) {
     return error_of([&] { backward(sum(with_backward({x}, [=](const Tensor&) { return grads; }))); });
   };
   CHECK(gives({}) == "test: expected 1 gradients, got 0");
   CHECK(gives({Tensor()}) == "test: no gradient for input 0");
-  CHECK(gives({zeros({3}, kF64)}) == "test: expected a gradient [2] for input 0, got [3]");
+  CHECK(gives({zeros({3}, kF64)}) == "test: expected a gradient f64 [2] for input 0, got f64 [3]");
+  CHECK(gives({zeros({2})}) == "test: expected a gradient f64 [2] for input 0, got f32 [2]");
+  CHECK(error_of([&] { backward(x * 2.0, zeros({2})); }) ==
+        "backward: expected a gradient f64 [2], got f32 [2]");
 }
 
 TEST_CASE("a tensor that the gradient needs must not change in between") {
@@ -347,6 +373,33 @@ TEST_CASE("gradcheck fails where a gradient is zero everywhere") {
                           [](const Tensor& gy) { return Grads{gy * 1e-12}; });
   };
   CHECK(gradcheck("constant", constant, {x}).reason == "the numeric gradient is zero everywhere");
+
+  // The element that says most about the other side, with both values.
+  const GradcheckResult forgotten =
+      gradcheck("forgotten",
+                [](const Tensors& in) {
+                  const Tensor factors = from_vector({1, -4, 2}, {3}, kF64);
+                  return with_backward({in[0].detach() * factors, in[0]}, [](const Tensor& gy) {
+                    return Grads{Tensor(), gy * 0.0};
+                  });
+                },
+                {leaf({1, 2, 3})});
+  CHECK(forgotten.reason == "the analytic gradient is zero everywhere");
+  CHECK(forgotten.index == 1);
+  CHECK(forgotten.analytic == 0);
+  CHECK(std::abs(forgotten.numeric) >= 2);
+  const GradcheckResult invented =
+      gradcheck("invented",
+                [](const Tensors& in) {
+                  return with_backward({zeros({3}, kF64), in[0]}, [](const Tensor&) {
+                    return Grads{Tensor(), from_vector({1, 2, -3}, {3}, kF64)};
+                  });
+                },
+                {leaf({1, 2, 3})});
+  CHECK(invented.reason == "the numeric gradient is zero everywhere");
+  CHECK(invented.index == 2);
+  CHECK(invented.analytic == -3);
+  CHECK(invented.numeric == 0);
   CHECK(gradcheck("cut", [](const Tensors& in) { return in[0].detach() * 2.0; }, {x}).reason ==
         "the result depends on no input that requires gradients");
 }
@@ -364,15 +417,46 @@ TEST_CASE("gradcheck fails a NaN, and a gradient of another shape or none") {
         "gradcheck: expected f64 inputs, got f32");
 }
 
-TEST_CASE("gradcheck samples evenly when told to") {
-  const Tensor x = full({1000}, 2, kF64).requires_grad_();
+TEST_CASE("gradcheck samples when told to, in every coordinate of a weight") {
+  const Tensor x = full({32, 3, 3, 32}, 2, kF64).requires_grad_();
+  std::set<int64_t> met;
   int calls = 0;
-  const auto f = [&calls](const Tensors& in) {
+  const auto f = [&](const Tensors& in) {
     ++calls;
+    for (int64_t i = 0; i < in[0].numel(); ++i) {
+      if (in[0].data<double>()[i] != 2) met.insert(i);
+    }
     return square(in[0]);
   };
-  CHECK(gradcheck("square", f, {x}, {.max_elements = 10}).passed);
-  CHECK(calls == 1 + 2 * 10);
+  CHECK(gradcheck("square", f, {x}, {.max_elements = 8}).passed);
+  CHECK(calls == 1 + 2 * 8);
+  CHECK(met.size() == 8);
+  for (const auto& [inner, size] : {std::pair{1, 32}, {32, 3}, {96, 3}, {288, 32}}) {
+    std::set<int64_t> values;
+    for (const int64_t i : met) values.insert(i / inner % size);
+    CHECK(values.size() > 1);
+  }
+  const std::set<int64_t> once = std::exchange(met, {});
+  gradcheck("square", f, {x}, {.max_elements = 8});
+  CHECK(met == once);
+}
+
+TEST_CASE("gradcheck raises the version of what it writes, so caches keyed by it are not stale") {
+  struct Cached {
+    uint64_t version;
+    Tensor squares;
+  };
+  std::map<const Storage*, Cached> cache;
+  const auto f = [&cache](const Tensors& in) {
+    const Storage* const key = in[0].storage().get();
+    if (const auto found = cache.find(key); found == cache.end() || found->second.version != key->version()) {
+      const NoGrad no_grad;
+      cache[key] = {key->version(), in[0].detach() * in[0].detach()};
+    }
+    return differentiable("cached", cache[key].squares.clone(), in,
+                          [x = Saved(in[0])](const Tensor& gy) { return Grads{x.get() * gy * 2.0}; });
+  };
+  CHECK(gradcheck("cached", f, {leaf({1, 2, 3})}).message().find("cached: ok") == 0);
 }
 
 TEST_CASE("case inputs are drawn in range, away from kinks, and always the same") {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/tensor/math.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
@@ -77,6 +78,15 @@ TEST_CASE("a tensor says what is wrong") {
   CHECK(error_of([] {
           empty({1}, {DType::f32, {Device::Type::cuda, 0}});
         }) == "storage: this build has no CUDA backend");
+  CHECK(error_of([] { (void)Tensor().with_shape({1}); }) ==
+        "tensor: expected a tensor, got an undefined one");
+  CHECK(error_of([] { (void)reshape(Tensor(), {1}); }) == "tensor: expected a tensor, got an undefined one");
+  CHECK(error_of([] { (void)Tensor(nullptr, {1}, DType::f32); }) ==
+        "tensor: expected a tensor, got an undefined one");
+  CHECK(error_of([&] { (void)Tensor(a.storage(), {int64_t{1} << 62}, DType::f32); }) ==
+        "tensor: shape [4611686018427387904] of f32 has too many bytes");
+  CHECK(error_of([&] { (void)Tensor(a.storage(), {7}, DType::f32); }) ==
+        "tensor: shape [7] of f32 needs 28 bytes, storage has 24");
   CHECK(error_of([] { empty({int64_t{1} << 62}, kF64); }).find("too many bytes") != std::string::npos);
 }
 
