@@ -213,6 +213,38 @@ TEST_CASE("a step raises the version, skips parameters without gradient, and kee
   CHECK_FALSE(w.tensor.grad().defined());
 }
 
+TEST_CASE("one step in f32 is the published step, to its last digits") {
+  const std::vector<double> gradients = {1, -0.3, 2e-3, 1e3};
+  const NamedTensor w = parameter("w", {0, 0, 0, 0}, DType::f32);
+  w.tensor.set_grad(vector_tensor(gradients, DType::f32));
+  Adam adam({w}, {.lr = 1});
+  adam.step();
+  std::vector<double> mean, square, moved;
+  for (const double g : w.tensor.grad().to_vector()) {
+    mean.push_back((1 - 0.9) * g);
+    square.push_back((1 - 0.999) * g * g);
+    moved.push_back(-g / (std::abs(g) + 1e-8));  // both corrections cancel
+  }
+  const auto near = [](const Tensor& got, const std::vector<double>& want) {
+    for (size_t i = 0; i < want.size(); ++i)
+      CHECK(got.to_vector()[i] == doctest::Approx(want[i]).epsilon(1e-6).scale(0));
+  };
+  near(adam.state().at("exp_avg.w"), mean);
+  near(adam.state().at("exp_avg_sq.w"), square);
+  near(w.tensor, moved);
+}
+
+TEST_CASE("a step that throws has changed nothing") {
+  const NamedTensor a = parameter("a", {1, 2}), b = parameter("b", {3, 4});
+  Adam adam({a, b}, {});
+  a.tensor.set_grad(vector_tensor({1, 1}));
+  b.tensor.set_grad(vector_tensor({1, 1}, DType::f32));
+  CHECK_THROWS_WITH_AS(adam.step(), "adam: parameter b: expected a gradient of f64[2], got f32[2]", Error);
+  CHECK(a.tensor.to_vector() == std::vector<double>{1, 2});
+  CHECK(adam.state().at("exp_avg.a").to_vector() == std::vector<double>{0, 0});
+  CHECK(adam.steps() == 0);
+}
+
 TEST_CASE("a restored optimiser continues with the same bits") {
   const auto gradient = [](int step) {
     return vector_tensor({std::sin(step), std::cos(3 * step), 1e-3 * step}, DType::f32);
@@ -264,6 +296,7 @@ TEST_CASE("what the optimiser refuses") {
   const NamedTensor w = parameter("w", {1, 2});
   CHECK_THROWS_WITH_AS(Adam({}, {}), "adam: expected at least one parameter", Error);
   CHECK_THROWS_WITH_AS(Adam({w, w}, {}), "adam: parameter w is given twice", Error);
+  CHECK_THROWS_WITH_AS(Adam({w, {"v", w.tensor}}, {}), "adam: parameter v is given twice", Error);
   CHECK_THROWS_WITH_AS(Adam({{"w", Tensor()}}, {}), "adam: parameter w is undefined", Error);
   CHECK_THROWS_WITH_AS(Adam({w}, {.beta1 = 1}), "adam: expected betas in [0, 1), got 1 and 0.999", Error);
   Adam adam({w}, {});

@@ -18,14 +18,14 @@ struct AdamStep {
   T* parameter;
   T* mean;
   T* square;
-  A beta1, beta2, eps, scale, root;
-  A keep, decay;  // decoupled: 1 − lr·decay; coupled: added to the gradient
+  A rest1, beta2, rest2, eps, scale, root;  // rest = 1 − β, which float would take with too few digits
+  A keep, decay;                            // decoupled: 1 − lr·decay; coupled: added to the gradient
 
   LUX_HD void operator()(int64_t i) const {
     const A theta = parameter[i];
     const A g = A(gradient[i]) + decay * theta;
-    const A m = A(mean[i]) + (A(1) - beta1) * (g - A(mean[i]));
-    const A v = beta2 * A(square[i]) + (A(1) - beta2) * g * g;
+    const A m = A(mean[i]) + rest1 * (g - A(mean[i]));
+    const A v = beta2 * A(square[i]) + rest2 * g * g;
     mean[i] = m;
     square[i] = v;
     parameter[i] = keep * theta - scale * m / (root * std::sqrt(v) + eps);
@@ -46,15 +46,24 @@ Adam::Adam(std::vector<NamedTensor> parameters, const AdamOptions& options)
         "adam: expected betas in [0, 1), got ", options_.beta1, " and ", options_.beta2);
   check(!parameters_.empty(), "adam: expected at least one parameter");
   std::set<std::string> names;
+  std::set<const Storage*> storages;
   for (const auto& [name, tensor] : parameters_) {
     check(tensor.defined(), "adam: parameter ", name, " is undefined");
-    check(names.insert(name).second, "adam: parameter ", name, " is given twice");
+    check(names.insert(name).second && storages.insert(tensor.storage().get()).second, "adam: parameter ",
+          name, " is given twice");
     mean_.push_back(zeros(tensor.shape(), tensor.options()));
     square_.push_back(zeros(tensor.shape(), tensor.options()));
   }
 }
 
 void Adam::step() {
+  for (const auto& [name, tensor] : parameters_) {  // before the first write
+    const Tensor gradient = tensor.grad();
+    if (!gradient.defined()) continue;
+    check(gradient.shape() == tensor.shape() && gradient.dtype() == tensor.dtype(), "adam: parameter ", name,
+          ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
+          gradient.shape());
+  }
   ++steps_;
   const auto& o = options_;
   const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(steps_));
@@ -64,20 +73,17 @@ void Adam::step() {
   const double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
   const double decay = o.decoupled ? 0 : o.weight_decay;
   for (size_t p = 0; p < parameters_.size(); ++p) {
-    const auto& [name, tensor] = parameters_[p];
+    const Tensor& tensor = parameters_[p].tensor;
     const Tensor gradient = tensor.grad();
     if (!gradient.defined()) continue;
-    check(gradient.shape() == tensor.shape() && gradient.dtype() == tensor.dtype(), "adam: parameter ", name,
-          ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
-          gradient.shape());
     dispatch(tensor.dtype(), [&](auto t) {
       using T = decltype(t);
       using A = Arith<T>;
       parallel_for(tensor.device(), tensor.numel(),
                    AdamStep<T>{gradient.data<T>(), tensor.data<T>(), mean_[p].data<T>(), square_[p].data<T>(),
-                               static_cast<A>(o.beta1), static_cast<A>(o.beta2), static_cast<A>(o.eps),
-                               static_cast<A>(scale), static_cast<A>(root), static_cast<A>(keep),
-                               static_cast<A>(decay)});
+                               static_cast<A>(1 - o.beta1), static_cast<A>(o.beta2),
+                               static_cast<A>(1 - o.beta2), static_cast<A>(o.eps), static_cast<A>(scale),
+                               static_cast<A>(root), static_cast<A>(keep), static_cast<A>(decay)});
     });
     for (const Tensor& written : {tensor, mean_[p], square_[p]}) written.storage()->raise_version();
   }

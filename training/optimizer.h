@@ -31,10 +31,11 @@ struct AdamOptions {
 class Adam {
  public:
   /// Moments start at zero, in each parameter's dtype. Throws Error for options out of range, a parameter
-  /// that is undefined or given twice, and an empty list.
+  /// that is undefined or given twice, be it under two names, and an empty list.
   Adam(std::vector<NamedTensor> parameters, const AdamOptions& options);
 
-  /// One update from the accumulated gradients. A parameter without gradient is left as it is.
+  /// One update from the accumulated gradients. A parameter without gradient is left as it is. Throws Error,
+  /// and changes nothing, for a gradient of another shape or dtype.
   void step();
   /// Forgets the gradients of these parameters.
   void zero_grad();
