@@ -1,7 +1,5 @@
 #include "luxgrad/data/loader.h"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -14,6 +12,7 @@
 #include <thread>
 
 #include "luxgrad/data/image.h"
+#include "luxgrad/tensor/blocked_signals.h"
 #include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
@@ -113,9 +112,7 @@ int64_t Loader::Worker::batches_per_epoch() const {
 }
 
 void Loader::Worker::start() {
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);  // signals belong to the main thread
+  const BlockedSignals blocked;
   thread_ = std::thread([this, epoch = epoch_, index = index_] {
     try {
       produce(epoch, index);
@@ -125,7 +122,6 @@ void Loader::Worker::start() {
       changed_.notify_all();
     }
   });
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 void Loader::Worker::stop() {

@@ -1,8 +1,6 @@
 #include "luxgrad/tensor/thread_pool.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +20,7 @@
 #include <immintrin.h>
 #endif
 
+#include "luxgrad/tensor/blocked_signals.h"
 #include "luxgrad/tensor/error.h"
 
 namespace lux {
@@ -95,15 +94,12 @@ class ThreadPool {
   // Starts the workers on first use; false when there is nobody but the caller.
   bool start() {
     while (static_cast<int>(workers_.size()) < wanted_ - 1) {
-      sigset_t all, before;
-      sigfillset(&all);
-      pthread_sigmask(SIG_SETMASK, &all, &before);  // signals belong to the main thread
+      const BlockedSignals blocked;
       try {
         workers_.emplace_back([this, seen = generation_.load()]() mutable { serve(seen); });
       } catch (const std::system_error&) {
         wanted_ = static_cast<int>(workers_.size()) + 1;
       }
-      pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
     return !workers_.empty();
   }
