@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <utility>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/losses/pixel.h"
@@ -55,6 +56,95 @@ double direct_ssim(const Tensor& x, const Tensor& y) {
   return sum / static_cast<double>(count);
 }
 
+// The equations of arXiv:2001.06826 as printed, as loops over f64 tensors [N, H, W, C].
+struct Reader {
+  const Tensor& x;
+  double operator()(int64_t n, int64_t h, int64_t w, int64_t c) const {
+    return x.data<double>()[((n * x.size(1) + h) * x.size(2) + w) * x.size(3) + c];
+  }
+  // The mean of the square of `side` pixels number (row, column), over all channels.
+  double mean(int64_t n, int64_t row, int64_t column, int64_t side) const {
+    double sum = 0;
+    for (int64_t h = row * side; h < (row + 1) * side; ++h) {
+      for (int64_t w = column * side; w < (column + 1) * side; ++w) {
+        for (int64_t c = 0; c < x.size(3); ++c) sum += (*this)(n, h, w, c);
+      }
+    }
+    return sum / static_cast<double>(side * side * x.size(3));
+  }
+};
+
+// Eq. (4): 1/K sum over regions i, sum over the up to four neighbours j, (|Y_i - Y_j| - |I_i - I_j|)².
+double spatial_consistency_as_printed(const Tensor& enhanced, const Tensor& low) {
+  const Reader Y{enhanced}, I{low};
+  const int64_t rows = low.size(1) / 4, columns = low.size(2) / 4;
+  double sum = 0;
+  for (int64_t n = 0; n < low.size(0); ++n) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t q = 0; q < columns; ++q) {
+        for (const auto& [down, right] : {std::pair{-1, 0}, {1, 0}, {0, -1}, {0, 1}}) {
+          const int64_t s = r + down, t = q + right;
+          if (s < 0 || s >= rows || t < 0 || t >= columns) continue;
+          const double contrast = std::abs(Y.mean(n, r, q, 4) - Y.mean(n, s, t, 4)) -
+                                  std::abs(I.mean(n, r, q, 4) - I.mean(n, s, t, 4));
+          sum += contrast * contrast;
+        }
+      }
+    }
+  }
+  return sum / static_cast<double>(low.size(0) * rows * columns);
+}
+
+// Eq. (5): 1/M sum over patches k of |Y_k - E|.
+double exposure_as_printed(const Tensor& enhanced, int64_t patch, double level) {
+  const int64_t N = enhanced.size(0), rows = enhanced.size(1) / patch, columns = enhanced.size(2) / patch;
+  double sum = 0;
+  for (int64_t n = 0; n < N; ++n) {
+    for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t q = 0; q < columns; ++q) sum += std::abs(Reader{enhanced}.mean(n, r, q, patch) - level);
+    }
+  }
+  return sum / static_cast<double>(N * rows * columns);
+}
+
+// Eq. (6): sum over the pairs (R, G), (R, B), (G, B) of (J_p - J_q)², averaged over the pictures.
+double color_constancy_as_printed(const Tensor& enhanced) {
+  const int64_t N = enhanced.size(0), H = enhanced.size(1), W = enhanced.size(2);
+  double sum = 0;
+  for (int64_t n = 0; n < N; ++n) {
+    double J[3] = {};
+    for (int64_t h = 0; h < H; ++h) {
+      for (int64_t w = 0; w < W; ++w) {
+        for (int64_t c = 0; c < 3; ++c) J[c] += Reader{enhanced}(n, h, w, c) / static_cast<double>(H * W);
+      }
+    }
+    for (const auto& [p, q] : {std::pair{0, 1}, {0, 2}, {1, 2}}) sum += (J[p] - J[q]) * (J[p] - J[q]);
+  }
+  return sum / static_cast<double>(N);
+}
+
+// Eq. (7): 1/N sum over iterations n and channels c of (|∇x A| + |∇y A|)², averaged over pictures and pixels;
+// the gradients are the differences to the right and downwards, 0 at the border.
+double total_variation_as_printed(const Tensor& curves) {
+  const int64_t N = curves.size(0), H = curves.size(1), W = curves.size(2), iterations = curves.size(3) / 3;
+  const Reader A{curves};
+  double sum = 0;
+  for (int64_t i = 0; i < iterations; ++i) {
+    for (int64_t c = 3 * i; c < 3 * i + 3; ++c) {
+      for (int64_t n = 0; n < N; ++n) {
+        for (int64_t h = 0; h < H; ++h) {
+          for (int64_t w = 0; w < W; ++w) {
+            const double dx = w + 1 < W ? A(n, h, w + 1, c) - A(n, h, w, c) : 0;
+            const double dy = h + 1 < H ? A(n, h + 1, w, c) - A(n, h, w, c) : 0;
+            sum += std::pow(std::abs(dx) + std::abs(dy), 2) / static_cast<double>(N * H * W);
+          }
+        }
+      }
+    }
+  }
+  return sum / static_cast<double>(iterations);
+}
+
 }  // namespace
 
 TEST_CASE("pixel losses are the means they say they are") {
@@ -91,6 +181,22 @@ TEST_CASE("zero_dce_loss weighs its terms as published") {
   weighs(ZeroDceMode::official, true, 1600, 1, 5, 10);
   weighs(ZeroDceMode::keras, false, 200, 1, 5, 10);
   weighs(ZeroDceMode::paper, false, 20, 1, 0.5, 1);
+}
+
+TEST_CASE("the paper's losses are its equations") {
+  const Tensor low = random_picture({2, 18, 23, 3}, "low"), enhanced = random_picture({2, 18, 23, 3}, "high");
+  const Tensor curves = random_picture({2, 18, 23, 24}, "curves");
+  ZeroDceLossOptions options = zero_dce_loss_options(ZeroDceMode::paper, false);
+  options.exp_patch = 5;
+  const ZeroDceLoss loss = zero_dce_loss(low, enhanced, curves, options);
+  const auto equal = [](const Tensor& term, double printed) {
+    CHECK(printed > 1e-4);
+    CHECK(term.item() == doctest::Approx(printed).epsilon(1e-12).scale(0));
+  };
+  equal(loss.spa, spatial_consistency_as_printed(enhanced, low));
+  equal(loss.exp, exposure_as_printed(enhanced, 5, 0.6));
+  equal(loss.col, color_constancy_as_printed(enhanced));
+  equal(loss.tv, total_variation_as_printed(curves));
 }
 
 TEST_CASE("black, gray and white pictures give finite losses and gradients") {
