@@ -2,10 +2,13 @@
 #pragma once
 
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -26,21 +29,31 @@ inline void spill(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
+/// Sends signals as soon as a file has so many lines.
+struct Interruption {
+  std::string file = "";  ///< empty: no interruption
+  int64_t lines = 1;
+  std::vector<int> signals = {SIGINT};  ///< a tenth of a second apart
+  useconds_t delay = 0;                 ///< microseconds before the first
+};
+
 struct ChildOptions {
   std::string folder = "";          ///< to run in; empty: here
   std::string input = "/dev/null";  ///< file on standard input
   std::string output = "";          ///< file for standard output instead of ChildResult::out
   std::map<std::string, std::string> environment = {};  ///< added to this process's
-  bool closed_streams = false;                          ///< start with descriptors 0 to 2 closed
-  std::string interrupt_at = "";                        ///< send SIGINT when this file has content
-  rlim_t file_bytes = RLIM_INFINITY;                    ///< no file may become larger
-  rlim_t address_bytes = RLIM_INFINITY;                 ///< memory
+  std::vector<int> closed = {};                         ///< descriptors to start without
+  bool obedient = false;                                ///< permissions of files hold for root, too
+  Interruption interruption = {};
+  rlim_t file_bytes = RLIM_INFINITY;     ///< no file may become larger
+  rlim_t address_bytes = RLIM_INFINITY;  ///< memory
 };
 
 struct ChildResult {
   int code = -1;  ///< exit code, 128 + n after signal n
   std::string out;
   std::string err;
+  int64_t lines = 0;  ///< of the file of the interruption, right after the last signal
 };
 
 /// `scratch` is a folder for the captured streams.
@@ -67,9 +80,10 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
     };
     limit(RLIMIT_FSIZE, options.file_bytes);
     limit(RLIMIT_AS, options.address_bytes);
-    if (options.closed_streams) {
-      for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) close(descriptor);
-    }
+    if (options.obedient) prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+    // A suite that runs in the background inherits signals that are ignored.
+    for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(number, SIG_DFL);
+    for (const int descriptor : options.closed) close(descriptor);
     std::vector<char*> pointers;
     for (std::string& argument : arguments) pointers.push_back(argument.data());
     pointers.push_back(nullptr);
@@ -78,16 +92,25 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
   }
   int status = 0;
   bool ended = false;
-  if (!options.interrupt_at.empty()) {
-    while (!ended && slurp(options.interrupt_at).empty()) {
+  ChildResult result;
+  if (const Interruption& when = options.interruption; !when.file.empty()) {
+    const auto lines = [&when] {
+      const std::string text = slurp(when.file);
+      return std::count(text.begin(), text.end(), '\n');
+    };
+    while (!ended && lines() < when.lines) {
       ended = waitpid(child, &status, WNOHANG) == child;
       usleep(1000);
     }
-    if (!ended) kill(child, SIGINT);
+    usleep(when.delay);
+    for (size_t i = 0; i < when.signals.size() && !ended; ++i) {
+      if (i > 0) usleep(100'000);
+      kill(child, when.signals[i]);
+    }
+    result.lines = lines();
   }
   while (!ended && waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  ChildResult result;
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (options.output.empty()) result.out = slurp(out);
   result.err = slurp(err);

@@ -116,7 +116,7 @@ TEST_CASE("closed standard streams do not leak into files") {
   const Workplace here;
   save_noise(here.path("dark.png"));
   const ChildResult result =
-      here.run({"enhance", "-i", "dark.png", "absent.png", "-o", "out", "--json"}, {.closed_streams = true});
+      here.run({"enhance", "-i", "dark.png", "absent.png", "-o", "out", "--json"}, {.closed = {0, 1, 2}});
   CHECK(result.code == 1);
   CHECK(load_image(here.path("out/dark.png")).width == 12);
 }

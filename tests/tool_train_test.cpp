@@ -57,7 +57,7 @@ TEST_CASE("an interrupted run saves, says how to go on, and goes on") {
   const Workplace here;
   make_photos(here);
   const std::vector<std::string> endless = training({"--run", "run", "--steps", "1000000"});
-  const ChildResult stopped = here.run(endless, {.interrupt_at = here.path("run/log.jsonl")});
+  const ChildResult stopped = here.run(endless, {.interruption = {.file = here.path("run/log.jsonl")}});
   INFO(stopped.err);
   CHECK(stopped.code == 128 + SIGINT);
   CHECK(contains(stopped.err, "--resume"));

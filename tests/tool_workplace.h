@@ -52,8 +52,8 @@ class Workplace {
   }
 
  private:
-  TemporaryFolder folder_;
-  TemporaryFolder scratch_;
+  TemporaryFolder folder_{in_memory()};
+  TemporaryFolder scratch_{in_memory()};
 };
 
 inline lux::Image noise(int64_t width, int64_t height, int channels = 3, int bits = 8, uint64_t seed = 1) {

@@ -1,4 +1,6 @@
 // luxgrad train: a folder of pictures and a recipe become weights in a run folder.
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
@@ -12,18 +14,28 @@ namespace lux {
 namespace {
 
 std::atomic<bool> stop_requested{false};
-volatile std::sig_atomic_t last_signal = 0;
+std::atomic<int> last_signal{0};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
+              "signal handlers may set nothing else");
 
-/// SIGINT and SIGTERM end the run after the current step; a second one ends the process at once.
+/// The first signal ends the run after its step; a second one, of whatever kind, ends the process at once.
+void on_signal(int number) {
+  if (stop_requested) _exit(128 + number);
+  last_signal = number;
+  stop_requested = true;
+}
+
+/// What whoever started us wants ignored, as nohup does, stays ignored.
 void stop_on_signals() {
-  struct sigaction action {};
-  action.sa_handler = [](int number) {
-    last_signal = number;
-    stop_requested = true;
-  };
-  action.sa_flags = static_cast<int>(SA_RESETHAND) | SA_RESTART;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    struct sigaction action {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler == SIG_IGN) continue;
+    action = {};
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(number, &action, nullptr);
+  }
 }
 
 /// Tells the console what happens.
@@ -32,6 +44,7 @@ class Console final : public TrainListener {
   explicit Console(ProgressStyle style) : progress_(style) {}
 
   void on_start(const Facts& config, int64_t done, int64_t steps) override {
+    stop_on_signals();  // until here nothing is lost by leaving at once
     for (const auto& [key, value] : config) print_note(printable(cat(key, " = ", value)));
     if (done > 0) print_note(cat("resumed after step ", done));
     steps_ = steps;
@@ -85,7 +98,6 @@ class Train final : public Command {
     check_usage(epochs_ == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     apply(where_);
     prepare();
-    stop_on_signals();
     options_.stop = &stop_requested;
     Console console(progress_style(progress_));
     const TrainResult result = trained(console);

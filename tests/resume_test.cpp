@@ -1,0 +1,214 @@
+// A training that is stopped or killed, and resumed with another number of threads, ends with the bits of one
+// that was left alone; and what signals, closed streams and full disks do to it. The real binary runs as a
+// child.
+#include "luxgrad/training/run_folder.h"
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+constexpr int64_t kSteps = 24;
+
+/// A workplace with four noise pictures: two steps are an epoch, and an epoch ends with a checkpoint.
+class Studio : public Workplace {
+ public:
+  Studio() {
+    fs::create_directory(path("photos"));
+    for (uint64_t i = 1; i <= 4; ++i) save_noise(path(cat("photos/", i, ".png")), 40, 36, i);
+  }
+
+  static std::vector<std::string> training(const std::string& run, int64_t steps = kSteps,
+                                           const char* recipe = "official") {
+    return {"train", "zero_dce_plus", "--data", "photos", "--recipe", recipe,    "--size",  "32", "--batch",
+            "2",     "--progress",    "json",   "--run",  run,        "--steps", cat(steps)};
+  }
+
+  ChildResult train(const std::string& name, int64_t steps = kSteps, const ChildOptions& options = {}) const {
+    return run(training(name, steps), options);
+  }
+  ChildResult resume(const std::string& name) const {
+    std::vector<std::string> command = training(name);
+    command.emplace_back("--resume");
+    return run(command);
+  }
+};
+
+/// The lines of the log without the times.
+std::vector<nlohmann::json> timeless(const std::string& log) {
+  std::vector<nlohmann::json> lines = json_lines(log);
+  for (nlohmann::json& line : lines) {
+    line.erase("data_seconds");
+    line.erase("step_seconds");
+  }
+  return lines;
+}
+
+/// The rows of log.csv without their last columns, the times among them.
+std::vector<std::string> timeless_rows(const std::string& log) {
+  std::vector<std::string> rows;
+  std::istringstream stream(log);
+  for (std::string row; std::getline(stream, row);) {
+    for (int column = 0; column < 3; ++column) row.resize(row.rfind(','));
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// Everything that must be the same in two finished runs.
+void check_same(const Studio& here, const std::string& one, const std::string& other) {
+  const auto last = [&](const std::string& run) {
+    return read_checkpoint(here.path(cat(run, "/checkpoints/", checkpoint_name(kSteps)))).value();
+  };
+  const auto text = [&](const std::string& run, const std::string& file) {
+    return slurp(here.path(run + file));
+  };
+  Checkpoint a = last(one), b = last(other);
+  a.progress.jsonl_bytes = b.progress.jsonl_bytes;  // times have more or fewer digits
+  a.progress.csv_bytes = b.progress.csv_bytes;
+  CHECK(serialize_checkpoint(a) == serialize_checkpoint(b));
+  CHECK(text(one, "/best.safetensors") == text(other, "/best.safetensors"));
+  const std::vector<std::string> samples = here.files(one + "/samples");
+  CHECK(samples == here.files(other + "/samples"));
+  for (const std::string& name : samples)
+    CHECK(text(one, "/samples/" + name) == text(other, "/samples/" + name));
+  CHECK(timeless(text(one, "/log.jsonl")) == timeless(text(other, "/log.jsonl")));
+  CHECK(timeless_rows(text(one, "/log.csv")) == timeless_rows(text(other, "/log.csv")));
+}
+
+}  // namespace
+
+TEST_CASE("stopped or killed at random steps, a run ends with the bits of one left alone") {
+  const Studio here;
+  for (const char* const recipe : {"official", "default"}) {
+    REQUIRE(here.run(Studio::training(cat("whole_", recipe), kSteps, recipe)).code == 0);
+  }
+  Generator generator(8, "interruptions");
+  for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
+    int64_t interrupted = 0;
+    for (int i = 0; i < 10; ++i) {
+      const char* const recipe = i % 2 == 0 ? "official" : "default";
+      const std::string run = cat("run_", signal, "_", i), log = here.path(run + "/log.jsonl");
+      const Interruption at = {.file = log,
+                               .lines = static_cast<int64_t>(1 + generator.below(12)),
+                               .signals = {signal},
+                               .delay = static_cast<useconds_t>(generator.below(20'000))};
+      std::vector<std::string> command = Studio::training(run, kSteps, recipe);
+      const ChildResult stopped = here.run(command, {.interruption = at});
+      INFO("signal ", signal, " after line ", at.lines, ", ", recipe, ": ", stopped.err);
+      if (stopped.code != 0) {
+        ++interrupted;
+        CHECK(stopped.code == 128 + signal);
+        CHECK(contains(stopped.err, "--resume") == (signal != SIGKILL));
+        CHECK(lines_of(slurp(log)) <= stopped.lines + 1);  // the step at work was the last
+      }
+      command.insert(command.end(), {"--resume", "-j", cat(1 + generator.below(4))});
+      const ChildResult resumed = here.run(command);
+      INFO(resumed.err);
+      REQUIRE(resumed.code == 0);
+      check_same(here, cat("whole_", recipe), run);
+    }
+    CHECK(interrupted >= 8);  // the others were done before the signal
+  }
+}
+
+TEST_CASE("every signal that asks for an end gives its exit code") {
+  const Studio here;
+  for (const int signal : {SIGHUP, SIGUSR1}) {
+    CAPTURE(signal);
+    const std::string run = cat("run_", signal);
+    const Interruption at = {.file = here.path(run + "/log.jsonl"), .signals = {signal}};
+    const ChildResult stopped = here.train(run, 1000000, {.interruption = at});
+    CHECK(stopped.code == 128 + signal);
+    CHECK(contains(stopped.err, "--resume"));
+  }
+}
+
+TEST_CASE("a second Ctrl-C leaves in the middle of the step") {
+  const Studio here;
+  const Interruption twice = {.file = here.path("run/log.jsonl"), .signals = {SIGINT, SIGINT}};
+  const ChildResult left = here.run({"train", "zero_dce", "--data", "photos", "--recipe", "official",
+                                     "--size", "224", "--batch", "4", "--progress", "none", "--run", "run"},
+                                    {.interruption = twice});
+  CHECK(left.code == 128 + SIGINT);
+  CHECK_FALSE(contains(left.err, "--resume"));
+  CHECK(here.run({"info", "run/checkpoints/step_00000000.safetensors"}).code == 0);
+}
+
+TEST_CASE("standard streams that are closed, in every combination, cost nothing") {
+  const Studio here;
+  for (int missing = 0; missing < 8; ++missing) {
+    CAPTURE(missing);
+    ChildOptions options;
+    for (const int descriptor : {0, 1, 2}) {
+      if ((missing >> descriptor & 1) != 0) options.closed.push_back(descriptor);
+    }
+    const std::string run = cat("run_", missing);
+    CHECK(here.train(run, 2, options).code == 0);
+    CHECK(json_lines(slurp(here.path(run + "/log.jsonl"))).size() == 2);
+    CHECK(read_checkpoint(here.path(run + "/checkpoints/step_00000002.safetensors")));
+  }
+}
+
+TEST_CASE("a reader that leaves does not end the training") {
+  const Studio here;
+  std::string command = cat("(", LUX_TOOL);
+  for (const std::string& word : Studio::training("run")) command += " " + word;
+  command += " 2>&1; echo $? > code) | true";
+  const TemporaryFolder scratch;
+  (void)run_child(scratch.path(), {"/bin/sh", "-c", command}, {.folder = here.path("")});
+  CHECK(slurp(here.path("code")) == "0\n");
+  CHECK(read_checkpoint(here.path(cat("run/checkpoints/", checkpoint_name(kSteps)))));
+}
+
+TEST_CASE("a log that cannot be written is said once, and the training goes on") {
+  const Studio here;
+  fs::create_directory(here.path("run"));
+  fs::create_symlink("/dev/full", here.path("run/log.jsonl"));
+  const ChildResult result = here.train("run", 3);
+  CHECK(result.code == 0);
+  const std::string notice = "the log cannot be written";
+  CHECK(result.err.find(notice) != std::string::npos);
+  CHECK(result.err.find(notice) == result.err.rfind(notice));
+  CHECK(lines_of(slurp(here.path("run/log.csv"))) == 4);
+}
+
+TEST_CASE("a run folder that takes no checkpoint is refused before the first step") {
+  const Studio here;
+  const ChildResult small = here.train("small", kSteps, {.file_bytes = 20'000});
+  CHECK(small.code == 6);
+  CHECK(contains(small.err, "step_00000000.safetensors: cannot be written: File too large"));
+  CHECK_FALSE(fs::exists(here.path("small/log.jsonl")));
+
+  fs::create_directories(here.path("locked/checkpoints"));
+  fs::permissions(here.path("locked/checkpoints"), fs::perms::owner_read | fs::perms::owner_exec);
+  const ChildResult locked = here.train("locked", kSteps, {.obedient = true});
+  CHECK(locked.code == 6);
+  CHECK(contains(locked.err, "cannot be created: Permission denied"));
+  CHECK_FALSE(fs::exists(here.path("locked/log.jsonl")));
+  fs::permissions(here.path("locked/checkpoints"), fs::perms::owner_all);
+}
+
+TEST_CASE("a run folder in use is refused with its own exit code") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  {
+    const RunFolder other(here.path("run"));
+    const ChildResult busy = here.resume("run");
+    CHECK(busy.code == 4);
+    CHECK(contains(busy.err, "run: another process works in it"));
+  }
+  CHECK(here.resume("run").code == 0);
+}
+
+TEST_CASE("where no checkpoint can be read, resuming does not begin anew") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  for (const int64_t step : {0, 2}) {
+    fs::resize_file(here.path(cat("run/checkpoints/", checkpoint_name(step))), 1000);
+  }
+  const ChildResult result = here.resume("run");
+  CHECK(result.code == 3);
+  CHECK(contains(result.err, "none of its checkpoints can be read"));
+  CHECK(lines_of(slurp(here.path("run/log.jsonl"))) == 2);
+}
