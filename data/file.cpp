@@ -93,7 +93,7 @@ bool is_temporary(std::string_view name) {
 }  // namespace
 
 Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes) {
-  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", 64 * 1024, max_bytes);
+  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", 65536, max_bytes);
   if (path.empty() || path.find('\0') != std::string::npos) {
     return FileError{FileErrorCode::missing, path, -1, "the name of the file is empty or has a zero byte"};
   }
@@ -137,7 +137,7 @@ Result<int64_t> write_file_atomically(const std::string& path, std::span<const u
   const int descriptor = open_temporary(folder, target, temporary);
   if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be created");
   const auto give_up = [&](const char* action) {
-    const FileError error = system_error(FileErrorCode::unwritable, path, action);
+    FileError error = system_error(FileErrorCode::unwritable, path, action);
     file_ops().unlink(temporary.c_str());
     return error;
   };

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "file_ops_fakes.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/safetensors.h"
@@ -247,6 +248,25 @@ TEST_CASE("two good checkpoints stay, whatever became of the others") {
   (void)run.save(example(4));
   CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(1)));
   CHECK_FALSE(std::filesystem::exists(checkpoints / checkpoint_name(2)));
+}
+
+TEST_CASE("a checkpoint that the disk changes while it is written is no success") {
+  struct LyingDisk : FileOps {
+    ssize_t write(int descriptor, const void* data, size_t bytes) override {
+      std::vector<uint8_t> changed(static_cast<const uint8_t*>(data),
+                                   static_cast<const uint8_t*>(data) + bytes);
+      changed.back() ^= 1;
+      return FileOps::write(descriptor, changed.data(), bytes);
+    }
+  };
+  const TemporaryFolder folder;
+  const RunFolder run(folder.path());
+  LyingDisk disk;
+  const OpsScope scope(disk);
+  const std::string path = folder.path() / "checkpoints" / checkpoint_name(1);
+  const std::string message =
+      path + ": does not read back as it was written: its content is not what was written (checksum)";
+  CHECK_THROWS_WITH_AS(run.save(example(1)), message.c_str(), FileException);
 }
 
 TEST_CASE("a run folder belongs to one process, and is cleared of half-written files") {

@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
@@ -280,6 +281,21 @@ TEST_CASE("numbers that are not finite are named, skipped three times, then the 
   const auto skipped = std::count_if(witness.records.begin(), witness.records.end(),
                                      [](const StepRecord& record) { return record.skipped; });
   CHECK(skipped == 4);
+}
+
+TEST_CASE("a disk with room for few checkpoints is said before the first step") {
+  struct SmallDisk : FileOps {
+    int64_t free_bytes(const char*) override { return 2'500'000; }
+  };
+  const Setting setting;
+  SmallDisk disk;
+  set_file_ops(&disk);
+  Witness witness;
+  const TrainOptions options = setting.options("run", "official", 1);
+  (void)run(options, witness);
+  set_file_ops(nullptr);
+  CHECK(witness.notices ==
+        std::vector<std::string>{options.run + ": the disk has room for 2 more checkpoints only"});
 }
 
 TEST_CASE("what training refuses") {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/data/folder.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -121,8 +122,7 @@ class Enhance final : public Command {
       write_result_bytes(encode_image(after, format_of(job, batch_), quality_));
     } else {
       const fs::path folder = fs::path(job.output).parent_path();
-      std::error_code error;
-      if (!folder.empty() && job.output != batch_.output) fs::create_directories(folder, error);
+      if (!folder.empty() && job.output != batch_.output) (void)make_folders(folder).value();
       save_image(job.output, after, {format_of(job, batch_), quality_});
     }
     report["width"] = before.width;

@@ -98,9 +98,12 @@ std::string RunFolder::save(const Checkpoint& checkpoint) const {
   // refused are not worth the checkpoint.
   for (const char* const log : {"/log.jsonl", "/log.csv"}) (void)flush_file(path_ + log);
   (void)flush_folder(path_);
-  const std::string path = cat(checkpoints(), "/", checkpoint_name(checkpoint.progress.step));
+  std::string path = cat(checkpoints(), "/", checkpoint_name(checkpoint.progress.step));
   save_checkpoint(path, checkpoint);
-  if (const auto written = read_checkpoint(path); !written) throw FileException(written.error());
+  if (const auto written = read_checkpoint(path); !written) {
+    throw FileException({FileErrorCode::unwritable, path, -1,
+                         cat("does not read back as it was written: ", written.error().reason)});
+  }
   int64_t good = 0;
   for (const std::string& candidate : checkpoint_paths(checkpoints())) {
     if (good == kKept) {
