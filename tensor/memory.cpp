@@ -17,11 +17,13 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = int64_t{2} << 20;
-constexpr int64_t kGuardBytes = 128;  // before and after; leaves room for TestLayout::shift
+constexpr int64_t kMapped = int64_t{1} << 20;  // from here on a block is a mapping of its own
+constexpr int64_t kGuardBytes = 128;           // before and after; leaves room for TestLayout::shift
 constexpr unsigned char kGuardByte = 0xA5;
 constexpr int64_t kMost = int64_t{1} << 60;  // no system has more, and sums of sizes below do not overflow
 
-// The allocator of the process: one mutex, because an allocation belongs to a whole operator, not to a pixel.
+// The allocator of the process: one mutex, because a block belongs to an operator or to one of its tiles,
+// never to a pixel.
 struct Cache {
   std::mutex mutex;
   Stats stats;
@@ -44,20 +46,42 @@ int64_t rounded(int64_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-void* from_system(int64_t bytes) {
-  const bool huge = bytes >= 2 * kHugePage;
-  const int64_t alignment = huge ? kHugePage : kAlignment;
-  const auto size = static_cast<size_t>((bytes + alignment - 1) / alignment * alignment);
-  void* const block = std::aligned_alloc(static_cast<size_t>(alignment), size);
-  if (block != nullptr && huge) madvise(block, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+void* map(int64_t bytes) {
+  void* const start =
+      mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return start == MAP_FAILED ? nullptr : start;
+}
+
+// Exactly `bytes`, a multiple of 4 KiB, on a border of huge pages: what was mapped around it goes back.
+void* map_aligned(int64_t bytes) {
+  auto* const start = static_cast<char*>(map(bytes + kHugePage));
+  if (start == nullptr) return nullptr;
+  const auto before = static_cast<size_t>(-reinterpret_cast<intptr_t>(start) & (kHugePage - 1));
+  char* const block = start + before;
+  if (before > 0) munmap(start, before);
+  if (before < kHugePage) munmap(block + bytes, static_cast<size_t>(kHugePage) - before);
+  madvise(block, static_cast<size_t>(bytes), MADV_HUGEPAGE);
   return block;
+}
+
+// `bytes` is rounded, as in `to_system`.
+void* from_system(int64_t bytes) {
+  if (bytes >= 2 * kHugePage) return map_aligned(bytes);
+  return bytes >= kMapped ? map(bytes) : std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
+}
+
+void to_system(void* block, int64_t bytes) {
+  if (bytes >= kMapped)
+    munmap(block, static_cast<size_t>(bytes));
+  else
+    std::free(block);
 }
 
 // Frees cached blocks, largest first, until at most `keep` bytes remain cached.
 void shrink(Cache& c, int64_t keep) {
   while (c.cached > keep) {
     auto largest = std::prev(c.free.end());
-    std::free(largest->second.back());
+    to_system(largest->second.back(), largest->first);
     largest->second.pop_back();
     c.cached -= largest->first;
     c.stats.reserved -= largest->first;
@@ -172,7 +196,7 @@ void deallocate(const Block& block) noexcept {
     c.free[size].push_back(block.base);
     c.cached += size;
   } catch (...) {  // no memory for the list itself: give the block back
-    std::free(block.base);
+    to_system(block.base, size);
     c.stats.reserved -= size;
   }
 }

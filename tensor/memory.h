@@ -1,8 +1,10 @@
 // Host memory: a caching allocator with 64-byte aligned blocks, byte counters, a cap, and hooks for tests.
 //
-// Freed blocks are kept for reuse, because fresh mappings cost page faults on every training step. Blocks are
-// rounded up by at most a sixteenth (small ones to 64 bytes), and whatever the cache holds, the bytes taken
-// from the system never exceed the peak of the live bytes by more than 12 %.
+// Freed blocks are kept for reuse, because fresh mappings cost page faults on every training step. A block is
+// rounded up by at most a sixteenth, below a kilobyte to the next multiple of 64 bytes. From 1 MiB on it is a
+// mapping of its own, so that giving it back does give it back; smaller ones come from `malloc`, whose own
+// bookkeeping is not counted. Rounding and cache together, the bytes taken from the system exceed the peak of
+// the live bytes by at most 12 %, and 64 bytes for every small block.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +14,7 @@ namespace lux::memory {
 struct Stats {
   int64_t live = 0;         ///< bytes in use now, as requested
   int64_t peak = 0;         ///< highest `live` since the start or `reset_peak`
-  int64_t reserved = 0;     ///< bytes held from the system: live blocks with their rounding, and the cache
+  int64_t reserved = 0;     ///< bytes taken from the system: live blocks with their rounding, and the cache
   int64_t allocations = 0;  ///< requests so far
   int64_t overruns = 0;  ///< freed blocks whose guard bytes were overwritten (only with `TestLayout::guard`)
 };

@@ -2,8 +2,10 @@
 #include "luxgrad/tensor/memory.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <thread>
 #include <vector>
 
@@ -11,9 +13,6 @@
 #include "luxgrad/tensor/random.h"
 
 using namespace lux;
-
-// Lets a request that no system can fulfil return null under AddressSanitizer, as it does without.
-extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
 
 namespace {
 
@@ -48,6 +47,29 @@ TEST_CASE("blocks are aligned, counted, and rounded up by at most a sixteenth") 
     CHECK(memory::stats().live == before.live);
     memory::trim();
     CHECK(memory::stats().reserved == before.reserved);
+  }
+}
+
+TEST_CASE("what is counted of large blocks is what is mapped, and given back") {
+  const auto mapped_bytes = [] {
+    int64_t pages = 0;
+    std::ifstream("/proc/self/statm") >> pages;
+    return pages * sysconf(_SC_PAGESIZE);
+  };
+  memory::deallocate(memory::allocate(int64_t{1} << 20));  // what the counting itself needs once
+  memory::trim();
+  mapped_bytes();
+  for (const int64_t bytes :
+       {int64_t{1} << 20, (int64_t{4} << 20) + 1, int64_t{5} << 20, int64_t{37} << 20}) {
+    const int64_t before = mapped_bytes(), reserved = memory::stats().reserved;
+    const memory::Block block = memory::allocate(bytes);
+    CHECK(mapped_bytes() - before == memory::stats().reserved - reserved);
+    CHECK(memory::stats().reserved - reserved <= bytes + bytes / 16);
+    if (bytes >= int64_t{4} << 20) CHECK(is_aligned(block.data, uintptr_t{2} << 20));
+    std::memset(block.data, 1, static_cast<size_t>(bytes));
+    memory::deallocate(block);
+    memory::trim();
+    CHECK(mapped_bytes() == before);
   }
 }
 
