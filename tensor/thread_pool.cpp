@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -27,9 +29,9 @@ namespace lux {
 namespace {
 
 constexpr auto kSpin = std::chrono::microseconds(20);
-constexpr int kMaxThreads = 256;
 
 thread_local bool inside_task = false;
+std::atomic<int64_t> divided{0};
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -69,14 +71,15 @@ class ThreadPool {
   int threads() const { return wanted_.load(); }
 
   void resize(int threads) {
-    check(threads >= 1, "threads: expected at least 1, got ", threads);
+    check(threads >= 1 && threads <= kMaxThreads, "threads: expected 1 to ", kMaxThreads, ", got ", threads);
     check(!inside_task, "threads: cannot be changed by a task");
     const std::lock_guard lock(owner_);
     stop();
-    wanted_ = std::min(threads, kMaxThreads);
+    wanted_ = threads;
   }
 
   void run(int64_t chunks, FunctionRef<void(int64_t)> task) {
+    if (chunks > 1) divided.fetch_add(1, std::memory_order_relaxed);
     Section section{task, chunks};
     std::unique_lock<std::mutex> owner;
     if (chunks > 1 && !inside_task) owner = std::unique_lock(owner_, std::try_to_lock);
@@ -164,8 +167,13 @@ class ThreadPool {
 
   // LUX_THREADS, else affinity capped by the cgroup's CPU quota.
   static int default_threads() {
-    if (const char* const text = std::getenv("LUX_THREADS"); text != nullptr && std::atoi(text) >= 1) {
-      return std::min(std::atoi(text), kMaxThreads);
+    if (const char* const text = std::getenv("LUX_THREADS"); text != nullptr && *text != '\0') {
+      const std::string_view digits = text;
+      int threads = 0;
+      const auto [end, error] = std::from_chars(digits.begin(), digits.end(), threads);
+      check(error == std::errc() && end == digits.end() && threads >= 1 && threads <= kMaxThreads,
+            "LUX_THREADS: expected 1 to ", kMaxThreads, ", got ", digits);
+      return threads;
     }
     cpu_set_t set;
     int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
@@ -201,6 +209,7 @@ ThreadPool& pool() {
 
 int num_threads() { return pool().threads(); }
 void set_num_threads(int threads) { pool().resize(threads); }
+int64_t divided_sections() { return divided.load(); }
 void run_chunks(int64_t chunks, FunctionRef<void(int64_t)> task) { pool().run(chunks, task); }
 
 #if defined(__x86_64__)

@@ -15,22 +15,11 @@
 #include <vector>
 
 #include "luxgrad/tensor/error.h"
+#include "scopes.h"
 
 using namespace lux;
 
 namespace {
-
-// Sets the number of threads for a scope.
-class Threads {
- public:
-  explicit Threads(int count) : before_(num_threads()) { set_num_threads(count); }
-  ~Threads() { set_num_threads(before_); }
-  Threads(const Threads&) = delete;
-  Threads& operator=(const Threads&) = delete;
-
- private:
-  int before_;
-};
 
 // Whether this thread computes with denormals (true) or flushes them.
 bool has_denormals() {
@@ -50,6 +39,18 @@ TEST_CASE("every chunk runs once, for any number of threads and chunks") {
       run_chunks(chunks, [&](int64_t chunk) { ++runs[static_cast<size_t>(chunk)]; });
       for (const auto& count : runs) CHECK(count == 1);
     }
+  }
+}
+
+TEST_CASE("sections of several chunks are counted, whoever runs them") {
+  for (const int threads : {1, 3}) {
+    const Threads scope(threads);
+    const int64_t before = divided_sections();
+    run_chunks(0, [](int64_t) {});
+    run_chunks(1, [](int64_t) {});
+    CHECK(divided_sections() == before);
+    run_chunks(2, [](int64_t) {});
+    CHECK(divided_sections() == before + 1);
   }
 }
 
@@ -114,7 +115,8 @@ TEST_CASE("the first exception reaches the caller after the other chunks have ru
 }
 
 TEST_CASE("the number of threads is checked") {
-  CHECK_THROWS_WITH_AS(set_num_threads(0), "threads: expected at least 1, got 0", Error);
+  CHECK_THROWS_WITH_AS(set_num_threads(0), "threads: expected 1 to 256, got 0", Error);
+  CHECK_THROWS_WITH_AS(set_num_threads(257), "threads: expected 1 to 256, got 257", Error);
   CHECK_THROWS_WITH_AS(run_chunks(1, [](int64_t) { set_num_threads(2); }),
                        "threads: cannot be changed by a task", Error);
 }

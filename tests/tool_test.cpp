@@ -161,6 +161,31 @@ TEST_CASE("gradcheck prints a line per case") {
   CHECK(here.run({"gradcheck", "--filter", "("}).code == 2);
 }
 
+TEST_CASE("gradcheck names the case that is wrong, and gives 7") {
+  const Workplace here;
+  const ChildResult result = here.run({"gradcheck", "--filter", "^(relu|wrong)"}, {}, LUX_WRONG_TOOL);
+  CHECK(result.code == 7);
+  CHECK(contains(result.out, "relu: ok"));
+  CHECK(contains(result.out, "wrong on purpose: FAILED, input 0 index"));
+  CHECK(contains(result.out, " passed, 1 failed"));
+  CHECK(here.run({"gradcheck", "--filter", "^relu"}, {}, LUX_WRONG_TOOL).code == 0);
+}
+
+TEST_CASE("a number of threads that is none gives 2") {
+  const Workplace here;
+  for (const char* threads : {"0", "257", "abc", "3x", " 3", "-1", "99999999999999999999"}) {
+    const ChildResult result =
+        here.run({"gradcheck", "--filter", "^tanh"}, {.environment = {{"LUX_THREADS", threads}}});
+    CHECK(result.code == 2);
+    CHECK(contains(result.err, cat("LUX_THREADS: expected 1 to 256, got ", threads)));
+    CHECK(here.run({"gradcheck", "--filter", "^tanh", "-j", threads}).code == 2);
+  }
+  for (const char* threads : {"1", "256", ""}) {
+    CHECK(here.run({"gradcheck", "--filter", "^tanh"}, {.environment = {{"LUX_THREADS", threads}}}).code ==
+          0);
+  }
+}
+
 TEST_CASE("evaluate compares with references") {
   const Workplace here;
   for (const char* folder : {"low", "high", "odd"}) fs::create_directory(here.path(folder));

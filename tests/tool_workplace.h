@@ -33,8 +33,9 @@ class Workplace {
 
   std::string path(const std::string& name) const { return (folder_.path() / name).string(); }
 
-  ChildResult run(std::vector<std::string> arguments, ChildOptions options = {}) const {
-    arguments.insert(arguments.begin(), LUX_TOOL);
+  ChildResult run(std::vector<std::string> arguments, ChildOptions options = {},
+                  const std::string& program = LUX_TOOL) const {
+    arguments.insert(arguments.begin(), program);
     if (options.folder.empty()) options.folder = folder_.path();
     options.environment.try_emplace("LUX_MODELS", folder_.path());
     options.environment.try_emplace("LUX_THREADS", "2");

@@ -166,7 +166,7 @@ LoadedModel load_model(const ModelChoice& choice) {
 void add_device_options(CLI::App& app, RunsOn& where) {
   app.add_option("-j,--threads", where.threads, "CPU threads (default: all that this process may use)")
       ->type_name("N")
-      ->check(CLI::Range(1, 1024).description(""));
+      ->check(CLI::Range(1, kMaxThreads).description(""));
   app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
 }
 
@@ -175,7 +175,12 @@ void apply(const RunsOn& where) {
     throw CommandError(ExitCode::stopped, cat("this build has no device ", where.device, "; use cpu"));
   check_usage(where.device == "auto" || where.device == "cpu" || where.device == "-1",
               "--device: expected auto, cpu or cuda:0, got ", where.device);
-  if (where.threads > 0) set_num_threads(where.threads);
+  try {
+    if (const int threads = num_threads(); where.threads > 0 && where.threads != threads)
+      set_num_threads(where.threads);
+  } catch (const Error& error) {
+    usage_error(error.what());
+  }
 }
 
 }  // namespace lux
