@@ -10,8 +10,8 @@ struct Pool2dOptions {
   int64_t kernel_size = 2;
   int64_t stride = 0;    ///< 0: kernel_size
   Padding padding = {};  ///< zeros around the picture, each side less than the kernel
-  bool ceil_mode =
-      false;  ///< also windows that reach beyond the padded picture, if they start in the picture
+  /// Also windows that reach beyond the padded picture, if they start in the picture.
+  bool ceil_mode = false;
   bool count_include_pad = true;  ///< divide by all of the window inside the padding, or by its pixels only
 };
 

@@ -41,9 +41,6 @@ struct Strided {
       ++rank;
     }
   }
-
-  bool is_identity() const { return rank == 1 && (stride[0] == 1 || size[0] == 1); }
-  bool is_constant() const { return rank == 1 && stride[0] == 0; }
 };
 
 /// The shape that `a` and `b` share after repetition. Throws Error in the name of `op` when there is none.

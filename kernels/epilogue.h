@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "luxgrad/tensor/math.h"
+#include "luxgrad/kernels/formulas.h"
 
 namespace lux {
 
@@ -15,13 +15,13 @@ template <class A>
 LUX_HD A activate(Activation activation, A slope, A x) {
   switch (activation) {
     case Activation::relu:
-      return x < A(0) ? A(0) : x;  // keeps NaN
+      return Relu{}.value(x);
     case Activation::leaky_relu:
-      return x < A(0) ? x * slope : x;
+      return LeakyRelu{slope}.value(x);
     case Activation::sigmoid:
-      return math::sigmoid(x);
+      return Sigmoid{}.value(x);
     case Activation::tanh:
-      return math::tanh(x);
+      return Tanh{}.value(x);
     case Activation::none:
       break;
   }
@@ -33,13 +33,13 @@ template <class A>
 LUX_HD A activation_slope(Activation activation, A slope, A y) {
   switch (activation) {
     case Activation::relu:
-      return y > A(0) ? A(1) : A(0);
+      return Relu{}.slope_of_output(y);
     case Activation::leaky_relu:
-      return y > A(0) ? A(1) : slope;
+      return LeakyRelu{slope}.slope_of_output(y);
     case Activation::sigmoid:
-      return y * (A(1) - y);
+      return Sigmoid{}.slope_of_output(y);
     case Activation::tanh:
-      return A(1) - y * y;
+      return Tanh{}.slope_of_output(y);
     case Activation::none:
       break;
   }

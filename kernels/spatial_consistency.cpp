@@ -173,8 +173,7 @@ Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialFor
   const Form form = form_of(which);
 
   Tensor loss = empty({}, enhanced.options());
-  const DType wide = enhanced.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  Tensor means = empty({grid.regions(), 2}, {wide, enhanced.device()});
+  Tensor means = empty({grid.regions(), 2}, {arith_dtype(enhanced.dtype()), enhanced.device()});
   dispatch(enhanced.dtype(), [&](auto t) {
     using T = decltype(t);
     const int64_t cost = 5 * 2 * kRegion * kRegion * grid.C;

@@ -8,11 +8,10 @@ namespace lux {
 /// With v and h the differences to the pixel below and to the right, summed over pictures, pixels and
 /// channels:
 ///   official  2 · (sum v² / ((H - 1)·W) + sum h² / (H·(W - 1))) / N (Li-Chongyi/Zero-DCE)
-///   keras     the same with the divisors (W - 1)·C and W·(C - 1), indices of another layout, as the Keras
-///   port has it paper     sum (|v| + |h|)² / (N·H·W·C/3), differences across the border being 0
-///   (arXiv:2001.06826, Eq. 7, which
-///             averages over the iterations, of three channels each)
-/// A sum without differences (H or W of 1) is 0.
+///   keras     the same with the divisors (W - 1)·C and W·(C - 1), which are sizes of another layout
+///   paper     sum (|v| + |h|)² / (N·H·W·C/3), across the border 0 (arXiv:2001.06826, Eq. 7)
+/// Eq. 7 averages over the iterations, which have three channels each. A sum without differences (H or W of
+/// 1) is 0.
 enum class VariationForm { official, keras, paper };
 
 /// The loss, shape [], of curve maps [N, H, W, C]. The slope of |0| is 0. Throws Error for another rank, for

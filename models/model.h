@@ -13,10 +13,8 @@ namespace lux {
 using ModelConfig = std::map<std::string, std::string>;
 
 struct ModelTraits {
-  int64_t size_multiple = 1;     ///< height and width that the network takes are multiples of it
-  int64_t halo = 0;              ///< an output pixel depends on inputs at most this far away
-  bool whole_picture = false;    ///< a part gives other values than the whole picture, whatever its border
-  bool needs_reference = false;  ///< training needs the bright picture to every dark one
+  int64_t size_multiple = 1;  ///< height and width that the network takes are multiples of it
+  int64_t halo = 0;           ///< an output pixel depends on inputs at most this far away
 };
 
 class Model : public Module {

@@ -36,9 +36,7 @@ ModelTraits ZeroDcePlus::traits() const {
   int64_t reach = 0;
   for (const SeparableConv* conv : {&e_conv1, &e_conv2, &e_conv3, &e_conv4, &e_conv5, &e_conv6, &e_conv7})
     reach += conv->depth_conv.reach();
-  // Corners stay in place when the map is enlarged, so its grid depends on the size of the whole picture.
-  return {
-      .size_multiple = scale, .halo = scale == 1 ? reach : (reach + 2) * scale, .whole_picture = scale > 1};
+  return {.size_multiple = scale, .halo = scale == 1 ? reach : (reach + 2) * scale};
 }
 
 // The authors' code keeps PyTorch's default: its call of the N(0, 0.02) initialiser is commented out.

@@ -77,6 +77,9 @@ struct ArithOf<double> {
 template <class T>
 using Arith = typename ArithOf<T>::type;
 
+/// The dtype of `Arith<T>`, where T stores `dtype`.
+inline DType arith_dtype(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
+
 template <class T>
 inline constexpr DType kDType = DType::f32;
 template <>

@@ -4,27 +4,14 @@
 #include <doctest/doctest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <new>
 #include <thread>
 
+#include "failing_new.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/loader.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "temporary_folder.h"
-
-namespace {
-thread_local bool no_memory = false;
-}  // namespace
-
-// A thread needs memory for what it runs, so without memory its start fails.
-void* operator new(size_t bytes) {
-  void* const block = no_memory ? nullptr : std::malloc(bytes);
-  if (block == nullptr) throw std::bad_alloc();
-  return block;
-}
-void operator delete(void* block) noexcept { std::free(block); }
-void operator delete(void* block, size_t) noexcept { std::free(block); }
 
 using namespace lux;
 
@@ -36,17 +23,18 @@ bool is_blocked(int signal) {
   return sigismember(&now, signal) == 1;
 }
 
+// A thread needs memory for what it runs, so without memory its start fails.
 template <class F>
 bool fails_without_memory(const F& start) {
-  no_memory = true;
+  heap::countdown = 1;
+  bool failed = false;
   try {
     start();
   } catch (const std::bad_alloc&) {
-    no_memory = false;
-    return true;
+    failed = true;
   }
-  no_memory = false;
-  return false;
+  heap::countdown = 0;
+  return failed;
 }
 
 }  // namespace

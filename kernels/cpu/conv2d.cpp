@@ -37,8 +37,6 @@ const Tiles& tiles_for(DType dtype) {
   }
 }
 
-DType arithmetic(DType dtype) { return dtype == DType::f64 ? DType::f64 : DType::f32; }
-
 // Uninitialised bytes for one task or one operator.
 Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
 
@@ -79,7 +77,7 @@ struct Grid {
   Grid(int64_t rows, int64_t columns, int64_t stride, int64_t channels, DType dtype)
       : rows(rows), columns(columns) {
     const int64_t unit = cpu::isa()->columns;
-    const auto pixel = channels * static_cast<int64_t>(size_of(arithmetic(dtype)));
+    const auto pixel = channels * static_cast<int64_t>(size_of(arith_dtype(dtype)));
     const int64_t most =
         std::clamp((int64_t{96} << 10) / std::max<int64_t>(1, pixel), 4 * unit, int64_t{480}) / stride;
     wide = std::max<int64_t>(1, (rows == 1 ? most : std::min<int64_t>(most, 64)) / unit) * unit;
@@ -140,7 +138,7 @@ void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& 
              const Tensor& y) {
   const Conv2dProblem s = simplified(problem);
   const Concatenation source(inputs), target({y});
-  const Tensor wide_bias = bias.defined() ? bias.to(arithmetic(s.dtype)) : Tensor();
+  const Tensor wide_bias = bias.defined() ? bias.to(arith_dtype(s.dtype)) : Tensor();
   const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
   Convolution c{.source = source.pictures(s.H, s.W),
                 .target = target.pictures(s.P, s.Q),

@@ -85,8 +85,9 @@ struct Isa {
   Tiles f32, f64, bf16, f16;
 };
 
-/// The best table this processor can run, or the one that LUX_ISA names (v2, v3, v4, base); null where there
-/// is none. Throws Error when LUX_ISA names one that the processor cannot run.
+/// The best table this processor can run, or the one that LUX_ISA names: v2, v3 or v4, the levels of x86-64,
+/// or base on other processors. Null where there is none. Throws Error when LUX_ISA names one that the
+/// processor cannot run, or none.
 const Isa* isa();
 
 }  // namespace lux::cpu
