@@ -1,9 +1,8 @@
 // Operator cases: one row per operator and way of using it. The tests check every row in many ways, `luxgrad
 // gradcheck` checks its gradients on the user's machine, and the benchmarks time it.
 //
-//   OP_CASE("concat, rows", {{2, 3, 4, 5}, {2, 1, 4, 5}}, [](const Tensors& x) { return concat(x, 1); });
-//   ERROR_CASE("concat", {}, "concat: expected at least one tensor", [](const Tensors& x) { return concat(x,
-//   0); });
+//   OP_CASE("concat, rows", {{2, 3, 4}, {2, 1, 4}}, [](const Tensors& x) { return concat(x, 1); });
+//   ERROR_CASE("concat", {}, "concat: expected at least one tensor", use);
 #pragma once
 
 #include <string>
@@ -35,13 +34,14 @@ struct CaseInput {
 using CaseFunction = Tensor (*)(const Tensors&);
 
 struct CaseOptions {
-  /// Inputs big enough for several threads, for the checks that need no gradcheck and for the benchmarks;
-  /// none: the same as the small ones.
+  /// Inputs big enough that forward or backward is divided among threads, for the checks that need no
+  /// gradcheck and for the benchmarks; none: the same as the small ones.
   std::vector<CaseInput> large{};
   /// Largest deviation, of the largest value of a tensor: f32 from f64; bf16 and f16 from f32 on equal
   /// inputs; tuned from plain kernels in f32.
   double f32_bound = 5e-6, bf16_bound = 1e-2, f16_bound = 1.5e-3, tuned_bound = 2e-5;
   int64_t gradcheck_elements = 0;  ///< per input; 0 = all
+  bool divided = true;             ///< false: no size of inputs is divided among threads
 };
 
 /// `name` is the operator's, then, behind a comma, what is special about the row.

@@ -40,11 +40,11 @@ struct MeanError {
   const Arith<T>* error;
   T* loss;
   int64_t count;
-  bool absolute;
+  ExposureForm form;
 
   LUX_HD double term(int64_t, int64_t patch) const {
     const double e = static_cast<double>(error[patch]);
-    return absolute ? std::fabs(e) : e * e;
+    return form == ExposureForm::paper ? std::fabs(e) : e * e;
   }
   LUX_HD void finish(int64_t, double sum) const {
     *loss = T(static_cast<Arith<T>>(sum / static_cast<double>(count)));
@@ -58,7 +58,7 @@ struct ExposureGradient {
   const T* gy;
   T* gx;
   Patches patches;
-  bool absolute;
+  ExposureForm form;
 
   LUX_HD void operator()(const Team& team, int64_t picture_row) const {
     using A = Arith<T>;
@@ -75,14 +75,14 @@ struct ExposureGradient {
 
   LUX_HD Arith<T> slope(Arith<T> e) const {
     using A = Arith<T>;
-    if (!absolute) return A(2) * e;
+    if (form == ExposureForm::official) return A(2) * e;
     return e > A(0) ? A(1) : (e < A(0) ? A(-1) : A(0));
   }
 };
 
 }  // namespace
 
-Tensor exposure(const Tensor& enhanced, int64_t patch, double target, bool absolute) {
+Tensor exposure(const Tensor& enhanced, ExposureForm form, int64_t patch, double target) {
   const Shape s = enhanced.shape();
   check(patch >= 1, "exposure: expected a patch of at least 1 pixel, got ", patch);
   check(s.rank() == 4 && s[0] >= 1 && s[1] >= patch && s[2] >= patch && s[3] >= 1,
@@ -90,24 +90,24 @@ Tensor exposure(const Tensor& enhanced, int64_t patch, double target, bool absol
   const Patches patches{s[0], s[1], s[2], s[3], patch, s[1] / patch, s[2] / patch};
 
   Tensor loss = empty({}, enhanced.options());
-  const DType wide = enhanced.dtype() == DType::f64 ? DType::f64 : DType::f32;
-  Tensor error = empty({patches.N, patches.rows, patches.columns}, {wide, enhanced.device()});
+  Tensor error =
+      empty({patches.N, patches.rows, patches.columns}, {arith_dtype(enhanced.dtype()), enhanced.device()});
   dispatch(enhanced.dtype(), [&](auto t) {
     using T = decltype(t);
     Arith<T>* const errors = error.data<Arith<T>>();
     parallel_reduce(enhanced.device(), patches.count(), patches.elements(),
                     PatchError<T>{enhanced.data<T>(), errors, patches, target});
     parallel_reduce(enhanced.device(), 1, patches.count(),
-                    MeanError<T>{errors, loss.data<T>(), patches.count(), absolute});
+                    MeanError<T>{errors, loss.data<T>(), patches.count(), form});
   });
 
-  const auto backward = [s, patches, absolute, error = Saved(error)](const Tensor& gy) {
+  const auto backward = [s, patches, form, error = Saved(error)](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
       parallel_rows(
           gy.device(), patches.N * patches.H, patches.W * patches.C,
-          ExposureGradient<T>{error.get().data<Arith<T>>(), gy.data<T>(), gx.data<T>(), patches, absolute});
+          ExposureGradient<T>{error.get().data<Arith<T>>(), gy.data<T>(), gx.data<T>(), patches, form});
     });
     return Grads{gx};
   };

@@ -5,9 +5,13 @@
 
 namespace lux {
 
-/// Mean over patches of (Q - target)², or of |Q - target| if `absolute` (arXiv:2001.06826, Eq. 5), where Q is
-/// the mean of a patch x patch square over all channels of [N, H, W, C]; rows and columns beyond a multiple
-/// of `patch` are not read. Shape []. The slope of |0| is 0. Throws Error when no patch fits.
-Tensor exposure(const Tensor& enhanced, int64_t patch = 16, double target = 0.6, bool absolute = false);
+/// With Q the means of patch x patch squares over all channels:
+///   official  mean over the squares of (Q - target)² (Li-Chongyi/Zero-DCE)
+///   paper     mean over the squares of |Q - target| (arXiv:2001.06826, Eq. 5)
+enum class ExposureForm { official, paper };
+
+/// The loss, shape [], of pictures [N, H, W, C]; rows and columns beyond a multiple of `patch` are not read.
+/// The slope of |0| is 0. Throws Error when no patch fits.
+Tensor exposure(const Tensor& enhanced, ExposureForm form, int64_t patch = 16, double target = 0.6);
 
 }  // namespace lux

@@ -11,7 +11,7 @@ namespace {
 
 struct Forms {
   SpatialForm spatial;
-  bool absolute_exposure;
+  ExposureForm exposure;
   ColorForm color;
   VariationForm variation;
 };
@@ -19,13 +19,13 @@ struct Forms {
 Forms forms_of(ZeroDceMode mode) {
   switch (mode) {
     case ZeroDceMode::keras:
-      return {SpatialForm::keras, false, ColorForm::official, VariationForm::keras};
+      return {SpatialForm::keras, ExposureForm::official, ColorForm::official, VariationForm::keras};
     case ZeroDceMode::paper:
-      return {SpatialForm::paper, true, ColorForm::paper, VariationForm::paper};
+      return {SpatialForm::paper, ExposureForm::paper, ColorForm::paper, VariationForm::paper};
     case ZeroDceMode::official:
       break;
   }
-  return {SpatialForm::official, false, ColorForm::official, VariationForm::official};
+  return {SpatialForm::official, ExposureForm::official, ColorForm::official, VariationForm::official};
 }
 
 }  // namespace
@@ -41,10 +41,10 @@ ZeroDceLoss zero_dce_loss(const Tensor& low, const Tensor& enhanced, const Tenso
                           const ZeroDceLossOptions& options) {
   const Forms forms = forms_of(options.mode);
   ZeroDceLoss loss;
-  loss.spa = spatial_consistency(enhanced, low, forms.spatial);                                   // Eq. (4)
-  loss.exp = exposure(enhanced, options.exp_patch, options.exp_target, forms.absolute_exposure);  // Eq. (5)
-  loss.col = color_constancy(enhanced, forms.color);                                              // Eq. (6)
-  loss.tv = total_variation(curves, forms.variation);                                             // Eq. (7)
+  loss.spa = spatial_consistency(enhanced, low, forms.spatial);                          // Eq. (4)
+  loss.exp = exposure(enhanced, forms.exposure, options.exp_patch, options.exp_target);  // Eq. (5)
+  loss.col = color_constancy(enhanced, forms.color);                                     // Eq. (6)
+  loss.tv = total_variation(curves, forms.variation);                                    // Eq. (7)
   loss.total = options.tv * loss.tv + options.spa * loss.spa + options.col * loss.col +
                options.exp * loss.exp;  // Eq. (8)
   return loss;

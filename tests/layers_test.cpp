@@ -2,22 +2,17 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/tensor/raw.h"
+#include "same_bits.h"
 
 using namespace lux;
 
 namespace {
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
-}
 
 std::string message_of(Module& module, const State& state) {
   try {

@@ -6,12 +6,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "same_bits.h"
 #include "temporary_folder.h"
 
 using namespace lux;
@@ -50,10 +50,6 @@ struct PairFolder {
   TemporaryFolder temporary;
   std::string path = temporary.path();
 };
-
-bool same(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * 4) == 0;
-}
 
 LoaderOptions small_options(bool relight) {
   LoaderOptions options{.batch_size = 3, .size = 16, .seed = 7};
@@ -102,8 +98,8 @@ TEST_CASE("a batch is the same after seeking, with any number of threads, and wi
       sought.seek(1, 1);
       const Batch batch = sought.next();
       CHECK(batch.names == expected.names);
-      CHECK(same(batch.low, expected.low));
-      if (relight) CHECK(same(batch.high, expected.high));
+      CHECK(same_bits(batch.low, expected.low));
+      if (relight) CHECK(same_bits(batch.high, expected.high));
     }
   }
   set_num_threads(2);
@@ -120,7 +116,7 @@ TEST_CASE("without shuffling the order is that of the names, and the last batch 
   CHECK(loader.next().names == std::vector<std::string>{"3.png", "4.png", "5.png"});
   CHECK(loader.next().epoch == 1);
   CHECK(loader.sample().names == std::vector<std::string>{"0.png"});
-  CHECK(same(loader.sample().low, loader.sample().low));
+  CHECK(same_bits(loader.sample().low, loader.sample().low));
 }
 
 TEST_CASE("an unreadable picture surfaces in next(), and wrong options at once") {
@@ -151,10 +147,10 @@ TEST_CASE("pairs stay pairs, whole and as random squares") {
       for (size_t k = 0; k < low.size(); ++k) worst = std::max(worst, std::fabs(low[k] + high[k] - 1));
       CHECK(worst < 1e-6);
       if (i == 0) first = batch.low;
-      if (i > 0) CHECK_FALSE(same(batch.low, first));
+      if (i > 0) CHECK_FALSE(same_bits(batch.low, first));
     }
     loader.seek(0, 0);
-    CHECK(same(loader.next().low, first));
+    CHECK(same_bits(loader.next().low, first));
   }
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/node.h"
@@ -27,6 +26,7 @@
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/optimizer.h"
+#include "same_bits.h"
 
 using namespace lux;
 
@@ -37,11 +37,6 @@ Tensor dark_picture(const Shape& shape, DType dtype = DType::f32) {
   Generator generator(3, "dark picture");
   fill_uniform_(picture, 0, 0.3, generator);
   return picture;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
 }
 
 std::unique_ptr<CurveModel> make_curve_model(const char* name, const ModelConfig& config = {}) {

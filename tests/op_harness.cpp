@@ -1,42 +1,42 @@
 #include "op_harness.h"
 
 #include <cmath>
-#include <cstring>
 
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/tensor/memory.h"
-#include "luxgrad/tensor/thread_pool.h"
+#include "same_bits.h"
+#include "scopes.h"
 
 namespace lux {
 namespace {
 
-// The result of a row and the gradients of its inputs, undefined where not asked for.
+// The result of a row and the gradients of its inputs, undefined where not asked for; and whether any of the
+// work was in several chunks.
 struct Evaluation {
   Tensor y;
-  Tensors grads;
+  Tensors grads{};
+  bool divided = false;
 };
 
 // Forward and backward. The gradient of the result is of order 1, of both signs, and exact in every dtype.
 Evaluation evaluate(const OpCase& row, const std::vector<CaseInput>& inputs, const Tensors& values) {
   const Tensors x = leaves(inputs, values);
-  Evaluation result{row.run(x), {}};
+  int64_t sections = divided_sections();
+  Evaluation result{row.run(x)};
+  result.divided = divided_sections() > sections;
   const Tensor gy = empty(result.y.shape(), {DType::f64, kCpu});
   for (int64_t i = 0; i < gy.numel(); ++i)
     gy.data<double>()[i] = (i % 2 == 0 ? 1 : -1) * (64.0 + static_cast<double>(i * 37 % 128)) / 128;
-  backward(result.y, gy.to(result.y.dtype()));
+  const Tensor narrow = gy.to(result.y.dtype());
+  sections = divided_sections();
+  backward(result.y, narrow);
+  result.divided |= divided_sections() > sections;
   for (const Tensor& leaf : x) result.grads.push_back(leaf.grad());
   result.y = result.y.detach();
   return result;
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  if (a.defined() != b.defined()) return false;
-  if (!a.defined()) return true;
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
 }
 
 // Empty if result and gradients are the same bits.
@@ -70,18 +70,22 @@ std::string repetition(const OpCase& row) {
 }
 
 std::string threads(const OpCase& row) {
-  const int before = num_threads();
   const Tensors values = draw(row.large(), DType::f32);
-  set_num_threads(1);
-  const Evaluation one = evaluate(row, row.large(), values);
-  std::string text;
-  for (const int count : {2, 3, 5}) {
-    set_num_threads(count);
-    const std::string difference = differing_bits(one, evaluate(row, row.large(), values));
-    if (text.empty() && !difference.empty()) text = cat("with ", count, " threads ", difference);
+  Evaluation one;
+  {
+    const Threads scope(1);
+    one = evaluate(row, row.large(), values);
   }
-  set_num_threads(before);
-  return text;
+  if (one.divided != row.options.divided) {
+    return one.divided ? "is divided among threads, but its row says it is not"
+                       : "is too small to be divided among threads: give the row large inputs";
+  }
+  for (const int count : {2, 3, 5}) {
+    const Threads scope(count);
+    const std::string difference = differing_bits(one, evaluate(row, row.large(), values));
+    if (!difference.empty()) return cat("with ", count, " threads ", difference);
+  }
+  return {};
 }
 
 std::string single_precision(const OpCase& row) {
@@ -116,9 +120,10 @@ std::string bounds_and_alignment(const OpCase& row) {
   std::string text;
   Evaluation reference;
   for (const int shift : {0, 8, 40}) {
-    memory::set_test_layout({.guard = true, .shift = shift});
-    const Evaluation result = evaluate(row, row.large(), values);
-    memory::set_test_layout({});
+    const Evaluation result = [&] {
+      const Layout scope({.guard = true, .shift = shift});
+      return evaluate(row, row.large(), values);
+    }();
     if (shift == 0) reference = result;
     const std::string difference = differing_bits(reference, result);
     if (text.empty() && !difference.empty())

@@ -1,5 +1,5 @@
-// The checks that every operator row passes (docs/house.md, §6). Each returns what is wrong, or nothing, so
-// that the harness itself can be tested with operators that are wrong on purpose.
+// The checks that every operator row passes (docs/adding_an_op.md lists them). Each returns what is wrong, or
+// nothing, so that the harness itself can be tested with operators that are wrong on purpose.
 #pragma once
 
 #include <span>

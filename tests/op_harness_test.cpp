@@ -9,7 +9,7 @@
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/kernel_table.h"
-#include "luxgrad/tensor/thread_pool.h"
+#include "scopes.h"
 
 using namespace lux;
 
@@ -31,7 +31,9 @@ std::vector<std::string> failed_checks(const OpCase& row) {
   return names;
 }
 
-OpCase row_of(CaseFunction run) { return {.name = "sabotaged", .inputs = {{3, 4}}, .run = run}; }
+OpCase row_of(CaseFunction run) {
+  return {.name = "sabotaged", .inputs = {{3, 4}}, .run = run, .options = {.large = {{3, 8000}}}};
+}
 
 // y = 3x, with a chosen backward.
 template <class Backward>
@@ -133,6 +135,30 @@ TEST_CASE("a gradient that is 1 % off in one element of a mean fails") {
 TEST_CASE("results that depend on the number of threads fail") {
   CHECK_FALSE(failure_of("threads", row_of(backward_depends_on_threads)).empty());
   CHECK_FALSE(failure_of("threads", row_of(forward_depends_on_threads)).empty());
+}
+
+TEST_CASE("a row too small for several threads fails, unless it says that no size is divided") {
+  OpCase row = row_of(honest);
+  row.options.large = {};
+  CHECK(failed_checks(row) == std::vector<std::string>{"threads"});
+  CHECK(failure_of("threads", row) == "is too small to be divided among threads: give the row large inputs");
+  row.options.divided = false;
+  CHECK(failed_checks(row).empty());
+  row.options.large = {{3, 8000}};
+  CHECK(failure_of("threads", row) == "is divided among threads, but its row says it is not");
+}
+
+TEST_CASE("a check that throws leaves threads and layout as they were") {
+  const int before = num_threads();
+  const Threads scope(before + 1);
+  for (const char* check : {"threads", "bounds and alignment"}) {
+    const CaseFunction refuses = [](const Tensors&) -> Tensor { fail("on purpose"); };
+    CHECK_THROWS_WITH(failure_of(check, row_of(refuses)), "on purpose");
+    CHECK(num_threads() == before + 1);
+    const memory::Block block = memory::allocate(8);
+    CHECK(block.padding == 0);
+    memory::deallocate(block);
+  }
 }
 
 TEST_CASE("results that change from run to run fail") {

@@ -9,6 +9,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/tensor/random.h"
 #include "temporary_folder.h"
+#include "same_bits.h"
 
 using namespace lux;
 
@@ -27,11 +28,6 @@ std::string reason_of(std::span<const uint8_t> bytes, const SafetensorsLimits& l
   const auto result = parse_safetensors(bytes, limits);
   if (result) return "accepted";
   return result.error().message();
-}
-
-bool same_bits(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<size_t>(a.numel()) * size_of(a.dtype())) == 0;
 }
 
 /// Random bits, so every pattern occurs, NaN with payload and negative zero among them.

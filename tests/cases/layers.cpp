@@ -10,11 +10,13 @@ struct Net : Module {
       *this, "conv", {.in_channels = 4, .out_channels = 3, .kernel_size = 3, .options = {.padding = 1}}};
 };
 
-OP_CASE("layer Conv2d, two inputs", {{2, 5, 6, 3}, {2, 5, 6, 1}, {3, 3, 3, 4}, {3}}, [](const Tensors& x) {
-  Net net;
-  net.substitute({x[2], x[3]});
-  return net.conv({x[0], x[1]});
-});
+OP_CASE("layer Conv2d, two inputs", {{2, 5, 6, 3}, {2, 5, 6, 1}, {3, 3, 3, 4}, {3}},
+        [](const Tensors& x) {
+          Net net;
+          net.substitute({x[2], x[3]});
+          return net.conv({x[0], x[1]});
+        },
+        {.large = {{2, 50, 60, 3}, {2, 50, 60, 1}, {3, 3, 3, 4}, {3}}});
 
 ERROR_CASE("layer Conv2d", {{1, 5, 6, 3}},
            "Conv2d: expected channel counts that are multiples of groups 2, got 3 -> 4",

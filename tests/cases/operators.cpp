@@ -1,4 +1,6 @@
 // Rows for the operators of kernels/, except convolution.
+#include <cmath>
+
 #include "luxgrad/autograd/op_case.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
@@ -26,8 +28,9 @@ OP_CASE(
 OP_CASE(
     "leaky_relu", {In{2, 3, 4, 5}.away_from({0})}, [](const Tensors& x) { return leaky_relu(x[0], 0.2); },
     kLargeUnary);
-OP_CASE("leaky_relu, slope 0", {In{3, 7}.away_from({0})},
-        [](const Tensors& x) { return leaky_relu(x[0], 0); });
+OP_CASE(
+    "leaky_relu, slope 0", {In{3, 7}.away_from({0})}, [](const Tensors& x) { return leaky_relu(x[0], 0); },
+    kLargeUnary);
 OP_CASE(
     "sigmoid", {In{2, 3, 4, 5}.range(-6, 6)}, [](const Tensors& x) { return sigmoid(x[0]); }, kLargeUnary);
 OP_CASE(
@@ -63,9 +66,12 @@ OP_CASE(
     "sub", {{2, 3, 4}, {2, 3, 4}}, [](const Tensors& x) { return x[0] - x[1]; }, kLargePair);
 OP_CASE("sub, scalar", {{}, {2, 3, 4}}, [](const Tensors& x) { return x[0] - x[1]; },
         {.large = {{}, {2, 48, 64, 16}}});
-OP_CASE("sub, from number", {{3, 4}}, [](const Tensors& x) { return 1 - x[0]; });
-OP_CASE("sub, number", {{3, 4}}, [](const Tensors& x) { return x[0] - 0.25; });
-OP_CASE("sub, negated", {{3, 4}}, [](const Tensors& x) { return -x[0]; });
+OP_CASE(
+    "sub, from number", {{3, 4}}, [](const Tensors& x) { return 1 - x[0]; }, kLargeUnary);
+OP_CASE(
+    "sub, number", {{3, 4}}, [](const Tensors& x) { return x[0] - 0.25; }, kLargeUnary);
+OP_CASE(
+    "sub, negated", {{3, 4}}, [](const Tensors& x) { return -x[0]; }, kLargeUnary);
 OP_CASE(
     "mul", {{2, 3, 4}, {2, 3, 4}}, [](const Tensors& x) { return x[0] * x[1]; }, kLargePair);
 OP_CASE("mul, per channel of a picture", {{2, 3, 4, 5}, {2, 1, 1, 5}},
@@ -74,15 +80,18 @@ OP_CASE("mul, per pixel", {{2, 3, 4, 1}, {2, 3, 4, 5}}, [](const Tensors& x) { r
         {.large = {{2, 48, 64, 1}, {2, 48, 64, 16}}});
 OP_CASE("mul, outer product", {{2, 1, 4, 1}, {3, 1, 5}}, [](const Tensors& x) { return x[0] * x[1]; },
         {.large = {{20, 1, 30, 1}, {10, 1, 20}}});
-OP_CASE("mul, with itself", {{3, 4}}, [](const Tensors& x) { return x[0] * x[0]; });
+OP_CASE(
+    "mul, with itself", {{3, 4}}, [](const Tensors& x) { return x[0] * x[0]; }, kLargeUnary);
 OP_CASE(
     "mul, number", {{3, 4}}, [](const Tensors& x) { return x[0] * -3.0; }, kLargeUnary);
 OP_CASE("div", {{2, 3, 4}, In{2, 3, 4}.range(0.5, 2)}, [](const Tensors& x) { return x[0] / x[1]; },
         {.large = {{2, 48, 64, 16}, In{2, 48, 64, 16}.range(0.5, 2)}, .bf16_bound = 0.03, .f16_bound = 5e-3});
 OP_CASE("div, per row", {{3, 4}, In{3, 1}.range(0.5, 2)}, [](const Tensors& x) { return x[0] / x[1]; },
-        {.bf16_bound = 0.03, .f16_bound = 5e-3});
-OP_CASE("div, by number", {{3, 4}}, [](const Tensors& x) { return x[0] / 7; });
-OP_CASE("div, of number", {In{3, 4}.range(0.5, 2)}, [](const Tensors& x) { return 2.0 / x[0]; });
+        {.large = {{300, 40}, In{300, 1}.range(0.5, 2)}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+OP_CASE(
+    "div, by number", {{3, 4}}, [](const Tensors& x) { return x[0] / 7; }, kLargeUnary);
+OP_CASE("div, of number", {In{3, 4}.range(0.5, 2)}, [](const Tensors& x) { return 2.0 / x[0]; },
+        {.large = {In{300, 40}.range(0.5, 2)}});
 
 ERROR_CASE("add", {{2, 3}, {2}}, "add: expected shapes that broadcast, got [2, 3] and [2]",
            [](const Tensors& x) { return x[0] + x[1]; });
@@ -141,10 +150,11 @@ ERROR_CASE("sum_to", {{2, 3}}, "sum_to: expected a shape that broadcasts to [2, 
            });
 
 // Shapes.
-OP_CASE("reshape", {{2, 3, 4}}, [](const Tensors& x) { return reshape(x[0], {4, 6}); });
+OP_CASE("reshape", {{2, 3, 4}}, [](const Tensors& x) { return reshape(x[0], {4, 6}); }, {.divided = false});
 OP_CASE("concat", {{2, 3, 4, 2}, {2, 3, 4, 1}, {2, 3, 4, 3}}, [](const Tensors& x) { return concat(x, -1); },
         {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 48, 64, 8}}});
-OP_CASE("concat, rows", {{2, 3, 4}, {2, 1, 4}}, [](const Tensors& x) { return concat(x, 1); });
+OP_CASE("concat, rows", {{2, 3, 4}, {2, 1, 4}}, [](const Tensors& x) { return concat(x, 1); },
+        {.large = {{2, 30, 400}, {2, 10, 400}}});
 OP_CASE("narrow", {{2, 3, 4, 5}}, [](const Tensors& x) { return narrow(x[0], 3, 1, 3); },
         {.large = {{2, 48, 64, 16}}});
 OP_CASE("narrow, of split", {{2, 3, 5}},
@@ -152,7 +162,7 @@ OP_CASE("narrow, of split", {{2, 3, 5}},
           const Tensors pieces = split(x[0], {2, 1, 2}, 2);
           return pieces[0] * pieces[1] - pieces[2];
         },
-        {.bf16_bound = 0.03, .f16_bound = 5e-3});
+        {.large = {{100, 100, 5}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
 
 ERROR_CASE("reshape", {{2, 3}}, "reshape: expected 6 elements as in [2, 3], got [4]",
            [](const Tensors& x) { return reshape(x[0], {4}); });
@@ -170,38 +180,62 @@ ERROR_CASE("split", {{2, 3}}, "split: expected sizes that add up to 3, got 2", [
 });
 
 // Pooling and resizing.
-OP_CASE("avg_pool2d", {{2, 9, 7, 3}}, [](const Tensors& x) { return avg_pool2d(x[0], {.kernel_size = 2}); },
-        {.large = {{2, 49, 62, 16}}});
-OP_CASE("avg_pool2d, overlapping, padded", {{1, 6, 8, 2}}, [](const Tensors& x) {
-  return avg_pool2d(x[0], {.kernel_size = 3, .stride = 2, .padding = {1, 2, 0, 1}});
-});
-OP_CASE("avg_pool2d, ceil, without padding in the mean", {{1, 7, 6, 2}}, [](const Tensors& x) {
-  return avg_pool2d(
-      x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
-});
+const CaseOptions kLargePool{.large = {{2, 49, 62, 16}}};
+OP_CASE(
+    "avg_pool2d", {{2, 9, 7, 3}}, [](const Tensors& x) { return avg_pool2d(x[0], {.kernel_size = 2}); },
+    kLargePool);
+OP_CASE(
+    "avg_pool2d, overlapping, padded", {{1, 6, 8, 2}},
+    [](const Tensors& x) {
+      return avg_pool2d(x[0], {.kernel_size = 3, .stride = 2, .padding = {1, 2, 0, 1}});
+    },
+    kLargePool);
+OP_CASE(
+    "avg_pool2d, ceil, without padding in the mean", {{1, 7, 6, 2}},
+    [](const Tensors& x) {
+      return avg_pool2d(
+          x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
+    },
+    kLargePool);
 OP_CASE("mirror_to", {{2, 3, 4, 5}},
         [](const Tensors& x) { return mirror_to(x[0], x[0].size(1) + 1, x[0].size(2) + 3); },
         {.large = {{2, 48, 64, 16}}});
 OP_CASE("mirror_to, again and again", {{1, 2, 3, 2}},
-        [](const Tensors& x) { return mirror_to(x[0], 7, 16); });
+        [](const Tensors& x) { return mirror_to(x[0], 3 * x[0].size(1) + 1, 5 * x[0].size(2) + 1); },
+        {.large = {{1, 20, 30, 4}}});
 OP_CASE("mirror_to, from one pixel, cut", {{1, 4, 1, 2}},
-        [](const Tensors& x) { return mirror_to(x[0], 2, 5); });
+        [](const Tensors& x) { return mirror_to(x[0], x[0].size(1) / 2, 5); }, {.large = {{1, 80, 1, 64}}});
 ERROR_CASE("mirror_to", {{1, 0, 3, 2}}, "mirror_to: expected a picture [N, H, W, C], got [1, 0, 3, 2]",
            [](const Tensors& x) { return mirror_to(x[0], 4, 4); });
 ERROR_CASE("mirror_to", {{1, 2, 3, 2}}, "mirror_to: expected a size of at least 1x1, got 4x0",
            [](const Tensors& x) { return mirror_to(x[0], 4, 0); });
 
-OP_CASE("resize", {{2, 4, 5, 3}}, [](const Tensors& x) { return resize(x[0], 8, 10); },
-        {.large = {{1, 200, 150, 3}}});
-OP_CASE("resize, smaller", {{1, 9, 11, 2}}, [](const Tensors& x) { return resize(x[0], 4, 3); });
-OP_CASE("resize, corners aligned", {{1, 3, 4, 17}},
-        [](const Tensors& x) { return resize(x[0], 7, 9, {.align_corners = true}); });
-OP_CASE("resize, nearest", {{2, 3, 5, 2}},
-        [](const Tensors& x) { return resize(x[0], 7, 10, {.mode = ResizeOptions::nearest}); });
-OP_CASE("resize, nearest exact", {{2, 8, 5, 2}},
-        [](const Tensors& x) { return resize(x[0], 5, 9, {.mode = ResizeOptions::nearest_exact}); });
-OP_CASE("resize, ratio", {{1, 7, 5, 3}},
-        [](const Tensors& x) { return resize(x[0], 3, 2, {.ratio_h = 2, .ratio_w = 2.5}); });
+// Scaled to height and width times these ratios.
+Tensor scaled(const Tensor& x, double down, double right, ResizeOptions options = {}) {
+  const auto times = [](int64_t size, double factor) {
+    return static_cast<int64_t>(std::lround(static_cast<double>(size) * factor));
+  };
+  return resize(x, times(x.size(1), down), times(x.size(2), right), options);
+}
+const CaseOptions kLargeResize{.large = {{2, 45, 55, 7}}};
+OP_CASE(
+    "resize", {{2, 4, 5, 3}}, [](const Tensors& x) { return scaled(x[0], 2, 2); }, kLargeResize);
+OP_CASE(
+    "resize, smaller", {{1, 9, 11, 2}}, [](const Tensors& x) { return scaled(x[0], 0.44, 0.27); },
+    kLargeResize);
+OP_CASE(
+    "resize, corners aligned", {{1, 3, 4, 17}},
+    [](const Tensors& x) { return scaled(x[0], 2.33, 2.25, {.align_corners = true}); }, kLargeResize);
+OP_CASE(
+    "resize, nearest", {{2, 3, 5, 2}},
+    [](const Tensors& x) { return scaled(x[0], 2.33, 2, {.mode = ResizeOptions::nearest}); }, kLargeResize);
+OP_CASE(
+    "resize, nearest exact", {{2, 8, 5, 2}},
+    [](const Tensors& x) { return scaled(x[0], 0.63, 1.8, {.mode = ResizeOptions::nearest_exact}); },
+    kLargeResize);
+OP_CASE(
+    "resize, ratio", {{1, 7, 5, 3}},
+    [](const Tensors& x) { return scaled(x[0], 0.43, 0.4, {.ratio_h = 2, .ratio_w = 2.5}); }, kLargeResize);
 
 ERROR_CASE("avg_pool2d", {{3, 4}}, "avg_pool2d: expected [N, H, W, C], got [3, 4]",
            [](const Tensors& x) { return avg_pool2d(x[0], {}); });
@@ -221,7 +255,8 @@ OP_CASE(
     "curve_iterations", {In{2, 3, 4, 3}.range(0, 1), {2, 3, 4, 24}},
     [](const Tensors& x) { return curve_iterations(x[0], x[1]); }, kLargeCurve);
 OP_CASE("curve_iterations, one map for all", {In{2, 3, 4, 3}.range(0, 1), {2, 3, 4, 3}},
-        [](const Tensors& x) { return curve_iterations(x[0], x[1], 5); });
+        [](const Tensors& x) { return curve_iterations(x[0], x[1], 5); },
+        {.large = {In{2, 96, 100, 3}.range(0, 1), {2, 96, 100, 3}}});
 
 const std::vector<In> kPair = {In{2, 9, 14, 3}.range(0, 1), In{2, 9, 14, 3}.range(0, 1)};
 const CaseOptions kLargeSpatial{.large = {In{2, 130, 200, 3}.range(0, 1), In{2, 130, 200, 3}.range(0, 0.3)}};
@@ -237,11 +272,11 @@ OP_CASE(
 
 const CaseOptions kLargePicture{.large = {In{2, 130, 200, 3}.range(0, 1)}};
 OP_CASE(
-    "exposure", {In{2, 9, 14, 3}.range(0, 1)}, [](const Tensors& x) { return exposure(x[0], 4); },
-    kLargePicture);
+    "exposure", {In{2, 9, 14, 3}.range(0, 1)},
+    [](const Tensors& x) { return exposure(x[0], ExposureForm::official, 4); }, kLargePicture);
 OP_CASE(
     "exposure, paper", {In{2, 9, 14, 3}.range(0, 1)},
-    [](const Tensors& x) { return exposure(x[0], 4, 0.6, true); }, kLargePicture);
+    [](const Tensors& x) { return exposure(x[0], ExposureForm::paper, 4); }, kLargePicture);
 OP_CASE(
     "color_constancy", {In{2, 3, 4, 3}.range(0, 1)},
     [](const Tensors& x) { return color_constancy(x[0], ColorForm::official); }, kLargePicture);
@@ -277,7 +312,7 @@ ERROR_CASE("spatial_consistency", {{1, 8, 8, 3}, {1, 8, 9, 3}},
            [](const Tensors& x) { return spatial_consistency(x[0], x[1], SpatialForm::official); });
 ERROR_CASE("exposure", {{1, 15, 20, 3}},
            "exposure: expected a picture [N, H, W, C] of at least 16x16, got [1, 15, 20, 3]",
-           [](const Tensors& x) { return exposure(x[0]); });
+           [](const Tensors& x) { return exposure(x[0], ExposureForm::official); });
 ERROR_CASE("color_constancy", {{1, 2, 2, 1}},
            "color_constancy: expected a picture [N, H, W, 3], got [1, 2, 2, 1]",
            [](const Tensors& x) { return color_constancy(x[0], ColorForm::official); });
