@@ -42,6 +42,7 @@ struct CaseOptions {
   double f32_bound = 5e-6, bf16_bound = 1e-2, f16_bound = 1.5e-3, tuned_bound = 2e-5;
   int64_t gradcheck_elements = 0;  ///< per input; 0 = all
   bool divided = true;             ///< false: no size of inputs is divided among threads
+  bool half = true;                ///< false: in bf16 and f16 nothing meaningful is left to compare
 };
 
 /// `name` is the operator's, then, behind a comma, what is special about the row.

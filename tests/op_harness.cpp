@@ -94,6 +94,7 @@ std::string single_precision(const OpCase& row) {
 }
 
 std::string half_precision(const OpCase& row) {
+  if (!row.options.half) return {};
   for (const DType dtype : {DType::bf16, DType::f16}) {
     const Tensors half = draw(row.inputs, dtype);
     Tensors single;

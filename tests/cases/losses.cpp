@@ -17,8 +17,9 @@ OP_CASE(
     "loss mse", {kPicture, kPicture}, [](const Tensors& x) { return mse(x[0], x[1]); }, kLarge);
 OP_CASE("loss charbonnier", {kPicture, kPicture}, [](const Tensors& x) { return charbonnier(x[0], x[1]); },
         {.large = kLarge.large, .bf16_bound = 0.03, .f16_bound = 5e-3});
+// Variances are differences of means that are nearly equal, of which half precision keeps hardly a digit.
 OP_CASE("loss ssim", {kPicture, kPicture}, [](const Tensors& x) { return ssim(x[0], x[1]); },
-        {.large = kLarge.large, .bf16_bound = 0.3, .f16_bound = 0.05, .gradcheck_elements = 300});
+        {.large = kLarge.large, .gradcheck_elements = 300, .half = false});
 
 std::vector<CaseInput> curve_pictures(int64_t height, int64_t width, double variation) {
   return {CaseInput{2, height, width, 3}.range(0, 0.3), CaseInput{2, height, width, 3}.range(0.4, 1),

@@ -31,7 +31,10 @@ Tensor enhanced(CurveModel& model, const Tensors& x) {
   return model.forward(x[0]).enhanced;
 }
 
-const CaseOptions kDeep{.f32_bound = 2e-5, .bf16_bound = 0.1, .f16_bound = 0.02, .gradcheck_elements = 8};
+// The half types' bounds are at most three times what was measured: the error grows with every layer, and
+// zero_dce_plus has twice as many.
+const CaseOptions kDeep{.f32_bound = 2e-5, .bf16_bound = 0.08, .f16_bound = 0.008, .gradcheck_elements = 8};
+const CaseOptions kDeeper{.f32_bound = 2e-5, .bf16_bound = 0.1, .f16_bound = 0.02, .gradcheck_elements = 8};
 
 OP_CASE(
     "model zero_dce", inputs_of(ZeroDce()),
@@ -53,14 +56,14 @@ OP_CASE(
       ZeroDcePlus model;
       return enhanced(model, x);
     },
-    kDeep);
+    kDeeper);
 OP_CASE(
     "model zero_dce_plus, scale factor 2", inputs_of(ZeroDcePlus()),
     [](const Tensors& x) {
       ZeroDcePlus model({.scale_factor = 2});
       return enhanced(model, x);
     },
-    kDeep);
+    kDeeper);
 
 ERROR_CASE("model zero_dce_plus", {{1, 8, 11, 3}},
            "zero_dce_plus: expected height and width in multiples of 2, got [1, 8, 11, 3]",
