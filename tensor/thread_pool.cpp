@@ -68,7 +68,10 @@ class ThreadPool {
 
   ~ThreadPool() { stop(); }
 
-  int threads() const { return wanted_.load(); }
+  int threads() const {
+    check(wanted_ > 0, "LUX_THREADS: expected 1 to ", kMaxThreads, ", got ", std::getenv("LUX_THREADS"));
+    return wanted_.load();
+  }
 
   void resize(int threads) {
     check(threads >= 1 && threads <= kMaxThreads, "threads: expected 1 to ", kMaxThreads, ", got ", threads);
@@ -165,15 +168,16 @@ class ThreadPool {
     }
   }
 
-  // LUX_THREADS, else affinity capped by the cgroup's CPU quota.
+  // LUX_THREADS, else affinity capped by the cgroup's CPU quota; 0 where LUX_THREADS is no number of threads.
+  // `threads` reports that, for the pool may be made before main, where nobody would catch it.
   static int default_threads() {
     if (const char* const text = std::getenv("LUX_THREADS"); text != nullptr && *text != '\0') {
       const std::string_view digits = text;
       int threads = 0;
       const auto [end, error] = std::from_chars(digits.begin(), digits.end(), threads);
-      check(error == std::errc() && end == digits.end() && threads >= 1 && threads <= kMaxThreads,
-            "LUX_THREADS: expected 1 to ", kMaxThreads, ", got ", digits);
-      return threads;
+      const bool sound =
+          error == std::errc() && end == digits.end() && threads >= 1 && threads <= kMaxThreads;
+      return sound ? threads : 0;
     }
     cpu_set_t set;
     int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
