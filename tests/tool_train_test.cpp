@@ -82,6 +82,8 @@ TEST_CASE("what cannot be trained is refused with the right code") {
   CHECK(code({"train", "zero_dec", "--data", "photos", "--run", "run"}) == 2);
   CHECK(code(training({"--run", "run", "--recipe", "secret"})) == 2);
   CHECK(code(training({"--run", "run", "--steps", "1", "--epochs", "1"})) == 2);
+  CHECK(code({"train", "zero_dce", "--data", "photos", "--run", "run", "--size", "10"}) == 2);
+  CHECK_FALSE(fs::exists(here.path("run")));
   CHECK(code({"train", "zero_dce", "--data", "absent", "--run", "run"}) == 3);
   spill(here.path("photos/5.png"), "no picture");
   CHECK(code(training({"--run", "run", "--steps", "1"})) == 3);

@@ -124,6 +124,9 @@ class Train final : public Command {
     if (epochs_ > 0) options_.recipe.epochs = epochs_;
     if (batch_ > 0) options_.recipe.batch = batch_;
     if (size_ > 0) options_.recipe.size = size_;
+    const int64_t smallest = smallest_size(options_.recipe);
+    check_usage(options_.recipe.size >= smallest,
+                cat("--size: expected at least ", smallest, " for recipe ", recipe_, ", got ", size_));
   }
 
   TrainResult trained(TrainListener& listener) const {

@@ -153,6 +153,12 @@ Recipe make_recipe(const std::string& model, const std::string& name) {
   fail("recipe: expected for ", model, " one of ", known, ", got '", name, "'");
 }
 
+int64_t smallest_size(const Recipe& recipe) {
+  constexpr int64_t kSsimWindow = 11;
+  const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss);
+  return zero != nullptr ? zero->exp_patch : kSsimWindow;
+}
+
 std::map<std::string, std::string> facts_of(const Recipe& recipe) {
   std::map<std::string, std::string> facts{
       {"recipe", recipe.name},

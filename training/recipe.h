@@ -51,6 +51,10 @@ struct Recipe {
 ///   library
 Recipe make_recipe(const std::string& model, const std::string& name);
 
+/// The smallest side of pictures in pixels that its loss is defined for: a patch of the exposure loss, or the
+/// window of SSIM.
+int64_t smallest_size(const Recipe& recipe);
+
 /// All its numbers as text, for the configuration of a run.
 std::map<std::string, std::string> facts_of(const Recipe& recipe);
 
