@@ -260,7 +260,8 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
   static KernelTable<Conv2dKernels> table = [] {
     KernelTable<Conv2dKernels> slots(
         {"plain", nullptr, plain_forward, plain_input_gradient, plain_weight_gradient});
-    cpu::add_kernels(slots);
+    cpu::add_eigen(slots);
+    cpu::add_tiles(slots);
     return slots;
   }();
   return table;

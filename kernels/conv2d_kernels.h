@@ -20,7 +20,7 @@ struct Conv2dProblem {
 
 /// All tensors are dense and of one dtype; gz is the gradient of the sums before the activation.
 struct Conv2dKernels {
-  const char* name;
+  const char* name;  // as LUX_KERNELS says it
   bool (*takes)(const Conv2dProblem&);
   void (*forward)(const Conv2dProblem&, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                   const Tensor& y);
@@ -34,8 +34,10 @@ struct Conv2dKernels {
 KernelTable<Conv2dKernels>& conv2d_kernels();
 
 namespace cpu {
-/// The tuned kernels of the CPU (kernels/cpu/conv2d.cpp).
-void add_kernels(KernelTable<Conv2dKernels>& table);
+/// Matrix products of Eigen, for processors without tiles (kernels/cpu/conv2d_eigen.cpp).
+void add_eigen(KernelTable<Conv2dKernels>& table);
+/// The own kernels (kernels/cpu/conv2d.cpp).
+void add_tiles(KernelTable<Conv2dKernels>& table);
 }  // namespace cpu
 
 inline constexpr int kMaxConv2dInputs = 8;

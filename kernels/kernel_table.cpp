@@ -1,20 +1,30 @@
 #include "luxgrad/kernels/kernel_table.h"
 
 #include <cstdlib>
-#include <string_view>
 #include <utility>
+
+#include "luxgrad/tensor/error.h"
 
 namespace lux {
 namespace {
 
-bool plain_by_environment() {
+std::string_view named_by_environment() {
   const char* const text = std::getenv("LUX_KERNELS");
-  return text != nullptr && std::string_view(text) == "plain";
+  if (text == nullptr) return {};
+  for (const std::string_view name : {"plain", "eigen", "tiles"}) {
+    if (name == text) return name;
+  }
+  fail("LUX_KERNELS: expected plain, eigen or tiles, got ", text);
 }
 
-thread_local bool plain = plain_by_environment();
+thread_local bool plain = wanted_kernels() == "plain";
 
 }  // namespace
+
+std::string_view wanted_kernels() {
+  static const std::string_view wanted = named_by_environment();
+  return wanted;
+}
 
 bool plain_kernels() { return plain; }
 PlainKernels::PlainKernels() : before_(std::exchange(plain, true)) {}

@@ -3,14 +3,20 @@
 // kernels, vendor libraries and devices are added by `set` and nowhere else.
 #pragma once
 
+#include <string_view>
 #include <vector>
 
 #include "luxgrad/tensor/device.h"
 
 namespace lux {
 
+/// The kernels that the environment variable LUX_KERNELS asks for: plain, eigen or tiles; empty where it is
+/// not set. Where an operator has none of that name, or they do not take the problem, it chooses as ever.
+/// Throws Error for any other name.
+std::string_view wanted_kernels();
+
 /// Whether operators of this thread run their plain text: inside a PlainKernels scope, and everywhere when
-/// the environment says LUX_KERNELS=plain.
+/// `wanted_kernels` are the plain ones.
 bool plain_kernels();
 
 /// While it lives, operators of this thread run their plain text, the oracle of the tuned kernels.
@@ -25,7 +31,7 @@ class PlainKernels {
   bool before_;
 };
 
-/// `Kernels` has a member `bool (*takes)(const Problem&)`; null takes everything.
+/// `Kernels` has a `name` and a member `bool (*takes)(const Problem&)`; null takes everything.
 template <class Kernels>
 class KernelTable {
  public:
@@ -36,14 +42,14 @@ class KernelTable {
 
   template <class Problem>
   const Kernels& pick(Device device, const Problem& problem) const {
-    if (!plain_kernels()) {
-      for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
-        const Kernels& kernels = entry->kernels;
-        if (entry->device == device.type && (kernels.takes == nullptr || kernels.takes(problem)))
-          return kernels;
-      }
+    const Kernels* picked = &plain_;
+    if (plain_kernels()) return *picked;
+    for (const auto& [type, kernels] : entries_) {
+      if (type != device.type || (kernels.takes != nullptr && !kernels.takes(problem))) continue;
+      picked = &kernels;
+      if (kernels.name == wanted_kernels()) break;
     }
-    return plain_;
+    return *picked;
   }
 
  private:

@@ -10,8 +10,8 @@
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
+#include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cpu/isa.h"
-#include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -90,6 +90,19 @@ TEST_CASE("the instruction set is the one that the processor, or LUX_ISA, calls 
   const char* const expected = std::getenv("LUX_EXPECT_ISA");
   if (isa != nullptr) MESSAGE("instruction set ", std::string(isa->name));
   if (isa != nullptr && expected != nullptr) CHECK(std::string(isa->name) == expected);
+}
+
+TEST_CASE("LUX_KERNELS names the kernels, as long as they take the problem") {
+  const char* const wanted = std::getenv("LUX_EXPECT_KERNELS");
+  const std::string usual = cpu::isa() == nullptr ? "eigen" : "tiles";
+  const auto name = [](const Conv2dProblem& s) { return std::string(conv2d_kernels().pick(kCpu, s).name); };
+  const Conv2dProblem problem{.N = 1, .H = 8, .W = 8, .C = 4, .P = 8, .Q = 8, .K = 4, .kH = 1, .kW = 1};
+  CHECK(name(problem) == (wanted == nullptr ? usual : wanted));
+  Conv2dProblem half = problem;
+  half.dtype = DType::bf16;
+  CHECK(name(half) != "eigen");
+  const PlainKernels scope;
+  CHECK(name(problem) == "plain");
 }
 
 TEST_CASE("conv2d is its definition, for every geometry") {

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
@@ -24,8 +25,9 @@ int64_t from_status(const std::string& key) {
 }  // namespace
 
 std::string instruction_set() {
-  const cpu::Isa* const isa = cpu::isa();
-  return isa == nullptr ? "plain" : isa->name;
+  const std::string_view wanted = wanted_kernels();
+  if (wanted == "plain" || wanted == "eigen") return std::string(wanted);
+  return cpu::isa() == nullptr ? "eigen" : cpu::isa()->name;
 }
 
 int64_t resident_bytes() { return from_status("VmRSS"); }

@@ -4,17 +4,17 @@
 #include <algorithm>
 #include <array>
 
-#include "luxgrad/kernels/conv2d_kernels.h"
-#include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/cpu/conv2d_host.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
 
+using cpu::Concatenation;
 using cpu::Convolution;
+using cpu::is_depthwise;
 using cpu::Isa;
-using cpu::Part;
-using cpu::Pictures;
+using cpu::scratch;
 using cpu::Tile;
 using cpu::Tiles;
 using cpu::WeightBlock;
@@ -37,9 +37,6 @@ const Tiles& tiles_for(DType dtype) {
   }
 }
 
-// Uninitialised bytes for one task or one operator.
-Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
-
 // The same sums in an easier geometry: a pointwise convolution sees one long row of pixels, and the stride of
 // a single output does not matter.
 Conv2dProblem simplified(Conv2dProblem s) {
@@ -50,24 +47,6 @@ Conv2dProblem simplified(Conv2dProblem s) {
   }
   return s;
 }
-
-bool is_depthwise(const Conv2dProblem& s) { return s.groups > 1 && s.groups == s.C && s.groups == s.K; }
-
-struct Concatenation {
-  std::array<Part, kMaxConv2dInputs> parts{};
-  int64_t count = 0;
-
-  void add(const Tensor& tensor, int64_t channels) {
-    parts[static_cast<size_t>(count++)] = {tensor.defined() ? tensor.raw() : nullptr, channels};
-  }
-  explicit Concatenation(const Tensors& tensors) {
-    for (const Tensor& tensor : tensors) add(tensor, tensor.size(3));
-  }
-  Concatenation(const Tensors& tensors, const std::vector<int64_t>& channels) {
-    for (size_t m = 0; m < tensors.size(); ++m) add(tensors[m], channels[m]);
-  }
-  Pictures pictures(int64_t H, int64_t W) const { return {parts.data(), count, H, W}; }
-};
 
 // A grid of rectangles over the outputs of a picture, sized so that band, sums and weights stay in the second
 // cache level: about 480 outputs, fewer where they have many channels.
@@ -361,7 +340,7 @@ bool takes(const Conv2dProblem& s) {
 
 }  // namespace
 
-void cpu::add_kernels(KernelTable<Conv2dKernels>& table) {
+void cpu::add_tiles(KernelTable<Conv2dKernels>& table) {
   table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient});
 }
 

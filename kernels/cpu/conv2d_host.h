@@ -1,0 +1,36 @@
+// What the convolutions of kernels/cpu/ share before they go their own ways: easier geometries, the inputs
+// as a list of parts, memory for one task.
+#pragma once
+
+#include <array>
+
+#include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/cpu/isa.h"
+
+namespace lux::cpu {
+
+/// Uninitialised bytes for one task or one operator.
+inline Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
+
+inline bool is_depthwise(const Conv2dProblem& s) {
+  return s.groups > 1 && s.groups == s.C && s.groups == s.K;
+}
+
+/// The inputs of an operator, or the gradients of inputs, as one picture.
+struct Concatenation {
+  std::array<Part, kMaxConv2dInputs> parts{};
+  int64_t count = 0;
+
+  void add(const Tensor& tensor, int64_t channels) {
+    parts[static_cast<size_t>(count++)] = {tensor.defined() ? tensor.raw() : nullptr, channels};
+  }
+  explicit Concatenation(const Tensors& tensors) {
+    for (const Tensor& tensor : tensors) add(tensor, tensor.size(3));
+  }
+  Concatenation(const Tensors& tensors, const std::vector<int64_t>& channels) {
+    for (size_t m = 0; m < tensors.size(); ++m) add(tensors[m], channels[m]);
+  }
+  Pictures pictures(int64_t H, int64_t W) const { return {parts.data(), count, H, W}; }
+};
+
+}  // namespace lux::cpu
