@@ -92,8 +92,4 @@ Result<std::invoke_result_t<F>> attempt(F&& parse) {
   }
 }
 
-/// The text with control characters, and bytes that are not UTF-8, as \xNN, so that a hostile name cannot
-/// drive a terminal.
-std::string printable(const std::string& raw);
-
 }  // namespace lux

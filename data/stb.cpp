@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "luxgrad/data/result.h"
 
@@ -97,6 +98,7 @@ thread_local Arena* arena = nullptr;
 namespace lux {
 
 std::vector<uint8_t> stb_read_jpeg(std::span<const uint8_t> bytes, int64_t max_bytes) {
+  if (!std::in_range<int>(bytes.size())) refuse(FileErrorCode::unsupported, -1, "is larger than 2 GiB");
   Arena memory(max_bytes);
   arena = &memory;
   int width = 0, height = 0, channels = 0;

@@ -14,9 +14,9 @@ Tensor square(const Tensor& x) { return unary("square", x, Square{}); }
 Tensor sqrt(const Tensor& x) { return unary("sqrt", x, Sqrt{}); }
 Tensor exp(const Tensor& x) { return unary("exp", x, Exp{}); }
 
-Tensor leaky_relu(const Tensor& x, double slope) {
-  check(slope >= 0, "leaky_relu: expected a slope of at least 0, got ", slope);
-  return unary("leaky_relu", x, LeakyRelu{slope});
+Tensor leaky_relu(const Tensor& x, double negative_slope) {
+  check(negative_slope >= 0, "leaky_relu: expected a negative_slope of at least 0, got ", negative_slope);
+  return unary("leaky_relu", x, LeakyRelu{negative_slope});
 }
 
 Tensor clamp(const Tensor& x, double low, double high) {

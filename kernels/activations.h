@@ -7,8 +7,8 @@ namespace lux {
 
 /// max(x, 0). Slope 0 at 0.
 Tensor relu(const Tensor& x);
-/// x where positive, slope·x elsewhere. Throws Error for a negative slope.
-Tensor leaky_relu(const Tensor& x, double slope = 0.01);
+/// x where positive, negative_slope·x elsewhere. Throws Error where the factor is below 0.
+Tensor leaky_relu(const Tensor& x, double negative_slope = 0.01);
 /// 1 / (1 + e^-x)
 Tensor sigmoid(const Tensor& x);
 Tensor tanh(const Tensor& x);

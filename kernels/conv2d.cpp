@@ -227,7 +227,8 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
         options.stride);
   check(groups >= 1 && w[0] % groups == 0, "conv2d: expected groups that divide the ", w[0],
         " outputs of weight ", w, ", got ", groups);
-  check(options.slope >= 0, "conv2d: expected a slope of at least 0, got ", options.slope);
+  check(options.negative_slope >= 0, "conv2d: expected a negative_slope of at least 0, got ",
+        options.negative_slope);
   int64_t channels = 0;
   for (const Tensor& input : inputs) channels += input.size(3);
   check(channels % groups == 0 && channels / groups == w[3], "conv2d: expected input with ", w[3] * groups,
@@ -251,7 +252,7 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
           .left = pad.left,
           .groups = groups,
           .activation = options.activation,
-          .slope = options.slope};
+          .slope = options.negative_slope};
 }
 
 }  // namespace

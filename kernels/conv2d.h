@@ -13,7 +13,7 @@ struct Conv2dOptions {
   Padding padding = {};  ///< zeros around the picture
   int64_t groups = 1;    ///< channels are split into groups that do not see each other
   Activation activation = Activation::none;
-  double slope = 0.2;  ///< of leaky_relu for negative sums, at least 0
+  double negative_slope = 0.01;  ///< of leaky_relu, at least 0
 };
 
 /// y[n, p, q, k] = activation(bias[k] + sum over i, j, c of x[n, p·stride + i - top, q·stride + j - left, c]

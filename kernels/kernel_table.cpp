@@ -10,7 +10,7 @@ namespace {
 
 std::string_view named_by_environment() {
   const char* const text = std::getenv("LUX_KERNELS");
-  if (text == nullptr) return {};
+  if (text == nullptr || *text == '\0') return {};
   for (const std::string_view name : {"plain", "eigen", "tiles"}) {
     if (name == text) return name;
   }

@@ -15,8 +15,8 @@ double fan_out(const Tensor& weight) { return static_cast<double>(weight.numel()
 // Calls on_weight(tensor, stream) and on_bias(tensor, its layer's weight, stream) for every parameter.
 template <class OnWeight, class OnBias>
 void each_parameter(Module& module, const Generator& generator, OnWeight on_weight, OnBias on_bias) {
-  const State state = module.state();
-  for (const auto& [name, tensor] : module.parameters()) {
+  const State state = module.state_dict();
+  for (const auto& [name, tensor] : module.named_parameters()) {
     Generator stream = generator.fork(fnv1a(name));
     const std::string layer = name.substr(0, name.rfind('.') + 1), role = name.substr(layer.size());
     if (role == "weight")

@@ -7,13 +7,6 @@
 namespace lux {
 namespace {
 
-// Names come from files: control characters must not reach a terminal.
-std::string printable(std::string name) {
-  std::replace_if(
-      name.begin(), name.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
-  return name;
-}
-
 bool is_floating(DType dtype) { return dtype != DType::u8 && dtype != DType::i64; }
 
 // Why `value` cannot become the parameter, or empty.
@@ -47,7 +40,7 @@ void Module::visit(const std::string& prefix, const F& f) const {
   }
 }
 
-std::vector<NamedTensor> Module::parameters() const {
+std::vector<NamedTensor> Module::named_parameters() const {
   std::vector<NamedTensor> list;
   visit("", [&](std::string name, const Tensor& tensor) { list.push_back({std::move(name), tensor}); });
   return list;
@@ -75,7 +68,7 @@ void Module::to(DType dtype) {
 }
 
 void Module::substitute(const Tensors& values) {
-  const size_t count = parameters().size();
+  const size_t count = named_parameters().size();
   check(values.size() == count, "substitute: expected ", count, " tensors, got ", values.size());
   auto value = values.begin();
   visit("", [&](const std::string& name, Tensor& tensor) {
@@ -85,13 +78,13 @@ void Module::substitute(const Tensors& values) {
   });
 }
 
-State Module::state() const {
+State Module::state_dict() const {
   State state;
   visit("", [&](std::string name, const Tensor& tensor) { state.emplace(std::move(name), tensor.detach()); });
   return state;
 }
 
-void Module::load_state(const State& state) {
+void Module::load_state_dict(const State& state) {
   std::string faults;
   size_t found = 0;
   visit("", [&](const std::string& name, const Tensor& parameter) {
@@ -105,12 +98,12 @@ void Module::load_state(const State& state) {
       faults += cat("\n  ", name, ": ", why);
   });
   if (found < state.size()) {
-    State known = this->state();
+    State known = this->state_dict();
     for (const auto& [name, value] : state) {
       if (known.count(name) == 0) faults += cat("\n  ", printable(name), ": unexpected, got ", value.shape());
     }
   }
-  if (!faults.empty()) throw StateMismatch("load_state: the weights do not fit the network:" + faults);
+  if (!faults.empty()) throw StateMismatch("load_state_dict: the weights do not fit the network:" + faults);
   visit("", [&](const std::string& name, const Tensor& parameter) { copy_(parameter, state.at(name)); });
 }
 
@@ -122,7 +115,7 @@ Parameter::Parameter(Module& owner, std::string name, const Shape& shape, bool p
 }
 
 Frozen::Frozen(Module& module) {
-  for (NamedTensor& parameter : module.parameters()) {
+  for (NamedTensor& parameter : module.named_parameters()) {
     if (parameter.tensor.requires_grad()) thawed_.push_back(parameter.tensor.requires_grad_(false));
   }
 }

@@ -34,7 +34,7 @@ class Module {
 
   /// Handles to all parameters of this module and its children, in the order of their declaration, named by
   /// their path: `e_conv1.depth_conv.weight`.
-  std::vector<NamedTensor> parameters() const;
+  std::vector<NamedTensor> named_parameters() const;
   /// The number of elements of all parameters.
   int64_t parameter_count() const;
 
@@ -45,16 +45,16 @@ class Module {
   /// Converts every parameter; gradients are dropped. Optimisers made before hold the old tensors.
   void to(DType dtype);
 
-  /// Puts other tensors in the place of the parameters, in the order of `parameters`: the network as a
+  /// Puts other tensors in the place of the parameters, in the order of `named_parameters`: the network as a
   /// function of its parameters, which may then be results of operators. Throws Error where number or shapes
   /// differ.
   void substitute(const Tensors& values);
 
   /// Handles that share the parameters' bytes, outside any graph.
-  State state() const;
+  State state_dict() const;
   /// Copies the values in, converted to the parameters' dtype. Throws StateMismatch, and changes nothing,
   /// unless names and shapes are exactly this module's and every value is finite.
-  void load_state(const State& state);
+  void load_state_dict(const State& state);
 
  private:
   friend class Parameter;
@@ -72,7 +72,7 @@ class Module {
   std::vector<Member> members_;
 };
 
-/// A tensor that a module trains. Zero until an initialiser or `load_state` gives values.
+/// A tensor that a module trains. Zero until an initialiser or `load_state_dict` gives values.
 class Parameter : public Tensor {
  public:
   /// A part of `owner`. Where `present` is false (a convolution without bias) it stays undefined and

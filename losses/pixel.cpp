@@ -15,9 +15,9 @@ Tensor difference(const char* loss, const Tensor& x, const Tensor& y) {
 
 }  // namespace
 
-Tensor l1(const Tensor& x, const Tensor& y) { return mean(abs(difference("l1", x, y))); }
+Tensor l1_loss(const Tensor& x, const Tensor& y) { return mean(abs(difference("l1_loss", x, y))); }
 
-Tensor mse(const Tensor& x, const Tensor& y) { return mean(square(difference("mse", x, y))); }
+Tensor mse_loss(const Tensor& x, const Tensor& y) { return mean(square(difference("mse_loss", x, y))); }
 
 Tensor charbonnier(const Tensor& x, const Tensor& y, double epsilon) {
   return mean(sqrt(square(difference("charbonnier", x, y)) + epsilon * epsilon));

@@ -6,10 +6,10 @@
 namespace lux {
 
 /// mean |x − y|. Slope 0 where x = y.
-Tensor l1(const Tensor& x, const Tensor& y);
+Tensor l1_loss(const Tensor& x, const Tensor& y);
 
 /// mean (x − y)².
-Tensor mse(const Tensor& x, const Tensor& y);
+Tensor mse_loss(const Tensor& x, const Tensor& y);
 
 /// mean √((x − y)² + epsilon²) (Charbonnier et al., ICIP 1994; MIRNet's training loss with epsilon 10⁻³).
 Tensor charbonnier(const Tensor& x, const Tensor& y, double epsilon = 1e-3);

@@ -65,7 +65,7 @@ int64_t liveness_optimum(const Model& model, int64_t height, int64_t width) {
   std::set<const Storage*> apart;
   int64_t parameters = 0;
   DType dtype = DType::f32;
-  for (const auto& [name, parameter] : model.state()) {
+  for (const auto& [name, parameter] : model.state_dict()) {
     dtype = parameter.dtype();
     if (apart.insert(parameter.storage().get()).second) parameters += parameter.storage()->bytes();
   }

@@ -2,10 +2,9 @@
 // is needed.
 #pragma once
 
-#include <concepts>
 #include <stdexcept>
-#include <string>
-#include <string_view>
+
+#include "luxgrad/tensor/text.h"
 
 namespace lux {
 
@@ -20,20 +19,6 @@ class OutOfMemory : public Error {
  public:
   using Error::Error;
 };
-
-/// Appends a value in the form that messages use. Types add their own overload (found by argument-dependent
-/// lookup).
-inline void append(std::string& text, std::string_view value) { text += value; }
-inline void append(std::string& text, std::integral auto value) { text += std::to_string(value); }
-void append(std::string& text, double value);  // shortest of %g with 9 digits
-
-/// The parts, one after the other, as text.
-template <class... Parts>
-std::string cat(const Parts&... parts) {
-  std::string text;
-  (append(text, parts), ...);
-  return text;
-}
 
 template <class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {

@@ -1,14 +1,6 @@
 #include "luxgrad/tensor/shape.h"
 
-#include <cstdio>
-
 namespace lux {
-
-void append(std::string& text, double value) {
-  char digits[32];
-  std::snprintf(digits, sizeof digits, "%.9g", value);
-  text += digits;
-}
 
 Shape::Shape(const int64_t* begin, const int64_t* end) {
   check(end - begin <= kMaxRank, "shape: expected at most ", kMaxRank, " dimensions, got ", end - begin);

@@ -118,7 +118,7 @@ TEST_CASE("conv2d adds the bias, then applies the activation") {
   const auto expect = [&](Activation activation, double slope, double (*f)(double)) {
     auto sums = by_definition(x, w, {}).to_vector();
     for (size_t i = 0; i < sums.size(); ++i) sums[i] = f(sums[i] + b.data<double>()[i % 4]);
-    const Tensor y = conv2d(x, w, b, {.activation = activation, .slope = slope});
+    const Tensor y = conv2d(x, w, b, {.activation = activation, .negative_slope = slope});
     CHECK(largest_difference(y, from_vector(sums, y.shape(), {DType::f64, kCpu})) < 1e-13);
   };
   expect(Activation::none, 0.2, [](double v) { return v; });
@@ -379,7 +379,8 @@ TEST_CASE("conv2d says what does not fit") {
         "[1, 2, 8, 3]");
   CHECK(message({x}, w, {}, {.stride = 0}) == "conv2d: expected a stride of at least 1, got 0");
   CHECK(message({x}, w, {}, {.padding = -1}) == "conv2d: expected padding of at least 0, got -1");
-  CHECK(message({x}, w, {}, {.slope = -0.5}) == "conv2d: expected a slope of at least 0, got -0.5");
+  CHECK(message({x}, w, {}, {.negative_slope = -0.5}) ==
+        "conv2d: expected a negative_slope of at least 0, got -0.5");
   CHECK(message({}, w) == "conv2d: expected 1 to 8 inputs, got 0");
   CHECK(message({Tensor()}, w) == "conv2d: expected an input [N, H, W, C], got an undefined tensor");
   CHECK(message({x}, Tensor()) ==

@@ -16,7 +16,7 @@ namespace {
 
 std::string message_of(Module& module, const State& state) {
   try {
-    module.load_state(state);
+    module.load_state_dict(state);
   } catch (const StateMismatch& error) {
     return error.what();
   }
@@ -42,7 +42,7 @@ struct Swapped : Module {
 
 TEST_CASE("a module lists what it declares, by path and in order") {
   Pair pair;
-  const auto parameters = pair.parameters();
+  const auto parameters = pair.named_parameters();
   REQUIRE(parameters.size() == 3);
   CHECK(parameters[0].name == "first.weight");
   CHECK(parameters[1].name == "first.bias");
@@ -60,7 +60,7 @@ TEST_CASE("loading is strict, names every fault and changes nothing") {
   Pair pair;
   init_normal_(pair, 1, Generator(1));
   State before;
-  for (const auto& [name, tensor] : pair.state()) before[name] = tensor.clone();
+  for (const auto& [name, tensor] : pair.state_dict()) before[name] = tensor.clone();
 
   State wrong = before;
   wrong.erase("first.bias");
@@ -68,21 +68,22 @@ TEST_CASE("loading is strict, names every fault and changes nothing") {
   wrong["third\n.weight"] = zeros({2});
   wrong["first.weight"] = full({4, 3, 3, 3}, INFINITY);
   CHECK(message_of(pair, wrong) ==
-        "load_state: the weights do not fit the network:\n"
+        "load_state_dict: the weights do not fit the network:\n"
         "  first.weight: element 0 is not finite\n"
         "  first.bias: missing, expected [4]\n"
         "  second.weight: expected [3, 1, 1, 4], got [3, 1, 1, 5]\n"
-        "  third?.weight: unexpected, got [2]");
+        "  third\\x0a.weight: unexpected, got [2]");
   wrong = before;
   wrong["first.bias"] = zeros({4}, {DType::i64, kCpu});
   CHECK(message_of(pair, wrong) ==
-        "load_state: the weights do not fit the network:\n  first.bias: expected a floating dtype, got i64");
-  for (const auto& [name, tensor] : pair.state()) CHECK(same_bits(tensor, before.at(name)));
+        "load_state_dict: the weights do not fit the network:\n  first.bias: expected a floating dtype, got "
+        "i64");
+  for (const auto& [name, tensor] : pair.state_dict()) CHECK(same_bits(tensor, before.at(name)));
 
   Pair other;
   other.to(DType::f64);
-  other.load_state(before);
-  for (const auto& [name, tensor] : other.state()) {
+  other.load_state_dict(before);
+  for (const auto& [name, tensor] : other.state_dict()) {
     CHECK(tensor.dtype() == DType::f64);
     CHECK(same_bits(tensor.to(DType::f32), before.at(name)));
   }
@@ -123,7 +124,8 @@ TEST_CASE("initial values depend on a parameter's name only") {
   Swapped swapped;
   init_fan_in_uniform_(pair, Generator(5));
   init_fan_in_uniform_(swapped, Generator(5));
-  for (const auto& [name, tensor] : pair.state()) CHECK(same_bits(tensor, swapped.state().at(name)));
+  for (const auto& [name, tensor] : pair.state_dict())
+    CHECK(same_bits(tensor, swapped.state_dict().at(name)));
   init_fan_in_uniform_(swapped, Generator(6));
   CHECK_FALSE(same_bits(pair.first.weight, swapped.first.weight));
 

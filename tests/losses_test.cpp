@@ -150,12 +150,12 @@ double total_variation_as_printed(const Tensor& curves) {
 TEST_CASE("pixel losses are the means they say they are") {
   const Tensor x = from_vector({0.5, 0.25, 1, 0}, {1, 2, 2, 1}, {DType::f64, kCpu});
   const Tensor y = from_vector({0.25, 0.25, 0, 0.5}, {1, 2, 2, 1}, {DType::f64, kCpu});
-  CHECK(l1(x, y).item() == doctest::Approx((0.25 + 0 + 1 + 0.5) / 4).epsilon(1e-15));
-  CHECK(mse(x, y).item() == doctest::Approx((0.0625 + 0 + 1 + 0.25) / 4).epsilon(1e-15));
+  CHECK(l1_loss(x, y).item() == doctest::Approx((0.25 + 0 + 1 + 0.5) / 4).epsilon(1e-15));
+  CHECK(mse_loss(x, y).item() == doctest::Approx((0.0625 + 0 + 1 + 0.25) / 4).epsilon(1e-15));
   const double root = (std::sqrt(0.0625 + 1e-6) + 1e-3 + std::sqrt(1 + 1e-6) + std::sqrt(0.25 + 1e-6)) / 4;
   CHECK(charbonnier(x, y).item() == doctest::Approx(root).epsilon(1e-14));
-  CHECK_THROWS_WITH_AS(l1(x, zeros({1, 2, 1, 1})),
-                       "l1: expected two equal shapes, got [1, 2, 2, 1] and [1, 2, 1, 1]", Error);
+  CHECK_THROWS_WITH_AS(l1_loss(x, zeros({1, 2, 1, 1})),
+                       "l1_loss: expected two equal shapes, got [1, 2, 2, 1] and [1, 2, 1, 1]", Error);
 }
 
 TEST_CASE("ssim agrees with its definition") {

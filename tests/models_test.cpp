@@ -46,7 +46,7 @@ std::unique_ptr<CurveModel> make_curve_model(const char* name, const ModelConfig
 
 // Trains on one batch; returns the losses before each step.
 std::vector<double> train(CurveModel& model, const Tensor& low, int steps, double lr) {
-  Adam adam(model.parameters(), {.lr = lr});
+  Adam adam(model.named_parameters(), {.lr = lr});
   std::vector<double> losses;
   for (int step = 0; step < steps; ++step) {
     model.zero_grad();
@@ -102,7 +102,7 @@ TEST_CASE("embedded default weights fit their networks") {
       continue;
     }
     const TensorFile file = parse_safetensors(bytes).value();
-    CHECK_NOTHROW(make_model_from(file.metadata, info.name)->load_state(file.tensors));
+    CHECK_NOTHROW(make_model_from(file.metadata, info.name)->load_state_dict(file.tensors));
   }
 }
 
@@ -216,9 +216,9 @@ TEST_CASE("training gives the same bits on any number of threads and at any alig
       model->init_(Generator(1));
       train(*model, dark_picture({2, 16, 32, 3}), 20, 1e-3);
       if (first.empty()) {
-        for (const auto& [path, tensor] : model->state()) first[path] = tensor.clone();
+        for (const auto& [path, tensor] : model->state_dict()) first[path] = tensor.clone();
       }
-      for (const auto& [path, tensor] : model->state())
+      for (const auto& [path, tensor] : model->state_dict())
         CHECK_MESSAGE(same_bits(tensor, first.at(path)), path);
       memory::set_test_layout({});
     }

@@ -64,8 +64,8 @@ const std::map<std::string, Operator, std::less<>> kOperators = {
        const Tensor u = exp(x[3]), v = exp(x[4]), w = exp(x[5]), all = u + v + w;
        return x[0] * (u / all) + x[1] * (v / all) + x[2] * (w / all);
      }},
-    {"l1", [](const Tensors& x, const json&, bool) { return l1(x[0], x[1]); }},
-    {"mse", [](const Tensors& x, const json&, bool) { return mse(x[0], x[1]); }},
+    {"l1", [](const Tensors& x, const json&, bool) { return l1_loss(x[0], x[1]); }},
+    {"mse", [](const Tensors& x, const json&, bool) { return mse_loss(x[0], x[1]); }},
     {"charbonnier", [](const Tensors& x, const json& o,
                        bool) { return charbonnier(x[0], x[1], o.at("eps").get<double>()); }},
 };

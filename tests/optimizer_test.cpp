@@ -208,7 +208,7 @@ TEST_CASE("a step raises the version, skips parameters without gradient, and kee
   CHECK(moved[0] == doctest::Approx(0.9));
   CHECK(moved[1] == doctest::Approx(2.1));
   CHECK(moved[2] == 3);
-  CHECK(adam.state().at("exp_avg.w").dtype() == DType::f32);
+  CHECK(adam.state_dict().at("exp_avg.w").dtype() == DType::f32);
   adam.zero_grad();
   CHECK_FALSE(w.tensor.grad().defined());
 }
@@ -229,8 +229,8 @@ TEST_CASE("one step in f32 is the published step, to its last digits") {
     for (size_t i = 0; i < want.size(); ++i)
       CHECK(got.to_vector()[i] == doctest::Approx(want[i]).epsilon(1e-6).scale(0));
   };
-  near(adam.state().at("exp_avg.w"), mean);
-  near(adam.state().at("exp_avg_sq.w"), square);
+  near(adam.state_dict().at("exp_avg.w"), mean);
+  near(adam.state_dict().at("exp_avg_sq.w"), square);
   near(w.tensor, moved);
 }
 
@@ -241,7 +241,7 @@ TEST_CASE("a step that throws has changed nothing") {
   b.tensor.set_grad(vector_tensor({1, 1}, DType::f32));
   CHECK_THROWS_WITH_AS(adam.step(), "adam: parameter b: expected a gradient of f64[2], got f32[2]", Error);
   CHECK(a.tensor.to_vector() == std::vector<double>{1, 2});
-  CHECK(adam.state().at("exp_avg.a").to_vector() == std::vector<double>{0, 0});
+  CHECK(adam.state_dict().at("exp_avg.a").to_vector() == std::vector<double>{0, 0});
   CHECK(adam.steps() == 0);
 }
 
@@ -257,13 +257,13 @@ TEST_CASE("a restored optimiser continues with the same bits") {
   for (int step = 0; step < 6; ++step) {
     if (step == 3) {
       copy = {"w", w.tensor.clone().requires_grad_()};
-      for (const auto& [name, tensor] : whole.state()) saved[name] = tensor.clone();
+      for (const auto& [name, tensor] : whole.state_dict()) saved[name] = tensor.clone();
     }
     w.tensor.set_grad(gradient(step));
     whole.step();
   }
   Adam resumed({copy}, options);
-  resumed.load_state(saved);
+  resumed.load_state_dict(saved);
   CHECK(resumed.steps() == 3);
   for (int step = 3; step < 6; ++step) {
     copy.tensor.set_grad(gradient(step));
@@ -300,11 +300,12 @@ TEST_CASE("what the optimiser refuses") {
   CHECK_THROWS_WITH_AS(Adam({{"w", Tensor()}}, {}), "adam: parameter w is undefined", Error);
   CHECK_THROWS_WITH_AS(Adam({w}, {.beta1 = 1}), "adam: expected betas in [0, 1), got 1 and 0.999", Error);
   Adam adam({w}, {});
-  CHECK_THROWS_WITH_AS(adam.load_state({}), "adam: the saved state has no tensor exp_avg.w", Error);
-  auto state = adam.state();
+  CHECK_THROWS_WITH_AS(adam.load_state_dict({}), "adam: the saved state has no tensor exp_avg.w", Error);
+  auto state = adam.state_dict();
   state["exp_avg.w"] = zeros({3}, {DType::f64, kCpu});
-  CHECK_THROWS_WITH_AS(adam.load_state(state), "adam: exp_avg.w: expected f64[2], got f64[3]", Error);
-  state = adam.state();
+  CHECK_THROWS_WITH_AS(adam.load_state_dict(state), "adam: exp_avg.w: expected f64[2], got f64[3]", Error);
+  state = adam.state_dict();
   state["extra"] = zeros({1});
-  CHECK_THROWS_WITH_AS(adam.load_state(state), "adam: the saved state has an unknown tensor extra", Error);
+  CHECK_THROWS_WITH_AS(adam.load_state_dict(state), "adam: the saved state has an unknown tensor extra",
+                       Error);
 }

@@ -56,7 +56,7 @@ TEST_CASE("every recipe gives a finite loss that reaches every parameter") {
         sum += std::stod(facts.at("weight." + term)) * value.item();
       CHECK(loss.total.item() == doctest::Approx(sum).epsilon(1e-5));
       backward(loss.total);
-      for (const auto& [parameter, tensor] : model->parameters()) {
+      for (const auto& [parameter, tensor] : model->named_parameters()) {
         INFO(parameter);
         CHECK(tensor.grad().defined());
       }

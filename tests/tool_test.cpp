@@ -171,6 +171,18 @@ TEST_CASE("gradcheck names the case that is wrong, and gives 7") {
   CHECK(here.run({"gradcheck", "--filter", "^relu"}, {}, LUX_WRONG_TOOL).code == 0);
 }
 
+TEST_CASE("kernels and instruction sets that nobody has give 2") {
+  const Workplace here;
+  for (const char* const name : {"LUX_KERNELS", "LUX_ISA"}) {
+    const ChildResult result =
+        here.run({"gradcheck", "--filter", "^tanh"}, {.environment = {{name, "fastest"}}});
+    CHECK(result.code == 2);
+    CHECK(contains(result.err, cat(name, ": expected ")));
+    CHECK(contains(result.err, ", got fastest"));
+    CHECK(here.run({"gradcheck", "--filter", "^tanh"}, {.environment = {{name, ""}}}).code == 0);
+  }
+}
+
 TEST_CASE("a number of threads that is none gives 2") {
   const Workplace here;
   for (const char* threads : {"0", "257", "abc", "3x", "-1", "99999999999999999999"}) {

@@ -26,7 +26,7 @@ class Workplace {
       lux::Generator generator{7};
       model->init_(generator);
       lux::save_safetensors(path(std::string(name) + ".safetensors"),
-                            {model->state(), lux::to_metadata(*model)});
+                            {model->state_dict(), lux::to_metadata(*model)});
     }
     fs::create_directory(path("in"));
   }

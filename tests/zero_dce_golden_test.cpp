@@ -80,10 +80,10 @@ class Proof {
     if (golden_.file.metadata.count("weights") == 1) {
       state = load_safetensors(golden_folder() + "/../" + golden_.metadata("weights")).tensors;
     } else {
-      for (const auto& [name, tensor] : model->parameters())
+      for (const auto& [name, tensor] : model->named_parameters())
         state[name] = golden_.parameter(name, tensor.shape());
     }
-    model->load_state(state);
+    model->load_state_dict(state);
     model->to(dtype_);
     auto* const curve_model = dynamic_cast<CurveModel*>(model.release());
     REQUIRE(curve_model != nullptr);
@@ -147,7 +147,7 @@ class Proof {
     for (const std::string& term : golden_.after("loss.")) compare("loss." + term, term_of(loss, term));
     backward(loss.total);
     compare("grad.input.low", low_.grad());
-    for (const auto& [name, parameter] : model.parameters()) {
+    for (const auto& [name, parameter] : model.named_parameters()) {
       const std::string in_file = golden_.name_in_file(name);
       const double absolute = zero_gradient_.count(in_file) == 1 ? 1e-10 : 0;
       compare("grad_norm." + in_file, l2_norm(parameter.grad()), absolute);
@@ -177,7 +177,7 @@ class Proof {
     options.form = o.at("form") == "keras" ? AdamForm::keras
                    : o.at("form") == "tf1" ? AdamForm::tf1
                                            : AdamForm::torch;
-    Adam adam(model.parameters(), options);
+    Adam adam(model.named_parameters(), options);
     const Tensor low = low_.detach();
     std::vector<double> losses, norms, terms;
     for (int step = 0; step < golden_.config.at("steps"); ++step) {
@@ -189,12 +189,13 @@ class Proof {
         terms.push_back(term_of(loss, term.get<std::string>()).item());
       const double no_limit = 1e300;
       const json clip = o.value("clip_norm", json());
-      norms.push_back(clip_grad_norm_(model.parameters(), clip.is_null() ? no_limit : clip.get<double>()));
+      norms.push_back(
+          clip_grad_norm_(model.named_parameters(), clip.is_null() ? no_limit : clip.get<double>()));
       adam.step();
     }
     compare("train.loss", losses);
     if (golden_.has("train.loss_after")) compare("train.loss_after", loss_of(model, low).total.item());
-    for (const auto& [name, parameter] : model.parameters())
+    for (const auto& [name, parameter] : model.named_parameters())
       compare("train.weight_norm." + golden_.name_in_file(name), l2_norm(parameter));
     trajectories(model, terms, norms);
   }
@@ -213,7 +214,7 @@ class Proof {
     };
     compare_exactly("train.terms", column(terms, golden_.at("train.terms").shape()));
     compare_exactly("train.grad_norm", column(norms, {static_cast<int64_t>(norms.size())}));
-    for (const auto& [name, parameter] : model.parameters())
+    for (const auto& [name, parameter] : model.named_parameters())
       compare_exactly("train.weight_sample." + golden_.name_in_file(name), golden_sample(parameter));
   }
 

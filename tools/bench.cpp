@@ -40,12 +40,12 @@ double median_ms(int repeats, F&& action) {
 double training_step_ms(CurveModel& model, int repeats) {
   const Tensor batch = noise_picture(kBatch, kSize, kSize);
   model.requires_grad_();
-  Adam adam(model.parameters(), {.lr = 1e-4, .weight_decay = 1e-4});
+  Adam adam(model.named_parameters(), {.lr = 1e-4, .weight_decay = 1e-4});
   return median_ms(repeats, [&] {
     const CurveEnhancement result = model.forward(batch);
     adam.zero_grad();
     backward(zero_dce_loss(batch, result.enhanced, result.curves).total);
-    clip_grad_norm_(model.parameters(), 0.1);
+    clip_grad_norm_(model.named_parameters(), 0.1);
     adam.step();
   });
 }

@@ -8,6 +8,8 @@
 #include <optional>
 
 #include "luxgrad/data/safetensors.h"
+#include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/exit_code.h"
@@ -155,7 +157,7 @@ LoadedModel load_model(const ModelChoice& choice) {
   }
   loaded.model = network_for(choice, file.metadata);
   try {
-    loaded.model->load_state(file.state);
+    loaded.model->load_state_dict(file.state);
   } catch (const StateMismatch& error) {
     throw CommandError(ExitCode::mismatch, cat(loaded.source, ": ", condensed(error.what())));
   }
@@ -175,7 +177,9 @@ void apply(const RunsOn& where) {
     throw CommandError(ExitCode::stopped, cat("this build has no device ", where.device, "; use cpu"));
   check_usage(where.device == "auto" || where.device == "cpu" || where.device == "-1",
               "--device: expected auto, cpu or cuda:0, got ", where.device);
-  try {
+  try {  // what the environment says is usage, too
+    cpu::isa();
+    wanted_kernels();
     if (const int threads = num_threads(); where.threads > 0 && where.threads != threads)
       set_num_threads(where.threads);
   } catch (const Error& error) {

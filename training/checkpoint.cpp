@@ -29,13 +29,6 @@ void each_counter(P& progress, const F& f) {
   f("csv_bytes", progress.csv_bytes);
 }
 
-// The shortest text that reads back as the same value.
-template <class T>
-std::string exact_text(T value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
 std::string digest_of(TensorFile content) {
   content.metadata.erase(std::string(kDigest));
   return sha256(serialize_safetensors(content));
@@ -59,7 +52,10 @@ TensorFile to_file(const Checkpoint& checkpoint) {
   for (const auto& [name, tensor] : checkpoint.optimizer) file.tensors[cat(kOptimizer, name)] = tensor;
   for (const auto& [key, value] : checkpoint.config) file.metadata[cat(kConfig, key)] = value;
   each_counter(checkpoint.progress, [&](const char* name, auto value) {
-    file.metadata[cat(kProgress, name)] = exact_text(value);
+    if constexpr (std::is_integral_v<decltype(value)>)
+      file.metadata[cat(kProgress, name)] = std::to_string(value);
+    else
+      file.metadata[cat(kProgress, name)] = exact_text(value);
   });
   file.metadata["schema"] = kSchema;
   return file;
@@ -161,11 +157,11 @@ void save_weights(const std::string& path, const State& state, const Facts& meta
 
 Weights load_weights(const std::string& path) {
   TensorFile file = load_safetensors(path);
-  if (file.metadata.contains("schema")) {
-    Checkpoint checkpoint = read_checkpoint(path).value();
-    return {std::move(checkpoint.weights), std::move(checkpoint.model)};
-  }
   return attempt([&] {
+           if (file.metadata.contains("schema")) {
+             Checkpoint checkpoint = from_file(file);
+             return Weights{std::move(checkpoint.weights), std::move(checkpoint.model)};
+           }
            const auto digest = file.metadata.find(std::string(kDigest));
            if (digest != file.metadata.end()) check_seal(file, digest->second);
            return Weights{std::move(file.tensors), std::move(file.metadata)};

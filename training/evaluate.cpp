@@ -1,7 +1,5 @@
 #include "luxgrad/training/evaluate.h"
 
-#include <charconv>
-
 #include "luxgrad/data/image.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/training/metrics.h"
@@ -28,11 +26,7 @@ std::string quoted(const std::string& field) {
 
 std::string csv_line(const ImageScores& image) {
   std::string line = quoted(image.name);
-  for (const Column& column : kColumns) {
-    char text[32];
-    line += ",";
-    line.append(text, std::to_chars(text, text + sizeof text, image.scores.*column.value).ptr);
-  }
+  for (const Column& column : kColumns) line += cat(",", exact_text(image.scores.*column.value));
   return line + "\n";
 }
 

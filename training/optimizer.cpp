@@ -93,7 +93,7 @@ void Adam::zero_grad() {
   for (const NamedTensor& parameter : parameters_) parameter.tensor.set_grad({});
 }
 
-std::map<std::string, Tensor> Adam::state() const {
+std::map<std::string, Tensor> Adam::state_dict() const {
   std::map<std::string, Tensor> state;
   state["step"] = empty({}, {DType::i64, kCpu});
   state["step"].data<int64_t>()[0] = steps_;
@@ -104,8 +104,8 @@ std::map<std::string, Tensor> Adam::state() const {
   return state;
 }
 
-void Adam::load_state(const std::map<std::string, Tensor>& state) {
-  const std::map<std::string, Tensor> own = this->state();
+void Adam::load_state_dict(const std::map<std::string, Tensor>& state) {
+  const std::map<std::string, Tensor> own = this->state_dict();
   for (const auto& [name, tensor] : own) {
     const auto found = state.find(name);
     check(found != state.end(), "adam: the saved state has no tensor ", name);

@@ -46,10 +46,10 @@ class Adam {
   const std::vector<NamedTensor>& parameters() const { return parameters_; }
 
   /// `step` (i64), `exp_avg.<name>`, `exp_avg_sq.<name>`: handles to the live tensors, not copies.
-  std::map<std::string, Tensor> state() const;
-  /// Restores what `state` gave. Throws Error, and changes nothing, when a tensor is missing, left over, or
+  std::map<std::string, Tensor> state_dict() const;
+  /// Restores what `state_dict` gave. Throws Error, and changes nothing, when a tensor is missing, left over, or
   /// of another shape or dtype.
-  void load_state(const std::map<std::string, Tensor>& state);
+  void load_state_dict(const std::map<std::string, Tensor>& state);
 
  private:
   std::vector<NamedTensor> parameters_;

@@ -1,7 +1,5 @@
 #include "luxgrad/training/recipe.h"
 
-#include <charconv>
-
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/total_variation.h"
 #include "luxgrad/losses/pixel.h"
@@ -106,12 +104,9 @@ constexpr Row kRows[] = {
     {"zero_dce_plus", "default", relit},
 };
 
-std::string number(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+std::string range(const double (&bounds)[2]) {
+  return cat(exact_text(bounds[0]), " to ", exact_text(bounds[1]));
 }
-
-std::string range(const double (&bounds)[2]) { return cat(number(bounds[0]), " to ", number(bounds[1])); }
 
 const char* name_of(AdamForm form) {
   return form == AdamForm::torch ? "torch" : form == AdamForm::keras ? "keras" : "tf1";
@@ -133,7 +128,7 @@ Loss zero_reference_loss(const ZeroDceLossOptions& options, const Tensor& low,
 }
 
 Loss reference_loss(const ReferenceLossOptions& options, const Tensor& high, const CurveEnhancement& result) {
-  const Tensor distance = l1(result.enhanced, high);
+  const Tensor distance = l1_loss(result.enhanced, high);
   const Tensor structure = 1.0 - ssim(result.enhanced, high);
   const Tensor tv = total_variation(result.curves, VariationForm::official);
   return {options.l1 * distance + options.structure * structure + options.tv * tv,
@@ -164,14 +159,14 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"recipe", recipe.name},
       {"init", recipe.glorot_init ? "glorot" : "authors"},
       {"adam.form", name_of(recipe.adam.form)},
-      {"adam.lr", number(recipe.adam.lr)},
-      {"adam.lr_end", number(recipe.lr_end)},
-      {"adam.beta1", number(recipe.adam.beta1)},
-      {"adam.beta2", number(recipe.adam.beta2)},
-      {"adam.eps", number(recipe.adam.eps)},
-      {"adam.weight_decay", number(recipe.adam.weight_decay)},
+      {"adam.lr", exact_text(recipe.adam.lr)},
+      {"adam.lr_end", exact_text(recipe.lr_end)},
+      {"adam.beta1", exact_text(recipe.adam.beta1)},
+      {"adam.beta2", exact_text(recipe.adam.beta2)},
+      {"adam.eps", exact_text(recipe.adam.eps)},
+      {"adam.weight_decay", exact_text(recipe.adam.weight_decay)},
       {"adam.decoupled", recipe.adam.decoupled ? "true" : "false"},
-      {"clip_norm", number(recipe.clip_norm)},
+      {"clip_norm", exact_text(recipe.clip_norm)},
       {"batch", std::to_string(recipe.batch)},
       {"size", std::to_string(recipe.size)},
       {"shuffle", recipe.shuffle ? "true" : "false"},
@@ -181,29 +176,29 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
   };
   if (recipe.relight) {
     const RelightOptions& o = *recipe.relight;
-    facts["relight.dark_share"] = number(o.dark_share);
+    facts["relight.dark_share"] = exact_text(o.dark_share);
     facts["relight.dark_stops"] = range(o.dark_stops);
     facts["relight.dim_stops"] = range(o.dim_stops);
-    facts["relight.white_balance"] = number(o.white_balance);
+    facts["relight.white_balance"] = exact_text(o.white_balance);
     facts["relight.shot_variance"] = range(o.shot_variance);
     facts["relight.read_deviation"] = range(o.read_deviation);
-    facts["relight.exposure"] = number(recipe.exposure);
+    facts["relight.exposure"] = exact_text(recipe.exposure);
     facts["relight.repeats"] = std::to_string(recipe.repeats);
   }
   if (const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
     facts["loss"] = name_of(zero->mode);
-    facts["weight.tv"] = number(zero->tv);
-    facts["weight.spa"] = number(zero->spa);
-    facts["weight.col"] = number(zero->col);
-    facts["weight.exp"] = number(zero->exp);
+    facts["weight.tv"] = exact_text(zero->tv);
+    facts["weight.spa"] = exact_text(zero->spa);
+    facts["weight.col"] = exact_text(zero->col);
+    facts["weight.exp"] = exact_text(zero->exp);
     facts["exp_patch"] = std::to_string(zero->exp_patch);
-    facts["exp_target"] = number(zero->exp_target);
+    facts["exp_target"] = exact_text(zero->exp_target);
   } else {
     const auto& reference = std::get<ReferenceLossOptions>(recipe.loss);
     facts["loss"] = "reference";
-    facts["weight.l1"] = number(reference.l1);
-    facts["weight.structure"] = number(reference.structure);
-    facts["weight.tv"] = number(reference.tv);
+    facts["weight.l1"] = exact_text(reference.l1);
+    facts["weight.structure"] = exact_text(reference.structure);
+    facts["weight.tv"] = exact_text(reference.tv);
   }
   return facts;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,11 +16,6 @@ namespace lux {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string number(double value) {
-  char text[32];
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
 
 std::string json_line(const StepRecord& record) {
   nlohmann::ordered_json line{{"epoch", record.epoch}, {"step", record.step}, {"lr", record.lr}};
@@ -38,19 +34,20 @@ std::string csv_header(const StepRecord& record) {
 }
 
 std::string csv_line(const StepRecord& record) {
-  std::string line = cat(record.epoch, ",", record.step, ",", number(record.lr));
-  for (const auto& [name, value] : record.losses) line += "," + number(value);
+  std::string line = cat(record.epoch, ",", record.step, ",", exact_text(record.lr));
+  for (const auto& [name, value] : record.losses) line += "," + exact_text(value);
   for (const double value : {record.grad_norm, record.data_seconds, record.step_seconds}) {
-    line += "," + number(value);
+    line += "," + exact_text(value);
   }
   return line + (record.skipped ? ",1\n" : ",0\n");
 }
 
-// A TOML value: numbers and truth values as they are, everything else as a string.
+// A TOML value: numbers and truth values as they are, everything else as a string, as a folder named 007 or
+// inf is.
 std::string toml_value(const std::string& value) {
   double parsed = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), parsed);
-  const bool is_number = error == std::errc() && end == value.data() + value.size();
+  const bool is_number = error == std::errc() && std::isfinite(parsed) && exact_text(parsed) == value;
   if (is_number || value == "true" || value == "false") return value;
   return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }

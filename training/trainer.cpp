@@ -66,7 +66,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       schedule_(recipe_.lr_end > 0 ? cosine(recipe_.adam.lr, recipe_.lr_end, static_cast<double>(steps_))
                                    : constant(recipe_.adam.lr)),
       model_(make_trainee(options)),
-      adam_(model_->parameters(), recipe_.adam),
+      adam_(model_->named_parameters(), recipe_.adam),
       folder_(options.run),
       config_(configuration(options, *model_, pictures_, steps_)) {}
 
@@ -100,8 +100,8 @@ void Trainer::restore() {
   if (found) {
     const Checkpoint& checkpoint = found->checkpoint;
     check_same_run(checkpoint.config, config_);
-    model_->load_state(checkpoint.weights);
-    adam_.load_state(checkpoint.optimizer);
+    model_->load_state_dict(checkpoint.weights);
+    adam_.load_state_dict(checkpoint.optimizer);
     progress_ = checkpoint.progress;
     result_.checkpoint = found->path;
     loader_.seek(progress_.epoch, progress_.batch);
@@ -177,7 +177,7 @@ void Trainer::finish_epoch() {
     const double mean = progress_.epoch_loss / static_cast<double>(progress_.epoch_steps);
     if (mean < progress_.best) {
       progress_.best = mean;
-      folder_.save_best(model_->state(), weight_facts(*model_, config_, progress_));
+      folder_.save_best(model_->state_dict(), weight_facts(*model_, config_, progress_));
     }
   }
   progress_.epoch_loss = 0;
@@ -192,7 +192,7 @@ void Trainer::save() {
   progress_.jsonl_bytes = folder_.jsonl_bytes();
   progress_.csv_bytes = folder_.csv_bytes();
   result_.checkpoint =
-      folder_.save({to_metadata(*model_), model_->state(), adam_.state(), config_, progress_});
+      folder_.save({to_metadata(*model_), model_->state_dict(), adam_.state_dict(), config_, progress_});
 }
 
 }  // namespace

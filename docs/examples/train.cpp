@@ -33,9 +33,9 @@ int main() {
   const auto [bright, dark] = bright_and_dark();
   Tiny net;
   init_fan_in_uniform_(net, Generator{2});
-  Adam adam(net.parameters(), {.lr = 1e-2});
+  Adam adam(net.named_parameters(), {.lr = 1e-2});
   for (int step = 1; step <= 100; ++step) {
-    const Tensor loss = l1(net(dark), bright);
+    const Tensor loss = l1_loss(net(dark), bright);
     adam.zero_grad();
     backward(loss);
     adam.step();

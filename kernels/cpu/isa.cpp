@@ -48,7 +48,8 @@ constexpr const char* kNames = "base";
 #endif
 
 const Isa* choose() {
-  const char* const wanted = std::getenv("LUX_ISA");
+  const char* wanted = std::getenv("LUX_ISA");
+  if (wanted != nullptr && *wanted == '\0') wanted = nullptr;
   for (const Candidate& candidate : candidates()) {
     if (wanted == nullptr ? candidate.runs : wanted == std::string_view(candidate.isa->name)) {
       check(candidate.runs, "LUX_ISA: this processor cannot run ", wanted);

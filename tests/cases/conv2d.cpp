@@ -36,7 +36,8 @@ OP_CASE(
 OP_CASE(
     "conv2d, leaky_relu", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}},
     [](const Tensors& x) {
-      return conv2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::leaky_relu, .slope = 0.1});
+      return conv2d(x[0], x[1], x[2],
+                    {.padding = 1, .activation = Activation::leaky_relu, .negative_slope = 0.1});
     },
     kLarge);
 OP_CASE("conv2d, sigmoid", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}},

@@ -11,10 +11,10 @@ const CaseInput kPicture = CaseInput{2, 13, 14, 3}.range(0, 1);
 const CaseOptions kLarge{.large = {CaseInput{2, 60, 70, 3}.range(0, 1), CaseInput{2, 60, 70, 3}.range(0, 1)}};
 
 OP_CASE("loss l1", {CaseInput{2, 3, 4, 3}.range(0, 0.4), CaseInput{2, 3, 4, 3}.range(0.5, 1)},
-        [](const Tensors& x) { return l1(x[0], x[1]); },
+        [](const Tensors& x) { return l1_loss(x[0], x[1]); },
         {.large = {CaseInput{2, 60, 70, 3}.range(0, 0.4), CaseInput{2, 60, 70, 3}.range(0.5, 1)}});
 OP_CASE(
-    "loss mse", {kPicture, kPicture}, [](const Tensors& x) { return mse(x[0], x[1]); }, kLarge);
+    "loss mse", {kPicture, kPicture}, [](const Tensors& x) { return mse_loss(x[0], x[1]); }, kLarge);
 OP_CASE("loss charbonnier", {kPicture, kPicture}, [](const Tensors& x) { return charbonnier(x[0], x[1]); },
         {.large = kLarge.large, .bf16_bound = 0.03, .f16_bound = 5e-3});
 // Variances are differences of means that are nearly equal, of which half precision keeps hardly a digit.
@@ -45,8 +45,8 @@ OP_CASE(
     [](const Tensors& x) { return total(x, ZeroDceMode::paper); }, sampled(0.2));
 
 ERROR_CASE("loss mse", {{2, 3, 4, 3}, {2, 3, 4, 1}},
-           "mse: expected two equal shapes, got [2, 3, 4, 3] and [2, 3, 4, 1]",
-           [](const Tensors& x) { return mse(x[0], x[1]); });
+           "mse_loss: expected two equal shapes, got [2, 3, 4, 3] and [2, 3, 4, 1]",
+           [](const Tensors& x) { return mse_loss(x[0], x[1]); });
 ERROR_CASE("loss ssim", {{1, 10, 16, 3}, {1, 10, 16, 3}},
            "ssim: expected two pictures of one shape with sides of at least 11, got [1, 10, 16, 3] and [1, "
            "10, 16, 3]",

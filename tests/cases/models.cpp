@@ -13,7 +13,7 @@ namespace {
 // strong curve drives every pixel to black or white and its gradient to zero.
 std::vector<CaseInput> inputs_of(const CurveModel& model) {
   std::vector<CaseInput> inputs = {CaseInput{1, 8, 12, 3}.range(0.1, 0.9)};
-  const std::vector<NamedTensor> parameters = model.parameters();
+  const std::vector<NamedTensor> parameters = model.named_parameters();
   for (size_t i = 0; i < parameters.size(); ++i) {
     CaseInput input;
     input.shape = parameters[i].tensor.shape();

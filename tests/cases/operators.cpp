@@ -49,7 +49,7 @@ OP_CASE(
 
 ERROR_CASE("relu", {}, "tensor: expected a tensor, got an undefined one",
            [](const Tensors&) { return relu(Tensor()); });
-ERROR_CASE("leaky_relu", {{3}}, "leaky_relu: expected a slope of at least 0, got -1",
+ERROR_CASE("leaky_relu", {{3}}, "leaky_relu: expected a negative_slope of at least 0, got -1",
            [](const Tensors& x) { return leaky_relu(x[0], -1); });
 ERROR_CASE("clamp", {{3}}, "clamp: expected low <= high, got 1 and 0",
            [](const Tensors& x) { return clamp(x[0], 1, 0); });
