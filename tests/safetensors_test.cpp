@@ -8,8 +8,8 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/tensor/random.h"
-#include "temporary_folder.h"
 #include "same_bits.h"
+#include "temporary_folder.h"
 
 using namespace lux;
 
