@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "error_of.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
 #include "luxgrad/autograd/node.h"
@@ -44,16 +45,6 @@ Tensor scaled(const Tensor& x, double factor, double error = 0) {
 template <class F>
 Tensor with_backward(const Tensors& inputs, F backward) {
   return differentiable("test", inputs[0].clone(), inputs, backward);
-}
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "error_of.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/tensor/math.h"
 #include "luxgrad/tensor/random.h"
@@ -18,16 +19,6 @@ namespace {
 constexpr TensorOptions kF64{DType::f64, kCpu};
 constexpr double kInf = std::numeric_limits<double>::infinity(),
                  kNan = std::numeric_limits<double>::quiet_NaN();
-
-template <class F>
-std::string error_of(const F& f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 }  // namespace
 

@@ -5,7 +5,7 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command : {"enhance", "evaluate", "train", "gradcheck", "info", "bench"}) {
+  for (const char* command : {"enhance", "evaluate", "train", "gradcheck", "info", "verify", "bench"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
@@ -138,6 +138,35 @@ TEST_CASE("info tells what is there") {
   CHECK(weights["numbers"] == 79416);
   CHECK(here.run({"info", "absent.png"}).code == 3);
   CHECK(here.run({"info", "absent.png", "dark.png"}).code == 1);
+}
+
+TEST_CASE("verify names what is damaged in a run, and what is good") {
+  const Workplace here;
+  for (int64_t index = 0; index < 3; ++index) save_noise(here.path(cat("in/", index, ".png")), 33, 33);
+  const std::vector<std::string> train = {"train",   "zero_dce", "--data", "in", "--run",   "run",
+                                          "--steps", "3",        "--size", "32", "--batch", "1"};
+  CHECK(here.run(train).code == 0);
+  ChildResult result = here.run({"verify", "run", "in/0.png"});
+  CHECK(result.code == 0);
+  CHECK(contains(result.out, "ok       in/0.png: picture, 33x33\n"));
+  CHECK(contains(result.err, " good, 0 damaged"));
+  const std::string newest = here.path("run/checkpoints/step_00000003.safetensors");
+  std::string bytes = slurp(newest);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
+  spill(newest, bytes);
+  result = here.run({"verify", "--json", "run"});
+  CHECK(result.code == 1);
+  int64_t damaged = 0;
+  for (const auto& line : json_lines(result.out)) {
+    if (line.at("ok").get<bool>()) continue;
+    ++damaged;
+    CHECK(contains(line.at("file").get<std::string>(), "step_00000003.safetensors"));
+    CAPTURE(line.dump());
+    CHECK(contains(line.at("error").get<std::string>(), "checksum"));
+  }
+  CHECK(damaged == 1);
+  CHECK(here.run({"verify", newest}).code == 3);
+  CHECK(here.run({"verify", "absent"}).code == 3);
 }
 
 TEST_CASE("a device that is not there gives 5") {

@@ -20,8 +20,7 @@
 namespace lux {
 namespace {
 
-constexpr int64_t kHeight = 900, kWidth = 1200;  // of the inference
-constexpr int64_t kBatch = 8, kSize = 256;       // of the training step
+constexpr int64_t kBatch = 8, kSize = 256;  // of the training step
 
 /// Milliseconds of `action`: the median of `repeats` runs, after one that does not count.
 template <class F>
@@ -77,9 +76,9 @@ class Bench final : public Command {
   void measure(const std::string& name) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
-    const int64_t optimum = liveness_optimum(*model, kHeight, kWidth);
-    const int64_t peak = measure_peak(*model, kHeight, kWidth);
-    const Tensor picture = noise_picture(1, kHeight, kWidth);
+    const int64_t optimum = liveness_optimum(*model, kStatedHeight, kStatedWidth);
+    const int64_t peak = measure_peak(*model, kStatedHeight, kStatedWidth);
+    const Tensor picture = noise_picture(1, kStatedHeight, kStatedWidth);
     const double forward = median_ms(repeats_, [&] { enhance(*model, picture); });
     nlohmann::ordered_json report = {
         {"model", name},         {"threads", num_threads()},  {"instruction_set", instruction_set()},
@@ -94,7 +93,7 @@ class Bench final : public Command {
       return;
     }
     print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
-    print_result(cat("  inference ", kWidth, "x", kHeight, "      ", fixed(forward, 1), " ms"));
+    print_result(cat("  inference ", kStatedWidth, "x", kStatedHeight, "      ", fixed(forward, 1), " ms"));
     if (step > 0) print_result(cat("  training step ", kBatch, "x", kSize, "²   ", fixed(step, 1), " ms"));
     print_result(cat("  memory of inference   ", megabytes(peak), ", ",
                      fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",

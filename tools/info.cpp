@@ -16,8 +16,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kWidth = 1200, kHeight = 900;  // the picture that memory and speed are stated for
-
 Json about_weights(const std::string& model) {
   try {
     const LoadedModel loaded = load_model({.name = model});
@@ -41,8 +39,8 @@ Json about_program(bool measure) {
                   {"parameters", info.parameters},
                   {"options", info.options},
                   {"weights", about_weights(info.name)},
-                  {"memory_optimum_bytes", liveness_optimum(*model, kHeight, kWidth)}};
-    if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kHeight, kWidth);
+                  {"memory_optimum_bytes", liveness_optimum(*model, kStatedHeight, kStatedWidth)}};
+    if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kStatedHeight, kStatedWidth);
     all["models"].push_back(std::move(entry));
   }
   return all;
@@ -95,8 +93,8 @@ void print_program(const Json& all) {
         cat("  weights     ", text_of(weights.contains("error") ? weights["error"] : weights["source"])));
     const Json facts = weights.value("metadata", Json::object());
     for (const auto& [key, value] : facts.items()) print_result(cat("    ", key, " = ", text_of(value)));
-    print_result(cat("  memory      ", megabytes(model["memory_optimum_bytes"]), " at least for ", kWidth,
-                     "x", kHeight));
+    print_result(cat("  memory      ", megabytes(model["memory_optimum_bytes"]), " at least for ",
+                     kStatedWidth, "x", kStatedHeight));
     if (model.contains("memory_measured_bytes"))
       print_result(cat("  measured    ", megabytes(model["memory_measured_bytes"])));
   }

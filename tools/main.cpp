@@ -23,7 +23,7 @@ struct Entry {
   std::unique_ptr<Command> (*make)(CLI::App& app);
 };
 
-const std::array<Entry, 6> kCommands = {{
+const std::array<Entry, 7> kCommands = {{
     {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
     {"evaluate", "Measure a model on pairs of dark and bright photos.",
      "luxgrad evaluate -n zero_dce --low photos/low --high photos/high", make_evaluate},
@@ -32,6 +32,7 @@ const std::array<Entry, 6> kCommands = {{
     {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
      make_gradcheck},
     {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},
+    {"verify", "Read files whole and name the damaged ones.", "luxgrad verify runs/first", make_verify},
     {"bench", "Time inference and training.", "luxgrad bench -n zero_dce", make_bench},
 }};
 

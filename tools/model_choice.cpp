@@ -153,7 +153,7 @@ LoadedModel load_model(const ModelChoice& choice) {
       throw CommandError(ExitCode::mismatch, cat("no weights for ", name, " here; name a file with -m"));
     loaded.source = "built in";
     TensorFile content = parse_safetensors(bytes).in_file(loaded.source).value();
-    file = {std::move(content.tensors), std::move(content.metadata)};
+    file = {std::move(content.tensors), std::move(content.metadata), true};
   }
   loaded.model = network_for(choice, file.metadata);
   try {

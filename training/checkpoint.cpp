@@ -160,11 +160,12 @@ Weights load_weights(const std::string& path) {
   return attempt([&] {
            if (file.metadata.contains("schema")) {
              Checkpoint checkpoint = from_file(file);
-             return Weights{std::move(checkpoint.weights), std::move(checkpoint.model)};
+             return Weights{std::move(checkpoint.weights), std::move(checkpoint.model), true};
            }
            const auto digest = file.metadata.find(std::string(kDigest));
-           if (digest != file.metadata.end()) check_seal(file, digest->second);
-           return Weights{std::move(file.tensors), std::move(file.metadata)};
+           const bool sealed = digest != file.metadata.end();
+           if (sealed) check_seal(file, digest->second);
+           return Weights{std::move(file.tensors), std::move(file.metadata), sealed};
          })
       .in_file(path)
       .value();

@@ -77,6 +77,7 @@ void save_weights(const std::string& path, const State& state, const Facts& meta
 struct Weights {
   State state;
   Facts metadata;
+  bool sealed = false;  ///< it carries one
 };
 Weights load_weights(const std::string& path);
 
