@@ -55,8 +55,8 @@ std::string sha256(std::span<const uint8_t> bytes) {
   const size_t rest = bytes.size() - whole, length = rest < 56 ? 64 : 128;
   for (size_t i = 0; i < rest; ++i) tail[i] = bytes[whole + i];
   tail[rest] = 0x80;
-  for (size_t i = 0; i < 8; ++i)
-    tail[length - 1 - i] = static_cast<uint8_t>(uint64_t{bytes.size()} * 8 >> (8 * i));
+  const uint64_t bits = bytes.size() * 8;
+  for (size_t i = 0; i < 8; ++i) tail[length - 1 - i] = static_cast<uint8_t>(bits >> (8 * i));
   for (size_t at = 0; at < length; at += 64) absorb(state, tail.data() + at);
 
   std::string digest;

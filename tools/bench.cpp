@@ -25,15 +25,16 @@ constexpr int64_t kBatch = 8, kSize = 256;  // of the training step
 /// Milliseconds of `action`: the median of `repeats` runs, after one that does not count.
 template <class F>
 double median_ms(int repeats, F&& action) {
-  std::vector<double> times;
-  for (int i = 0; i <= repeats; ++i) {
+  action();
+  std::vector<double> times(static_cast<size_t>(repeats));
+  for (double& time : times) {
     const auto start = std::chrono::steady_clock::now();
     action();
-    const std::chrono::duration<double, std::milli> passed = std::chrono::steady_clock::now() - start;
-    if (i > 0) times.push_back(passed.count());
+    time = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
   }
-  std::nth_element(times.begin(), times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2), times.end());
-  return times[times.size() / 2];
+  const auto middle = times.begin() + repeats / 2;
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
 }
 
 double training_step_ms(CurveModel& model, int repeats) {

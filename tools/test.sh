@@ -6,6 +6,7 @@ usage() {
   cat << 'TEXT'
 tools/test.sh
   --asan   build with address and undefined-behaviour sanitizers
+  --tsan   what runs in several threads (pool, loader, memory, training, signals) with the thread sanitizer
   --long   run the long tests as well
 The last line says how many tests passed and failed; the exit status is 0 when none failed.
 TEXT
@@ -13,9 +14,14 @@ TEXT
 
 preset=release
 choice=(-LE long)
+targets=()
 for argument in "$@"; do
   case $argument in
     --asan) preset=asan ;;
+    --tsan)
+      preset=tsan
+      targets=(parallel_test loader_test memory_test blocked_signals_test trainer_test resume_test)
+      ;;
     --long) choice=() ;;
     -h | --help) usage; exit 0 ;;
     *) echo "test.sh: unknown argument $argument" >&2; usage >&2; exit 2 ;;
@@ -25,7 +31,8 @@ done
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools/packages.sh
 cmake --preset "$preset"
-cmake --build --preset "$preset"
+cmake --build --preset "$preset" ${targets:+--target "${targets[@]}"}
+if [ ${#targets[@]} -gt 0 ]; then choice+=(-R "^($(IFS='|'; echo "${targets[*]}"))\$"); fi
 
 status=0
 summary=$(mktemp)

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Prints how much of each floor's lines the suite runs, and fails below what is asked: 95 % of everything that reads
+# files from outside and of the checkpoints, 90 % of tensor/ and autograd/.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+case ${1:-} in
+  -h | --help) echo "tools/coverage.sh   builds into build/coverage, runs the suite, prints lines run per file and floor"; exit 0 ;;
+esac
+
+tools/packages.sh
+cmake --preset coverage
+cmake --build --preset coverage
+find build/coverage -name '*.gcda' -delete
+ctest --preset coverage --parallel "$(nproc)" -LE long
+
+# gcov says "File 'data/png_read.cpp'", then "Lines executed:98.50% of 200", for the source and for every header it includes.
+find build/coverage/CMakeFiles/luxgrad.dir -name '*.gcda' -print0 |
+  xargs -0 gcov --no-output --relative-only --source-prefix "$PWD" |
+  awk -F"[':% ]+" '
+    /^File/ { file = $2 }
+    /^Lines executed/ && file ~ /\.cpp$/ {
+      run[file] = $3 * $5 / 100; all[file] = $5
+      floor = file; sub(/\/.*/, "", floor)
+      if (file ~ /^data\/(bmp|jpeg_read|npy|orientation|png_read|pnm|safetensors|stb|zip)\.cpp|^training\/checkpoint\.cpp/) floor = "readers and checkpoints"
+      floor_run[floor] += run[file]; floor_all[floor] += all[file]
+      printf "%6.1f %% of %4d  %s\n", $3, $5, file
+    }
+    END {
+      print "\nfloors"
+      for (floor in floor_all) {
+        share = 100 * floor_run[floor] / floor_all[floor]
+        least = floor == "readers and checkpoints" ? 95 : floor == "tensor" || floor == "autograd" ? 90 : 0
+        printf "%6.1f %% of %4d  %s%s\n", share, floor_all[floor], floor, share < least ? "  TOO LITTLE, expected " least " %" : ""
+        failed += share < least
+      }
+      exit failed > 0
+    }' | sort -k5
