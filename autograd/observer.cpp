@@ -64,17 +64,21 @@ std::vector<Profile::Row> Profile::rows() const {
   return sorted;
 }
 
-void FirstNonFinite::on_forward(const char* name, const Tensor& y, const Tensors&) {
+void FirstNonFinite::on_forward(const char* name, const Tensor& y, const Tensors& inputs) {
   if (!found_.empty()) return;
-  if (const int64_t at = first_non_finite(y); at >= 0)
-    found_ = cat(name, ": element ", at, " of the result, shape ", y.shape());
+  element_ = first_non_finite(y);
+  if (element_ < 0) return;
+  found_ = cat(name, ": element ", element_, " of the result, shape ", y.shape());
+  tensor_ = y.detach();
+  for (const Tensor& input : inputs) inputs_.push_back(input.detach());
 }
 
 void FirstNonFinite::on_backward(const char* name, const Grads& grads) {
   for (size_t i = 0; i < grads.size() && found_.empty(); ++i) {
-    const int64_t at = grads[i].defined() ? first_non_finite(grads[i]) : -1;
-    if (at >= 0)
-      found_ = cat(name, ": element ", at, " of the gradient of input ", i, ", shape ", grads[i].shape());
+    element_ = grads[i].defined() ? first_non_finite(grads[i]) : -1;
+    if (element_ < 0) continue;
+    found_ = cat(name, ": element ", element_, " of the gradient of input ", i, ", shape ", grads[i].shape());
+    tensor_ = grads[i];
   }
 }
 

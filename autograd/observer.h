@@ -68,9 +68,17 @@ class FirstNonFinite final : public Observer {
   void on_backward(const char* name, const Grads& grads) override;
   /// `tanh: element 17 of the result, shape […]`, or empty while all was finite.
   const std::string& found() const { return found_; }
+  /// The result or gradient that it was found in, and where.
+  const Tensor& tensor() const { return tensor_; }
+  int64_t element() const { return element_; }
+  /// What the operator had read, where it was found in a result.
+  const Tensors& inputs() const { return inputs_; }
 
  private:
   std::string found_;
+  Tensor tensor_;
+  Tensors inputs_;
+  int64_t element_ = -1;
 };
 
 }  // namespace lux

@@ -1,5 +1,6 @@
 // luxgrad train as a person uses it: a run, an interruption, a resume, and what goes wrong. The real binary
 // runs as a child.
+#include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -51,6 +52,30 @@ TEST_CASE("a resumed run ends with the bits of an uninterrupted one") {
     return values;
   };
   CHECK(weights(whole) == weights(rest));
+}
+
+TEST_CASE("twenty processes with other addresses, heaps and numbers of threads make the same weights") {
+  const Workplace here;
+  make_photos(here);
+  std::vector<uint8_t> first;
+  for (int i = 0; i < 20; ++i) {
+    const std::string run = cat("run_", i);
+    // The environment moves the stack, the padding the heap; fresh memory is filled with another byte each
+    // time.
+    const ChildResult result =
+        here.run(training({"--run", run, "--steps", "3"}),
+                 {.environment = {{"LUX_THREADS", cat(1 + i % 5)},
+                                  {"PADDING", std::string(static_cast<size_t>(997 * i), 'x')},
+                                  {"MALLOC_TOP_PAD_", cat(4099 * i)},
+                                  {"MALLOC_PERTURB_", cat(13 * i)}}});
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    Checkpoint checkpoint =
+        read_checkpoint(here.path(run + "/checkpoints/step_00000003.safetensors")).value();
+    checkpoint.progress.jsonl_bytes = checkpoint.progress.csv_bytes = 0;  // times have more or fewer digits
+    if (i == 0) first = serialize_checkpoint(checkpoint);
+    CHECK(serialize_checkpoint(checkpoint) == first);
+  }
 }
 
 TEST_CASE("an interrupted run saves, says how to go on, and goes on") {

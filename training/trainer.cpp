@@ -5,10 +5,9 @@
 #include <limits>
 
 #include "luxgrad/autograd/engine.h"
-#include "luxgrad/autograd/observer.h"
-#include "luxgrad/kernels/concat.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/training/non_finite.h"
 #include "luxgrad/training/schedule.h"
 #include "luxgrad/training/setup.h"
 
@@ -36,7 +35,7 @@ class Trainer {
  private:
   void restore();
   void update(const Batch& batch, double data_seconds);
-  void skip(const Batch& batch);
+  void skip(const Batch& batch, const std::string& ruined);
   void finish_epoch();
   void save();
 
@@ -147,23 +146,17 @@ void Trainer::update(const Batch& batch, double data_seconds) {
     log_failed_ = true;
   }
   listener_.on_step(record);
-  if (!finite) skip(batch);
+  // Also after a finite step: an update can overflow, and a ReLU hides a weight of minus infinity.
+  const std::string ruined = ruined_weight(*model_);
+  if (!finite || !ruined.empty()) skip(batch, ruined);
 }
 
-// Runs the step again, picture by picture and watched, to say where it went wrong.
-void Trainer::skip(const Batch& batch) {
-  std::string where = "only in the whole batch, or in no single operator";
-  for (int64_t i = 0; i < batch.low.size(0); ++i) {
-    const FirstNonFinite watch;
-    const Tensor high = batch.high.defined() ? narrow(batch.high, 0, i, 1) : Tensor();
-    adam_.zero_grad();
-    backward(loss_of(recipe_, *model_, narrow(batch.low, 0, i, 1), high).total);
-    if (!watch.found().empty()) {
-      where = cat(watch.found(), ", picture ", batch.names[static_cast<size_t>(i)]);
-      break;
-    }
-  }
-  const std::string text = cat("step ", progress_.step, ": loss or gradient is not finite, first in ", where);
+// Says where the step went wrong, and stops where that cannot be left behind.
+void Trainer::skip(const Batch& batch, const std::string& ruined) {
+  const std::string text =
+      cat("step ", progress_.step, ": ", ruined.empty() ? "loss or gradient is not finite" : ruined,
+          ", first in ", first_not_finite(recipe_, *model_, batch));
+  if (!ruined.empty()) throw NumericalStop(cat(text, "; no skipped step heals weights"));
   if (++progress_.skipped > kMaxSkipped)
     throw NumericalStop(cat(text, "; ", kMaxSkipped, " steps before it, too"));
   listener_.on_notice(text + "; step skipped");

@@ -42,8 +42,8 @@ struct TrainResult {
   bool finished = false;   ///< false: stopped by the flag; resume to go on
 };
 
-/// More than three steps in a row had a loss or gradient that is not finite. The text names the operator, the
-/// element and the picture where it began.
+/// More than three steps in a row had a loss or gradient that is not finite, or a weight is not. The text
+/// names the operator, the tensor, the element and the picture where it began.
 class NumericalStop : public Error {
  public:
   using Error::Error;

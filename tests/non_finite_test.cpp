@@ -1,0 +1,236 @@
+// Numbers that are not finite: put into a picture, an activation, the loss, a gradient or a weight, they are
+// seen in that step, named, and never saved.
+#include "luxgrad/training/non_finite.h"
+
+#include <limits>
+
+#include "luxgrad/autograd/observer.h"
+#include "luxgrad/tensor/raw.h"
+#include "luxgrad/training/trainer.h"
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+constexpr float kInf = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+enum class Place { picture, activation, loss, gradient, weight };
+
+/// While active, poisons the last element of one tensor whenever the network runs: the second picture of two,
+/// the result of e_conv3, a term of the loss, the gradient of e_conv1.weight, or that weight.
+class Poison final : public Observer {
+ public:
+  Poison(Place place, float value) : place_(place), value_(value) {}
+
+  bool active = false;
+
+  void on_forward(const char* name, const Tensor& y, const Tensors& inputs) override {
+    const std::string_view op = name;
+    if (op == "exposure" && place_ == Place::loss) put(y);
+    if (op != "conv2d") return;
+    if (inputs.at(0).size(3) == 3) forward_ = backward_ = 0;  // it reads the picture
+    ++forward_;
+    if (forward_ == 1 && place_ == Place::picture) put(inputs.at(0));
+    if (forward_ == 1 && place_ == Place::weight) put(inputs.at(1));
+    if (forward_ == 3 && place_ == Place::activation) put(y);
+  }
+
+  void on_backward(const char* name, const Grads& grads) override {
+    if (std::string_view(name) == "conv2d" && ++backward_ == 7 && place_ == Place::gradient) put(grads.at(1));
+  }
+
+ private:
+  void put(const Tensor& tensor) const {
+    if (active) tensor.data<float>()[tensor.numel() - 1] = value_;
+  }
+
+  Place place_;
+  float value_;
+  int forward_ = 0, backward_ = 0;  // convolutions of this run
+};
+
+/// Poisons the steps [first, last], also when they are run again, and keeps what it is told.
+class Saboteur : public TrainListener {
+ public:
+  Saboteur(Place place, float value, int64_t first, int64_t last)
+      : poison_(place, value), first_(first), last_(last) {
+    next(1);
+  }
+  void on_step(const StepRecord& record) override {
+    records.push_back(record);
+    if (!record.skipped) next(record.step + 1);
+  }
+  void on_notice(const std::string& text) override {
+    notices.push_back(text);
+    next(records.back().step + 1);
+  }
+
+  std::vector<StepRecord> records;
+  std::vector<std::string> notices;
+
+ private:
+  void next(int64_t step) { poison_.active = first_ <= step && step <= last_; }
+
+  Poison poison_;
+  int64_t first_, last_;
+};
+
+/// Eight noise pictures: four steps of two are an epoch.
+class Studio : public Workplace {
+ public:
+  Studio() {
+    fs::create_directory(path("photos"));
+    for (uint64_t i = 1; i <= 8; ++i) save_noise(path(cat("photos/", i, ".png")), 40, 36, i);
+  }
+
+  TrainOptions options(const std::string& run, int64_t steps = 8) const {
+    TrainOptions options;
+    options.recipe = make_recipe("zero_dce", "official");
+    options.recipe.batch = 2;
+    options.recipe.size = 32;
+    options.recipe.shuffle = false;
+    options.data = path("photos");
+    options.run = path(run);
+    options.steps = steps;
+    return options;
+  }
+};
+
+bool all_finite(const State& state) {
+  return std::all_of(state.begin(), state.end(),
+                     [](const auto& entry) { return first_non_finite(entry.second.to(DType::f64)) < 0; });
+}
+
+/// Whatever the run left behind has finite weights.
+void check_saved(const Studio& here, const std::string& run) {
+  CHECK(all_finite(load_weights(here.path(run + "/best.safetensors")).state));
+  for (const std::string& path : checkpoint_paths(here.path(run + "/checkpoints"))) {
+    const Checkpoint checkpoint = read_checkpoint(path).value();
+    CHECK(all_finite(checkpoint.weights));
+    CHECK(all_finite(checkpoint.optimizer));
+    CHECK(std::isfinite(checkpoint.progress.best) == (checkpoint.progress.epoch > 0));
+  }
+}
+
+/// What the message says for each place.
+struct Expected {
+  Place place;
+  const char* begins;
+  const char* ends;
+};
+constexpr Expected kSkipped[] = {
+    {Place::picture, "conv2d: element ",
+     ", which read a picture that is not finite at element 6143, picture "},
+    {Place::activation, "conv2d: element 65535 of the result, shape [2, 32, 32, 32], with e_conv3.weight ",
+     " and e_conv3.bias, picture "},
+    {Place::loss, "exposure: element 0 of the result, shape [], picture ", ""},
+    {Place::gradient, "conv2d: element 863 of the gradient of input 1, shape [32, 3, 3, 3]",
+     ", which is e_conv1.weight, picture "},
+};
+
+}  // namespace
+
+TEST_CASE("a poisoned step is seen, named and skipped, and the run goes on") {
+  const Studio here;
+  int run = 0;
+  for (const Expected& expected : kSkipped) {
+    for (const float value : {kNan, kInf, -kInf}) {
+      CAPTURE(std::string(expected.begins));
+      CAPTURE(value);
+      const TrainOptions options = here.options(cat("run_", run++));
+      Saboteur saboteur(expected.place, value, 6, 8);
+      CHECK(train(options, saboteur).finished);
+      REQUIRE(saboteur.records.size() == 8);
+      for (const StepRecord& record : saboteur.records) CHECK(record.skipped == (record.step >= 6));
+      REQUIRE(saboteur.notices.size() == 3);
+      const std::string& notice = saboteur.notices[0];
+      CAPTURE(notice);
+      CHECK(notice.starts_with(cat("step 6: loss or gradient is not finite, first in ", expected.begins)));
+      CHECK(contains(notice, expected.ends));
+      const bool second = expected.place == Place::picture || expected.place == Place::activation;
+      CHECK(notice.ends_with(second ? "picture 4.png; step skipped" : "picture 3.png; step skipped"));
+      check_saved(here, fs::path(options.run).filename());
+    }
+  }
+}
+
+TEST_CASE("skipped steps change nothing: the weights are those of the steps before") {
+  const Studio here;
+  Saboteur none(Place::loss, kNan, 0, 0), saboteur(Place::loss, kNan, 6, 8);
+  const TrainResult five = train(here.options("five", 5), none);
+  const TrainResult skipped = train(here.options("skipped", 8), saboteur);
+  const Checkpoint before = read_checkpoint(five.checkpoint).value(),
+                   after = read_checkpoint(skipped.checkpoint).value();
+  for (const auto& [name, weight] : before.weights)
+    CHECK(weight.to_vector() == after.weights.at(name).to_vector());
+  for (const auto& [name, moment] : before.optimizer)
+    CHECK(moment.to_vector() == after.optimizer.at(name).to_vector());
+}
+
+TEST_CASE("the fourth poisoned step in a row stops the run") {
+  const Studio here;
+  for (const Expected& expected : kSkipped) {
+    CAPTURE(std::string(expected.begins));
+    const std::string run = cat("run_", static_cast<int>(expected.place));
+    Saboteur saboteur(expected.place, kNan, 5, 8);
+    CHECK_THROWS_AS(train(here.options(run), saboteur), NumericalStop);
+    CHECK(saboteur.records.size() == 8);
+    CHECK(saboteur.notices.size() == 3);
+    check_saved(here, run);
+  }
+}
+
+TEST_CASE("a weight that is not finite stops the run in its step, also one that a ReLU hides") {
+  const Studio here;
+  for (const float value : {kNan, kInf, -kInf}) {
+    CAPTURE(value);
+    const std::string run = cat("run_", value);
+    Saboteur saboteur(Place::weight, value, 6, 6);
+    std::string message;
+    try {
+      (void)train(here.options(run), saboteur);
+    } catch (const NumericalStop& stop) {
+      message = stop.what();
+    }
+    CAPTURE(message);
+    CHECK(saboteur.records.size() == 6);
+    CHECK(message.starts_with(
+        "step 6: e_conv1.weight is not finite at element 863, first in conv2d: element "));
+    CHECK(contains(message, ", which read e_conv1.weight that is not finite at element 863, picture "));
+    CHECK(message.ends_with("; no skipped step heals weights"));
+    check_saved(here, run);
+  }
+}
+
+TEST_CASE("an update that overflows is not saved as best at the end of its epoch") {
+  const Studio here;
+  TrainOptions options = here.options("run", 1);
+  options.recipe.batch = 8;  // one step is an epoch
+  options.recipe.adam.lr = 1e39;
+  Saboteur none(Place::loss, kNan, 0, 0);
+  CHECK_THROWS_AS(train(options, none), NumericalStop);
+  CHECK_FALSE(fs::exists(here.path("run/best.safetensors")));
+  CHECK(checkpoint_paths(here.path("run/checkpoints")).size() == 1);
+}
+
+TEST_CASE("the tool ends with its own exit code") {
+  const Studio here;
+  Saboteur none(Place::loss, kNan, 0, 0);
+  TrainOptions options = here.options("run", 2);
+  options.recipe.shuffle = true;
+  const TrainResult started = train(options, none);
+  Checkpoint checkpoint = read_checkpoint(started.checkpoint).value();
+  for (auto& [name, weight] : checkpoint.weights) weight = full(weight.shape(), 1e30);
+  save_checkpoint(started.checkpoint, checkpoint);
+  std::vector<std::string> command = {"train",   "zero_dce", "--data",     "photos", "--run",
+                                      "run",     "--recipe", "official",   "--size", "32",
+                                      "--batch", "2",        "--progress", "none"};
+  command.insert(command.end(), {"--steps", "8", "--resume"});
+  const ChildResult result = here.run(command);
+  CAPTURE(result.err);
+  CHECK(result.code == 5);
+  CHECK(contains(result.err, "; step skipped"));
+  CHECK(contains(result.err, "; 3 steps before it, too"));
+}
