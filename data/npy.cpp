@@ -150,8 +150,8 @@ const Element& element_of(const std::string& type) {
            (type[0] == '<' || type[0] == '>' || type[0] == '=' || (type[0] == '|' && element.bytes == 1));
   });
   if (found == kElements.end()) {
-    refuse(FileErrorCode::unsupported, -1, "has elements of type \"", type.substr(0, 40),
-           "\", expected floats, bool, or integers of at most 64 bits other than u8");
+    refuse(FileErrorCode::unsupported, -1, "has elements of type ", in_quotes(type),
+           ", expected floats, bool, or integers of at most 64 bits other than u8");
   }
   return *found;
 }
@@ -163,10 +163,11 @@ Shape checked_shape(const std::vector<int64_t>& sizes, const Element& element, s
     refuse(FileErrorCode::unsupported, -1, "has ", sizes.size(), " dimensions, at most ", Shape::kMaxRank,
            " are read");
   }
-  // Kept elements can be eight times wider, so the product is checked for those.
+  // Kept elements can be eight times wider, so the product is checked for those; strides are products without
+  // a size of 0.
   auto kept_bytes = static_cast<int64_t>(size_of(element.kept));
   for (const int64_t size : sizes) {
-    if (__builtin_mul_overflow(kept_bytes, size, &kept_bytes))
+    if (__builtin_mul_overflow(kept_bytes, std::max<int64_t>(size, 1), &kept_bytes))
       malformed(-1, "has a shape too large for any file");
   }
   const Shape shape(sizes.data(), sizes.data() + sizes.size());
@@ -209,7 +210,8 @@ void each_in_c_order(const Shape& shape, bool fortran, const F& f) {
   }
 }
 
-Tensor parse(std::span<const uint8_t> bytes) {
+/// `kept_limit`: bytes of the tensor, which can be eight times those of the file.
+Tensor parse(std::span<const uint8_t> bytes, int64_t kept_limit = INT64_MAX) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (!text.starts_with(kMagic)) malformed(0, "is no .npy file");
   if (bytes.size() < 10)
@@ -235,12 +237,15 @@ Tensor parse(std::span<const uint8_t> bytes) {
       HeaderParser(text.substr(prefix, begin - prefix), static_cast<int64_t>(prefix)).parse();
   const Element& element = element_of(header.type);
   const Shape shape = checked_shape(header.shape, element, bytes.size() - begin, static_cast<int64_t>(begin));
+  const size_t kept = size_of(element.kept);
+  if (shape.numel() > kept_limit / static_cast<int64_t>(kept)) {
+    refuse(FileErrorCode::too_large, -1, "shape ", shape, " takes more than the ", kept_limit, " bytes left");
+  }
   const bool swapped = header.type[0] == '>';
   const uint8_t* const data = bytes.data() + begin;
 
   const Tensor tensor = empty(shape, {element.kept, kCpu});
   auto* target = static_cast<uint8_t*>(tensor.raw());
-  const size_t kept = size_of(element.kept);
   each_in_c_order(shape, header.fortran, [&](int64_t position) {
     uint64_t bits = bits_at(data + static_cast<size_t>(position) * element.bytes, element.bytes, swapped);
     if (element.widen != nullptr) bits = static_cast<uint64_t>(element.widen(bits));
@@ -262,13 +267,16 @@ Result<Tensor> parse_npy(std::span<const uint8_t> bytes) {
 Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, const ZipLimits& limits) {
   return attempt([&] {
     std::map<std::string, Tensor> arrays;
+    int64_t left = limits.total_bytes;
     for (const ZipEntry& entry : parse_zip(bytes, limits).value()) {
       if (!entry.name.ends_with(".npy")) malformed(entry.offset, "holds ", entry.name, ", which is no .npy");
-      auto array = parse_npy(extract(entry).value());
+      const auto content = extract(entry).value();
+      auto array = attempt([&] { return parse(content, left); });
       if (!array) {
         const FileError& error = array.error();
         refuse(error.code, entry.offset, "entry ", entry.name, ": ", error.reason);
       }
+      left -= array->numel() * static_cast<int64_t>(size_of(array->dtype()));
       arrays.emplace(entry.name.substr(0, entry.name.size() - 4), array.value());
     }
     return arrays;

@@ -18,7 +18,8 @@ namespace lux {
 /// to 32 bits i64. Refuses everything else, and bytes beyond the array.
 Result<Tensor> parse_npy(std::span<const uint8_t> bytes);
 
-/// The arrays of an archive, stored or deflated, by name without `.npy`.
+/// The arrays of an archive, stored or deflated, by name without `.npy`. `limits.total_bytes` holds for what
+/// they take in memory, too.
 Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, const ZipLimits& limits = {});
 
 /// `parse_npy` of a file. Throws FileException.

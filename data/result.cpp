@@ -8,4 +8,8 @@ std::string FileError::message() const {
   return printable(text);
 }
 
+std::string in_quotes(const std::string& text) {
+  return cat("\"", text.size() <= 100 ? text : cat(text.substr(0, 97), "..."), "\"");
+}
+
 }  // namespace lux

@@ -34,6 +34,9 @@ struct FileError {
   std::string message() const;
 };
 
+/// A text from a file for a reason: in quotes, and short.
+std::string in_quotes(const std::string& text);
+
 /// What the `load_*` and `save_*` facades throw.
 class FileException : public Error {
  public:

@@ -38,11 +38,6 @@ struct Entry {
   uint64_t begin = 0, end = 0;
 };
 
-/// A name from the file for a message: quoted, and short.
-std::string in_quotes(const std::string& name) {
-  return cat("\"", name.size() <= 100 ? name : cat(name.substr(0, 97), "..."), "\"");
-}
-
 /// Reads the header as a stream of JSON events. The format has three levels, so anything deeper ends at once
 /// and no document is ever built.
 class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
@@ -189,12 +184,14 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 Shape checked_shape(const Entry& entry) {
   std::array<int64_t, Shape::kMaxRank> sizes{};
   auto bytes = static_cast<int64_t>(size_of(entry.dtype));
+  int64_t extent = bytes;  // without sizes of 0, for strides are such products
   for (size_t i = 0; i < entry.shape.size(); ++i) {
     sizes[i] = static_cast<int64_t>(entry.shape[i]);
-    if (sizes[i] < 0 || __builtin_mul_overflow(bytes, sizes[i], &bytes)) {
+    if (sizes[i] < 0 || __builtin_mul_overflow(extent, std::max<int64_t>(sizes[i], 1), &extent)) {
       refuse(FileErrorCode::malformed, -1, "tensor ", in_quotes(entry.name),
              " has a shape too large for any file");
     }
+    bytes *= sizes[i];
   }
   const Shape shape(sizes.data(), sizes.data() + entry.shape.size());
   if (entry.end < entry.begin || entry.end - entry.begin != static_cast<uint64_t>(bytes)) {

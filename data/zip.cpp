@@ -15,6 +15,7 @@ constexpr uint32_t kElsewhere = 0xffffffff;  // "see the zip64 field"
 constexpr unsigned kEncrypted = 1, kDescriptor = 8,
                    kAllowedFlags = 0x80e;  // deflate level, descriptor, UTF-8
 constexpr int64_t kDeflateRatio = 1032;
+constexpr int64_t kNameBytes = 255;  // messages repeat names
 
 template <class... Parts>
 [[noreturn]] void malformed(int64_t offset, const Parts&... parts) {
@@ -88,6 +89,10 @@ Header read_central(const Reader& reader, int64_t at, int64_t& next, int64_t& lo
   if (reader.u32(at) != kCentralSignature) malformed(at, "expected an entry of the directory");
   const int64_t name = reader.u16(at + 28), extra = reader.u16(at + 30), comment = reader.u16(at + 32);
   if (reader.u16(at + 34) != 0) malformed(at + 34, "the archive spans several disks");
+  if (name > kNameBytes) {
+    refuse(FileErrorCode::too_large, at + 28, "an entry has a name of ", name, " bytes, at most ", kNameBytes,
+           " are read");
+  }
   next = at + kCentralBytes + name + extra + comment;
   local = reader.u32(at + 42);
   Header header{reader.u16(at + 8),  reader.u16(at + 10), reader.u32(at + 16),

@@ -18,7 +18,7 @@ struct ZipLimits {
 };
 
 struct ZipEntry {
-  std::string name;  ///< relative, without `..` and backslashes
+  std::string name;  ///< relative, without `..` and backslashes, at most 255 bytes
   bool deflated = false;
   uint32_t crc = 0;
   int64_t size = 0;                     ///< bytes after decompression

@@ -160,7 +160,7 @@ TEST_CASE("what is refused, and why") {
 
   file.metadata["schema"] = "2";
   save_safetensors(path, file);
-  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema 2, this program reads 1");
+  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"2\", this program reads 1");
 }
 
 TEST_CASE("weights load from a weight file and from a checkpoint alike") {

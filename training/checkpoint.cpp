@@ -71,8 +71,8 @@ Checkpoint from_file(const TensorFile& file) {
     return found->second;
   };
   if (const std::string schema = fact("schema"); schema != kSchema) {
-    refuse(FileErrorCode::unsupported, -1, "it is a checkpoint of schema ", schema, ", this program reads ",
-           kSchema);
+    refuse(FileErrorCode::unsupported, -1, "it is a checkpoint of schema ", in_quotes(schema),
+           ", this program reads ", kSchema);
   }
   check_seal(file, fact(std::string(kDigest)));
   Checkpoint checkpoint;
@@ -91,7 +91,7 @@ Checkpoint from_file(const TensorFile& file) {
     const std::string text = fact(cat(kProgress, name));
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
     if (error != std::errc() || end != text.data() + text.size()) {
-      refuse(FileErrorCode::malformed, -1, "its counter ", name, " is '", text, "'");
+      refuse(FileErrorCode::malformed, -1, "its counter ", name, " is ", in_quotes(text));
     }
   });
   return checkpoint;
