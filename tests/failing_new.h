@@ -30,7 +30,8 @@ inline void* allocate(size_t size) {
   return base + kHead;
 }
 
-inline void release(void* memory) {
+// Where GCC 12 inlines one of the operators but not the other, it warns of a mismatch.
+[[gnu::noinline]] inline void release(void* memory) {
   if (memory == nullptr) return;
   std::byte* const base = static_cast<std::byte*>(memory) - kHead;
   --live;
