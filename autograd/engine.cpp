@@ -55,20 +55,25 @@ Node::Node(const char* name, std::vector<std::shared_ptr<GradSlot>> inputs, std:
     : name(name), sequence(next_sequence++), inputs(std::move(inputs)), closure(std::move(closure)) {}
 
 Node::~Node() {
-  using Slots = std::vector<std::shared_ptr<GradSlot>>;
-  thread_local Slots* draining = nullptr;  // a pointer, because nodes may outlive this thread's destructors
-  if (draining != nullptr) {
-    draining->insert(draining->end(), inputs.begin(), inputs.end());
-    inputs.clear();
-    return;
+  // Nodes that only this one holds wait in a list that runs through themselves: a stack could overflow, and a
+  // container find no memory.
+  std::shared_ptr<Node> waiting;
+  const auto release = [&waiting](std::vector<std::shared_ptr<GradSlot>>& slots) {
+    for (std::shared_ptr<GradSlot>& slot : slots) {
+      if (slot.use_count() != 1) continue;
+      if (auto node = std::dynamic_pointer_cast<Node>(std::move(slot))) {
+        node->next_released = std::move(waiting);
+        waiting = std::move(node);
+      }
+    }
+    slots.clear();
+  };
+  release(inputs);
+  while (waiting != nullptr) {
+    const std::shared_ptr<Node> node = std::move(waiting);
+    waiting = std::move(node->next_released);
+    release(node->inputs);
   }
-  Slots orphans = std::move(inputs);
-  draining = &orphans;
-  while (!orphans.empty()) {
-    const std::shared_ptr<GradSlot> last = std::move(orphans.back());
-    orphans.pop_back();
-  }
-  draining = nullptr;
 }
 
 bool grad_enabled() { return recording; }

@@ -52,6 +52,7 @@ struct Node : GradSlot {
   uint64_t sequence;
   std::vector<std::shared_ptr<GradSlot>> inputs;  // null where no gradient is wanted
   std::unique_ptr<Closure> closure;               // null once consumed by `backward`
+  std::shared_ptr<Node> next_released;            // only while a graph is destroyed
 };
 
 /// Whether operators record themselves in this thread.

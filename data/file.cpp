@@ -28,6 +28,18 @@ FileError over_limit(const std::string& path, int64_t max_bytes) {
   return {FileErrorCode::too_large, path, -1, cat("is larger than the limit of ", max_bytes, " bytes")};
 }
 
+/// Closes a file that is only read, also when an exception passes.
+class Reading {
+ public:
+  explicit Reading(int descriptor) : descriptor_(descriptor) {}
+  ~Reading() { close(descriptor_); }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+
+ private:
+  int descriptor_;
+};
+
 /// Reads to the end, starting with room for `expected` bytes.
 Result<std::vector<uint8_t>> read_to_end(int descriptor, const std::string& path, int64_t expected,
                                          int64_t max_bytes) {
@@ -104,16 +116,12 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_byte
     return system_error(missing ? FileErrorCode::missing : FileErrorCode::unreadable, path,
                         "cannot be opened");
   }
+  const Reading closed_at_the_end(descriptor);
   struct stat status {};
-  Result<std::vector<uint8_t>> result = [&]() -> Result<std::vector<uint8_t>> {
-    if (fstat(descriptor, &status) != 0)
-      return system_error(FileErrorCode::unreadable, path, "cannot be read");
-    if (!S_ISREG(status.st_mode)) return not_regular(FileErrorCode::unreadable, path, status.st_mode);
-    if (status.st_size > max_bytes) return over_limit(path, max_bytes);
-    return read_to_end(descriptor, path, status.st_size, max_bytes);
-  }();
-  close(descriptor);
-  return result;
+  if (fstat(descriptor, &status) != 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
+  if (!S_ISREG(status.st_mode)) return not_regular(FileErrorCode::unreadable, path, status.st_mode);
+  if (status.st_size > max_bytes) return over_limit(path, max_bytes);
+  return read_to_end(descriptor, path, status.st_size, max_bytes);
 }
 
 Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes) {
@@ -137,9 +145,10 @@ Result<int64_t> write_file_atomically(const std::string& path, std::span<const u
   const int descriptor = open_temporary(folder, target, temporary);
   if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be created");
   const auto give_up = [&](const char* action) {
-    FileError error = system_error(FileErrorCode::unwritable, path, action);
-    file_ops().unlink(temporary.c_str());
-    return error;
+    const int reason = errno;
+    file_ops().unlink(temporary.c_str());  // first, for the error itself needs memory
+    errno = reason;
+    return system_error(FileErrorCode::unwritable, path, action);
   };
   const bool written = write_fully(descriptor, bytes) && flush(descriptor);
   const int reason = errno;

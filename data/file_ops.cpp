@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <limits>
+#include <memory>
 
 namespace lux {
 namespace {
@@ -37,16 +38,19 @@ int FileOps::mkdir(const char* path, mode_t mode) { return ::mkdir(path, mode); 
 int FileOps::lock(int descriptor) { return ::flock(descriptor, LOCK_EX | LOCK_NB); }
 
 std::optional<std::vector<std::string>> FileOps::list(const char* folder) {
-  DIR* const stream = opendir(folder);
+  struct Closed {
+    void operator()(DIR* stream) const { closedir(stream); }
+  };
+  std::unique_ptr<DIR, Closed> stream(opendir(folder));
   if (stream == nullptr) return std::nullopt;
   std::vector<std::string> names;
   errno = 0;
-  while (const dirent* entry = readdir(stream)) {
+  while (const dirent* entry = readdir(stream.get())) {
     const std::string name = entry->d_name;
     if (name != "." && name != "..") names.push_back(name);
   }
   const int reason = errno;
-  closedir(stream);
+  stream.reset();
   errno = reason;
   if (reason != 0) return std::nullopt;
   return names;

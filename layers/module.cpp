@@ -86,25 +86,25 @@ State Module::state_dict() const {
 
 void Module::load_state_dict(const State& state) {
   std::string faults;
-  size_t found = 0;
+  std::vector<std::pair<Tensor, Tensor>> copies;  // before the first write: names need memory
   visit("", [&](const std::string& name, const Tensor& parameter) {
     const auto value = state.find(name);
     if (value == state.end()) {
       faults += cat("\n  ", name, ": missing, expected ", parameter.shape());
       return;
     }
-    ++found;
+    copies.emplace_back(parameter, value->second);
     if (const std::string why = misfit(parameter, value->second); !why.empty())
       faults += cat("\n  ", name, ": ", why);
   });
-  if (found < state.size()) {
+  if (copies.size() < state.size()) {
     State known = this->state_dict();
     for (const auto& [name, value] : state) {
       if (known.count(name) == 0) faults += cat("\n  ", printable(name), ": unexpected, got ", value.shape());
     }
   }
   if (!faults.empty()) throw StateMismatch("load_state_dict: the weights do not fit the network:" + faults);
-  visit("", [&](const std::string& name, const Tensor& parameter) { copy_(parameter, state.at(name)); });
+  for (const auto& [parameter, value] : copies) copy_(parameter, value);
 }
 
 Parameter::Parameter(Module& owner, std::string name, const Shape& shape, bool present) {

@@ -8,7 +8,6 @@
 #include <cstring>
 #include <map>
 #include <mutex>
-#include <vector>
 
 #include "luxgrad/tensor/error.h"
 
@@ -27,7 +26,7 @@ constexpr int64_t kMost = int64_t{1} << 60;  // no system has more, and sums of 
 struct Cache {
   std::mutex mutex;
   Stats stats;
-  std::map<int64_t, std::vector<void*>> free;  // by rounded size
+  std::map<int64_t, void*> free;  // by rounded size, the first of a list whose links stand in the blocks
   int64_t cached = 0;
   int64_t cap = 0;
   int64_t countdown = 0;
@@ -77,27 +76,31 @@ void to_system(void* block, int64_t bytes) {
     std::free(block);
 }
 
+// The link in a free block to the next one.
+void*& next_of(void* block) { return *static_cast<void**>(block); }
+
+// Takes the first block off a list of the cache.
+void* pop(Cache& c, std::map<int64_t, void*>::iterator list) {
+  void* const block = list->second;
+  c.cached -= list->first;
+  list->second = next_of(block);
+  if (list->second == nullptr) c.free.erase(list);
+  return block;
+}
+
 // Frees cached blocks, largest first, until at most `keep` bytes remain cached.
 void shrink(Cache& c, int64_t keep) {
   while (c.cached > keep) {
-    auto largest = std::prev(c.free.end());
-    to_system(largest->second.back(), largest->first);
-    largest->second.pop_back();
-    c.cached -= largest->first;
-    c.stats.reserved -= largest->first;
-    if (largest->second.empty()) c.free.erase(largest);
+    const auto largest = std::prev(c.free.end());
+    const int64_t bytes = largest->first;
+    to_system(pop(c, largest), bytes);
+    c.stats.reserved -= bytes;
   }
 }
 
 void* take(Cache& c, int64_t bytes) {
   const int64_t size = rounded(bytes);
-  if (auto found = c.free.find(size); found != c.free.end()) {
-    void* const block = found->second.back();
-    found->second.pop_back();
-    if (found->second.empty()) c.free.erase(found);
-    c.cached -= size;
-    return block;
-  }
+  if (const auto found = c.free.find(size); found != c.free.end()) return pop(c, found);
   // Room for the cache: what the peak allows beyond the blocks in use.
   const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
   shrink(c, std::max<int64_t>(0, allowed - (c.stats.reserved - c.cached) - size));
@@ -193,9 +196,11 @@ void deallocate(const Block& block) noexcept {
   const int64_t size = rounded(std::max<int64_t>(block.bytes, 1) + 2 * block.padding);
   c.stats.live -= block.bytes;
   try {
-    c.free[size].push_back(block.base);
+    void*& first = c.free[size];
+    next_of(block.base) = first;
+    first = block.base;
     c.cached += size;
-  } catch (...) {  // no memory for the list itself: give the block back
+  } catch (...) {  // no memory for a list of this size: give the block back
     to_system(block.base, size);
     c.stats.reserved -= size;
   }

@@ -17,14 +17,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// A number as JSON knows it.
+std::string json_number(double value) { return std::isfinite(value) ? exact_text(value) : "null"; }
+
+// Text by hand: a JSON object needs memory even to be destroyed, and ends the process where there is none.
 std::string json_line(const StepRecord& record) {
-  nlohmann::ordered_json line{{"epoch", record.epoch}, {"step", record.step}, {"lr", record.lr}};
-  for (const auto& [name, value] : record.losses) line[name] = value;
-  line["grad_norm"] = record.grad_norm;
-  line["data_seconds"] = record.data_seconds;
-  line["step_seconds"] = record.step_seconds;
-  if (record.skipped) line["skipped"] = true;
-  return line.dump() + "\n";
+  std::string line =
+      cat("{\"epoch\":", record.epoch, ",\"step\":", record.step, ",\"lr\":", json_number(record.lr));
+  const auto add = [&line](const std::string& name, double value) {
+    line += cat(",\"", name, "\":", json_number(value));
+  };
+  for (const auto& [name, value] : record.losses) add(name, value);
+  add("grad_norm", record.grad_norm);
+  add("data_seconds", record.data_seconds);
+  add("step_seconds", record.step_seconds);
+  return line + (record.skipped ? ",\"skipped\":true}\n" : "}\n");
 }
 
 std::string csv_header(const StepRecord& record) {

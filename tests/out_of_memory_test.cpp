@@ -1,0 +1,285 @@
+// Every allocation fails once: reading pictures and weights, a training step, the loader, saving, enhancing.
+// What comes is a clean error, never a crash, a leak, half a file or a changed model; afterwards all is as
+// ever.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+#include "failing_malloc.h"
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/folder.h"
+#include "luxgrad/data/image.h"
+#include "luxgrad/data/loader.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/training/recipe.h"
+#include "luxgrad/training/run_folder.h"
+#include "process_state.h"
+#include "same_bits.h"
+#include "sample_pictures.h"
+#include "scopes.h"
+#include "temporary_folder.h"
+
+using namespace lux;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// What fails: one allocation, all from it on, or one of the tensors', which may come from their cache.
+enum class Failure { one, lasting, tensor };
+
+/// Tries `action` with its k-th allocation failing; false when it has no such. Fails the test for an error of
+/// another kind, and for blocks, tensors and files that are left over.
+bool try_without(Failure failure, int64_t k, const std::function<void()>& action) {
+  memory::trim();
+  const int64_t blocks = heap::live, tensors = memory::stats().live, files = open_files();
+  bool failed = false, strange = false;
+  if (failure == Failure::tensor)
+    memory::fail_allocation(k);
+  else
+    heap::fail_allocation(k, failure == Failure::lasting);
+  try {
+    action();
+  } catch (const OutOfMemory&) {
+    failed = true;
+  } catch (const std::bad_alloc&) {
+    failed = true;
+  } catch (const FileException&) {
+    failed = true;
+  } catch (...) {
+    strange = true;
+  }
+  heap::fail_none();
+  memory::fail_allocation(0);
+  memory::trim();
+  const int64_t left_over = heap::live - blocks;
+  CAPTURE(k);
+  if (strange) FAIL_CHECK("an exception of another type");
+  if (left_over != 0) FAIL_CHECK(left_over, " blocks left over");
+  if (memory::stats().live != tensors) FAIL_CHECK("tensors left over");
+  if (open_files() != files) FAIL_CHECK("files left open");
+  return failure == Failure::tensor ? failed : heap::failures > 0;
+}
+
+/// Fails every allocation of `action`, each in a try of its own, for each kind of failure; `check` looks at
+/// what every try leaves behind. The last try of each kind has no such allocation and works as ever.
+void fail_every_allocation(const std::string& name, const std::function<void()>& action,
+                           const std::function<void()>& check) {
+  CAPTURE(name);
+  for (int warm = 0; warm < 2; ++warm) {  // for what is made once and kept
+    action();
+    check();
+  }
+  std::string counts;
+  for (const Failure failure : {Failure::one, Failure::lasting, Failure::tensor}) {
+    int64_t failures = 0;
+    while (try_without(failure, failures + 1, action)) {
+      ++failures;
+      check();
+    }
+    check();  // of the last try, where all went well
+    counts += cat(counts.empty() ? "" : ", ", failures);
+  }
+  MESSAGE(name, ": allocations that failed alone, with all after them, and of tensors: ", counts);
+}
+
+template <class F>
+struct OnExit {
+  explicit OnExit(F f) : f(std::move(f)) {}
+  OnExit(const OnExit&) = delete;
+  OnExit& operator=(const OnExit&) = delete;
+  ~OnExit() { f(); }
+  F f;
+};
+
+State copied(const State& state) {
+  State copy;
+  for (const auto& [name, tensor] : state) copy[name] = tensor.clone();
+  return copy;
+}
+
+bool equal(const State& a, const State& b) {
+  return a.size() == b.size() && std::all_of(a.begin(), a.end(), [&](const auto& entry) {
+           return same_bits(entry.second, b.at(entry.first));
+         });
+}
+
+Tensor noise_tensor(uint64_t seed, double brightest) {
+  Tensor picture = empty({1, 16, 16, 3});
+  Generator generator(seed, "noise");
+  fill_uniform_(picture, 0, brightest, generator);
+  return picture;
+}
+
+Image sample(bool wide) {
+  Image image = samples::picture(13, 7, 4, wide ? 16 : 8);
+  image.exif = samples::exif(6);
+  image.icc = std::vector<uint8_t>(300, 7);
+  return image;
+}
+
+}  // namespace
+
+TEST_CASE("reading and writing pictures of all formats") {
+  const TemporaryFolder folder(in_memory());
+  for (const char* const extension : {"png", "jpg", "bmp", "ppm"}) {
+    const Image image = sample(std::string_view(extension) != "jpg");
+    const std::string path = folder.path() / cat("picture.", extension);
+    save_image(path, image);
+    const Image whole = load_image(path);
+    const std::vector<uint8_t> bytes = read_file(path).value();
+    bool same = true;
+    fail_every_allocation(
+        cat("load ", extension), [&] { same = samples::same_pixels(load_image(path), whole); },
+        [&] { CHECK(same); });
+    fail_every_allocation(
+        cat("save ", extension), [&] { save_image(path, image); },
+        [&] {
+          CHECK(read_file(path).value() == bytes);
+          CHECK(list_folder(folder.path()).value().size() == 1);
+        });
+    fs::remove(path);
+  }
+}
+
+TEST_CASE("reading weights leaves the model as it was, or with all of them") {
+  const TemporaryFolder folder(in_memory());
+  for (const char* const name : {"zero_dce", "zero_dce_plus"}) {
+    const std::unique_ptr<Model> model = make_model(name), other = make_model(name);
+    model->init_(Generator(1, "before"));
+    other->init_(Generator(2, "after"));
+    const State before = copied(model->state_dict()), after = copied(other->state_dict());
+    const std::string path = folder.path() / name;
+    save_weights(path, after, to_metadata(*other));
+    fail_every_allocation(
+        cat("weights of ", name), [&] { model->load_state_dict(load_weights(path).state); },
+        [&] {
+          CHECK((equal(model->state_dict(), before) || equal(model->state_dict(), after)));
+          model->load_state_dict(before);
+        });
+  }
+}
+
+TEST_CASE("a training step is done or not done") {
+  const Threads two(2);
+  for (const auto& [name, recipe_name] : {std::pair{"zero_dce", "official"}, std::pair{"zero_dce", "default"},
+                                          std::pair{"zero_dce_plus", "official"}}) {
+    Recipe recipe = make_recipe(name, recipe_name);
+    const std::unique_ptr<Model> made = make_model(name, recipe.model);
+    auto& model = dynamic_cast<CurveModel&>(*made);
+    model.init_(Generator(1, "init"));
+    model.requires_grad_();
+    Adam adam(model.named_parameters(), recipe.adam);
+    const Tensor low = noise_tensor(1, 0.2), high = noise_tensor(2, 0.9);
+    const State weights = copied(model.state_dict()), moments = copied(adam.state_dict());
+    const auto rewind = [&] {
+      model.load_state_dict(weights);
+      adam.load_state_dict(moments);
+      adam.zero_grad();
+    };
+    const auto step = [&] {
+      const OnExit drop_gradients([&] { adam.zero_grad(); });
+      backward(loss_of(recipe, model, low, high).total);
+      (void)clip_grad_norm_(adam.parameters(), 1);
+      adam.step();
+    };
+    step();
+    const State next_weights = copied(model.state_dict()), next_moments = copied(adam.state_dict());
+    rewind();
+    fail_every_allocation(cat("step of ", name, ", ", recipe_name), step, [&] {
+      const bool done = equal(model.state_dict(), next_weights) && equal(adam.state_dict(), next_moments);
+      const bool untouched = equal(model.state_dict(), weights) && equal(adam.state_dict(), moments);
+      CHECK((done || untouched));
+      rewind();
+    });
+  }
+}
+
+TEST_CASE("threads start, or fewer do the work") {
+  const Threads before(1);
+  std::array<int64_t, 64> squares{};
+  fail_every_allocation(
+      "threads",
+      [&] {
+        const OnExit join([] { set_num_threads(1); });
+        set_num_threads(3);
+        run_chunks(64, [&](int64_t i) { squares[static_cast<size_t>(i)] = i * i; });
+      },
+      [&] {
+        set_num_threads(1);
+        run_chunks(64,
+                   [&](int64_t i) { CHECK(squares[static_cast<size_t>(i)] % (i + 1) == (i == 0 ? 0 : 1)); });
+      });
+}
+
+TEST_CASE("the loader ends its thread and passes the error on") {
+  const TemporaryFolder folder(in_memory());
+  for (const char* const part : {"low", "high"}) {
+    fs::create_directory(folder.path() / part);
+    for (int i = 0; i < 3; ++i)
+      save_image(folder.path() / part / cat(i, ".png"), samples::picture(20 + i, 18, 3, 8));
+  }
+  const PictureList pictures = open_dataset(folder.path());
+  const LoaderOptions options{.batch_size = 2, .size = 16};
+  const Tensor expected = Loader(pictures, options).next().low;
+  bool same = true;
+  fail_every_allocation(
+      "loader", [&] { same = same_bits(Loader(pictures, options).next().low, expected); },
+      [&] { CHECK(same); });
+}
+
+TEST_CASE("a save gives the old checkpoints or the new one, and no other file") {
+  const TemporaryFolder folder(in_memory());
+  RunFolder run(folder.path() / "run");
+  const std::unique_ptr<Model> model = make_model("zero_dce_plus");
+  model->init_(Generator(1, "init"));
+  Checkpoint checkpoint{to_metadata(*model), model->state_dict(), {}, {{"model", "zero_dce_plus"}}, {}};
+  (void)run.save(checkpoint);
+  checkpoint.progress.step = 1;
+  const std::string second = folder.path() / "run/checkpoints" / checkpoint_name(1);
+  fail_every_allocation(
+      "save", [&] { (void)run.save(checkpoint); },
+      [&] {
+        std::vector<FileError> damaged;
+        const auto found = run.latest(damaged);
+        REQUIRE(found);
+        CHECK(damaged.empty());
+        CHECK(found->checkpoint.progress.step == (fs::exists(second) ? 1 : 0));
+        CHECK(equal(found->checkpoint.weights, checkpoint.weights));
+        CHECK(list_folder(folder.path() / "run/checkpoints").value().size() ==
+              (fs::exists(second) ? 2u : 1u));
+        fs::remove(second);
+      });
+  StepRecord record{.epoch = 1, .step = 1, .losses = {{"total", 0.5}}};
+  int64_t lines = 0;
+  fail_every_allocation(
+      "log", [&] { lines += run.log(record) ? 1 : 0; }, [] {});
+  CHECK(lines >= 4);
+}
+
+TEST_CASE("a picture is enhanced, or nothing is written") {
+  const Threads two(2);
+  const TemporaryFolder folder(in_memory());
+  const std::string dark = folder.path() / "dark.png", bright = folder.path() / "bright.png";
+  save_image(dark, sample(false));
+  for (const char* const name : {"zero_dce", "zero_dce_plus"}) {
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator(3, "init"));
+    const auto run = [&] {
+      const Image before = load_image(dark);
+      save_image(bright, from_tensor(enhance(*model, to_tensor(before)), before));
+    };
+    run();
+    const std::vector<uint8_t> expected = read_file(bright).value();
+    fail_every_allocation(cat("enhance with ", name), run, [&] {
+      if (fs::exists(bright)) CHECK(read_file(bright).value() == expected);
+      fs::remove(bright);
+      CHECK(list_folder(folder.path()).value().size() == 1);
+    });
+  }
+}
