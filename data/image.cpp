@@ -139,12 +139,21 @@ void check_image_size(int64_t width, int64_t height, int64_t bytes_per_pixel, co
            limits.decode_bytes >> 20, " MiB");
 }
 
+void no_memory_for(int64_t width, int64_t height, int64_t bytes_per_pixel) {
+  throw OutOfMemory(cat("no memory left for a picture of ", width, " x ", height,
+                        " pixels, which needs at least ", width * height * bytes_per_pixel, " bytes"));
+}
+
 void Image::allocate(int64_t new_width, int64_t new_height, int new_channels, int new_bits) {
   width = new_width;
   height = new_height;
   channels = new_channels;
   bits = new_bits;
-  samples.assign(static_cast<size_t>(height) * row_bytes(), 0);
+  try {
+    samples.assign(static_cast<size_t>(height) * row_bytes(), 0);
+  } catch (const std::bad_alloc&) {
+    no_memory_for(width, height, static_cast<int64_t>(pixel_bytes()));
+  }
 }
 
 Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits) {

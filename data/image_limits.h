@@ -17,4 +17,7 @@ struct ImageLimits {
 /// Sizes may be any value that a header can hold.
 void check_image_size(int64_t width, int64_t height, int64_t bytes_per_pixel, const ImageLimits& limits);
 
+/// Throws OutOfMemory that says what a picture of this size needs.
+[[noreturn]] void no_memory_for(int64_t width, int64_t height, int64_t bytes_per_pixel);
+
 }  // namespace lux

@@ -280,7 +280,11 @@ Image read_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   image.width = walk.width();
   image.height = walk.height();
   image.channels = walk.channels();
-  image.samples = stb_read_jpeg(bytes, limits.decode_bytes);
+  try {
+    image.samples = stb_read_jpeg(bytes, limits.decode_bytes);
+  } catch (const std::bad_alloc&) {
+    no_memory_for(image.width, image.height, image.channels);
+  }
   image.exif = walk.exif();
   image.icc = walk.icc();
   return image;

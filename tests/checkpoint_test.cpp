@@ -187,7 +187,7 @@ TEST_CASE("a run folder keeps the configuration, and logs that readers can parse
 
   for (const int64_t step : {1, 2}) CHECK(run.log(record(step)));
   const std::string line =
-      "{\"epoch\":1,\"step\":1,\"lr\":0.0001,\"total\":0.5,\"tv\":0.125,\"grad_norm\":2.0,"
+      "{\"epoch\":1,\"step\":1,\"lr\":1e-04,\"total\":0.5,\"tv\":0.125,\"grad_norm\":2,"
       "\"data_seconds\":0.25,\"step_seconds\":1.5}\n";
   CHECK(text_of(path / "log.jsonl").starts_with(line));
   const std::string head =

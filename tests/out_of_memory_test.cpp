@@ -23,10 +23,9 @@
 #include "same_bits.h"
 #include "sample_pictures.h"
 #include "scopes.h"
-#include "temporary_folder.h"
+#include "tool_workplace.h"
 
 using namespace lux;
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -282,4 +281,42 @@ TEST_CASE("a picture is enhanced, or nothing is written") {
       CHECK(list_folder(folder.path()).value().size() == 1);
     });
   }
+}
+
+TEST_CASE("the tool under every limit of memory is done, or ends with its own code and what it needs") {
+  if (!kWholeHeap) {
+    MESSAGE("skipped: sanitizers need more address space than any limit");
+    return;
+  }
+  const Workplace here;
+  const fs::path photo = fs::path(LUX_SOURCE_DIR) / "../shared/data/lol/eval/low/110.png";
+  if (fs::exists(photo)) {
+    fs::copy_file(photo, here.path("dark.png"));
+  } else {
+    MESSAGE("a picture of noise, for there is no ", photo.native());
+    save_noise(here.path("dark.png"), 600, 400);
+  }
+  fs::create_directory(here.path("photos"));
+  for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("photos/", i, ".png")), 40, 36, i);
+  int done = 0, refused = 0;
+  for (int64_t megabytes = 64; megabytes <= 2048; megabytes += 64) {
+    CAPTURE(megabytes);
+    const ChildOptions limit{.address_bytes = static_cast<rlim_t>(megabytes) << 20};
+    const ChildResult result =
+        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}, limit);
+    CAPTURE(result.err);
+    CHECK((result.code == 0 || result.code == 6));
+    CHECK(contains(result.err, "zero_dce needs at least ") == (result.code == 6));
+    ++(result.code == 0 ? done : refused);
+    if (megabytes % 256 != 64) continue;
+    const ChildResult trained =
+        here.run({"train", "zero_dce", "--data", "photos", "--recipe", "official", "--size", "32", "--batch",
+                  "2", "--progress", "none", "--run", cat("run_", megabytes), "--steps", "1"},
+                 limit);
+    CAPTURE(trained.err);
+    CHECK((trained.code == 0 || trained.code == 6));
+  }
+  CHECK(done >= 20);
+  CHECK(refused >= 1);
+  MESSAGE(refused, " limits refused a picture, ", done, " were enough");
 }

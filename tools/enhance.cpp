@@ -8,9 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/folder.h"
+#include "luxgrad/models/liveness.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 
 namespace fs = std::filesystem;
@@ -30,6 +32,15 @@ Image side_by_side(const Image& before, const Image& after) {
     std::memcpy(both.row(y) + right, after.row(y), after.row_bytes());
   }
   return both;
+}
+
+/// The error at work, completed by what the network needs for such a picture where memory was the reason.
+[[noreturn]] void rethrow_with_need(const Model& model, const Image& picture) {
+  const Failure failure = failure_of(std::current_exception());
+  if (failure.code != ExitCode::exhausted) throw;
+  throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
+                        megabytes(liveness_optimum(model, picture.height, picture.width)), " for ",
+                        picture.width, " x ", picture.height, " pixels"));
 }
 
 class Enhance final : public Command {
@@ -115,9 +126,7 @@ class Enhance final : public Command {
   void enhance_one(const Job& job, const Model& model, nlohmann::ordered_json& report) const {
     const auto start = std::chrono::steady_clock::now();
     const Image before = load_image(job.input);
-    const Tensor picture = to_tensor(before);
-    Image after = from_tensor(enhance(model, picture, {.strength = strength_}), before);
-    if (compare_) after = side_by_side(from_tensor(picture, before), after);
+    const Image after = brightened(model, before);
     if (job.output == "-") {
       write_result_bytes(encode_image(after, format_of(job, batch_), quality_));
     } else {
@@ -129,6 +138,16 @@ class Enhance final : public Command {
     report["height"] = before.height;
     report["model"] = model.name();
     report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  Image brightened(const Model& model, const Image& before) const {
+    try {
+      const Tensor picture = to_tensor(before);
+      Image after = from_tensor(enhance(model, picture, {.strength = strength_}), before);
+      return compare_ ? side_by_side(from_tensor(picture, before), after) : after;
+    } catch (...) {
+      rethrow_with_need(model, before);
+    }
   }
 
   BatchOptions batch_;

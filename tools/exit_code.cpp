@@ -1,6 +1,7 @@
 #include "luxgrad/tools/exit_code.h"
 
 #include <new>
+#include <system_error>
 
 #include "luxgrad/data/result.h"
 
@@ -27,6 +28,10 @@ Failure failure_of(const std::exception_ptr& error) {
     return {ExitCode::exhausted, sentence(e)};
   } catch (const std::bad_alloc&) {
     return {ExitCode::exhausted, "out of memory"};
+  } catch (const std::system_error& e) {  // no room for a thread, or for the listing of a folder
+    const bool exhausted =
+        e.code() == std::errc::resource_unavailable_try_again || e.code() == std::errc::not_enough_memory;
+    return {exhausted ? ExitCode::exhausted : ExitCode::refused, sentence(e)};
   } catch (const std::exception& e) {
     return {ExitCode::refused, sentence(e)};
   }
