@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <map>
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/sha256.h"
 #include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
@@ -41,6 +44,13 @@ std::vector<std::string> relative_images(const std::string& folder, bool recursi
 
 std::string inside(const std::string& folder, const std::string& name) { return fs::path(folder) / name; }
 
+/// Whether the folder holds pictures and their references.
+bool is_paired(const std::string& folder) {
+  std::error_code unknown;
+  return fs::is_directory(inside(folder, "low"), unknown) &&
+         fs::is_directory(inside(folder, "high"), unknown);
+}
+
 /// Throws a FileException that lists the problems, if there are any.
 void report(const std::string& folder, const std::vector<std::string>& problems) {
   if (problems.empty()) return;
@@ -59,18 +69,52 @@ std::map<std::string, std::string> by_stem(const std::string& folder, std::vecto
   return stems;
 }
 
-/// Empty, or what is wrong with one element.
-std::string problem_of(const PicturePaths& paths, const ImageLimits& limits) {
-  try {
-    const Image low = load_image(paths.low, limits);
-    if (paths.high.empty()) return "";
-    const Image high = load_image(paths.high, limits);
-    if (low.width == high.width && low.height == high.height) return "";
-    return cat(paths.low, " is ", low.width, " x ", low.height, ", its reference ", high.width, " x ",
-               high.height);
-  } catch (const FileException& unreadable) {
-    return unreadable.what();
+/// The pairs of two folders by name, sorted. Reports files without partner or with a name that occurs twice.
+PictureList matched(const std::string& low, const std::string& high, std::vector<std::string>& problems) {
+  auto references = by_stem(high, problems);
+  PictureList pictures;
+  for (const auto& [stem, name] : by_stem(low, problems)) {
+    const auto reference = references.find(stem);
+    if (reference == references.end()) {
+      problems.push_back(cat(inside(low, name), " has no reference in ", high));
+    } else {
+      pictures.push_back({name, inside(low, name), inside(high, reference->second)});
+      references.erase(reference);
+    }
   }
+  for (const auto& [stem, name] : references) {
+    problems.push_back(cat(inside(high, name), " has no dark picture in ", low));
+  }
+  std::sort(pictures.begin(), pictures.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return pictures;
+}
+
+/// One element of a dataset after a look at it.
+struct Scanned {
+  std::vector<ScannedFile> files;
+  std::vector<std::string> problems;
+};
+
+Scanned scanned(const PicturePaths& paths, const std::string& folder, const ImageLimits& limits) {
+  Scanned result;
+  for (const std::string& path : {paths.low, paths.high}) {
+    if (path.empty()) continue;
+    try {
+      const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
+      const Image image = decode_image(bytes, limits).in_file(path).value();
+      result.files.push_back({fs::path(path).lexically_relative(folder), static_cast<int64_t>(bytes.size()),
+                              image.width, image.height, sha256(bytes)});
+    } catch (const FileException& unreadable) {
+      result.problems.emplace_back(unreadable.what());
+    }
+  }
+  if (result.files.size() < 2) return result;
+  const ScannedFile &low = result.files[0], &high = result.files[1];
+  if (low.width != high.width || low.height != high.height) {
+    result.problems.push_back(cat(paths.low, " is ", low.width, " x ", low.height, ", its reference ",
+                                  high.width, " x ", high.height));
+  }
+  return result;
 }
 
 }  // namespace
@@ -91,40 +135,43 @@ PictureList unpaired_folder(const std::string& folder) {
 
 PictureList paired_folder(const std::string& low, const std::string& high) {
   std::vector<std::string> problems;
-  auto references = by_stem(high, problems);
-  PictureList pictures;
-  for (const auto& [stem, name] : by_stem(low, problems)) {
-    const auto reference = references.find(stem);
-    if (reference == references.end()) {
-      problems.push_back(cat(inside(low, name), " has no reference in ", high));
-    } else {
-      pictures.push_back({name, inside(low, name), inside(high, reference->second)});
-      references.erase(reference);
-    }
-  }
-  for (const auto& [stem, name] : references) {
-    problems.push_back(cat(inside(high, name), " has no dark picture in ", low));
-  }
+  PictureList pictures = matched(low, high, problems);
   report("", problems);
   if (pictures.empty()) throw FileException({FileErrorCode::missing, low, -1, "has no pictures"});
-  std::sort(pictures.begin(), pictures.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return pictures;
 }
 
 PictureList open_dataset(const std::string& folder) {
-  const std::string low = inside(folder, "low"), high = inside(folder, "high");
-  std::error_code unknown;
-  const bool paired = fs::is_directory(low, unknown) && fs::is_directory(high, unknown);
-  return paired ? paired_folder(low, high) : unpaired_folder(folder);
+  return is_paired(folder) ? paired_folder(inside(folder, "low"), inside(folder, "high"))
+                           : unpaired_folder(folder);
 }
 
-void check_dataset(const PictureList& pictures, const ImageLimits& limits) {
-  std::vector<std::string> problems(pictures.size());
+DatasetScan scan_dataset(const std::string& folder, bool references, const ImageLimits& limits) {
+  DatasetScan scan;
+  const PictureList pictures = references && is_paired(folder)
+                                   ? matched(inside(folder, "low"), inside(folder, "high"), scan.problems)
+                                   : unpaired_folder(folder);
+  scan.bad = static_cast<int64_t>(scan.problems.size());
+  std::vector<Scanned> all(pictures.size());
   run_chunks(static_cast<int64_t>(pictures.size()), [&](int64_t i) {
-    problems[static_cast<size_t>(i)] = problem_of(pictures[static_cast<size_t>(i)], limits);
+    all[static_cast<size_t>(i)] = scanned(pictures[static_cast<size_t>(i)], folder, limits);
   });
-  std::erase(problems, "");
-  report("", problems);
+  std::map<std::string, std::string> first;  // the picture that has this content, by its hash
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    Scanned& now = all[i];
+    if (now.problems.empty()) {
+      const auto [same, is_new] = first.emplace(now.files[0].sha256, pictures[i].low);
+      if (!is_new) now.problems.push_back(cat(pictures[i].low, " has the same content as ", same->second));
+    }
+    if (now.problems.empty()) {
+      scan.pictures.push_back(pictures[i]);
+      std::move(now.files.begin(), now.files.end(), std::back_inserter(scan.files));
+    } else {
+      ++scan.bad;
+      std::move(now.problems.begin(), now.problems.end(), std::back_inserter(scan.problems));
+    }
+  }
+  return scan;
 }
 
 std::pair<PictureList, PictureList> split_dataset(const PictureList& pictures, int64_t validation) {

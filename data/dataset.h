@@ -35,9 +35,27 @@ PictureList paired_folder(const std::string& low, const std::string& high);
 /// `paired_folder(folder/low, folder/high)` where both exist, else `unpaired_folder(folder)`.
 PictureList open_dataset(const std::string& folder);
 
-/// Decodes everything once. Throws one FileException that lists every unreadable picture and every pair of
-/// different sizes, so that a long training does not meet them one by one.
-void check_dataset(const PictureList& pictures, const ImageLimits& limits = {});
+/// A file of a dataset as it was found.
+struct ScannedFile {
+  std::string name;  ///< its path relative to the dataset
+  int64_t bytes = 0;
+  int64_t width = 0, height = 0;
+  std::string sha256{};  ///< of its bytes
+};
+
+/// What a look at everything in a dataset found.
+struct DatasetScan {
+  PictureList pictures;            ///< the sound ones, in the order of their names
+  std::vector<ScannedFile> files;  ///< of these pictures, in the same order, references after their pictures
+  std::vector<std::string> problems;  ///< sentences, each begins with the path of a file
+  int64_t bad = 0;                    ///< pictures or pairs that are left out
+};
+
+/// Reads and decodes every picture of a folder once, with all threads, so that a long training does not meet
+/// bad ones one by one: files that cannot be read, are cut or damaged, pictures with the bytes of an earlier
+/// one, and, with `references` and where there are folders low and high, pictures without partner and pairs
+/// of different sizes. Throws FileException for a folder without pictures.
+DatasetScan scan_dataset(const std::string& folder, bool references, const ImageLimits& limits = {});
 
 /// The first and the last part of a list; the last one holds `validation` elements, as Keras splits before it
 /// shuffles. Throws Error when there are fewer.

@@ -80,7 +80,10 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
     };
     limit(RLIMIT_FSIZE, options.file_bytes);
     limit(RLIMIT_AS, options.address_bytes);
-    if (options.obedient) prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+    if (options.obedient) {
+      prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
+      prctl(PR_CAPBSET_DROP, CAP_DAC_READ_SEARCH);
+    }
     // A suite that runs in the background inherits signals that are ignored.
     for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) std::signal(number, SIG_DFL);
     for (const int descriptor : options.closed) close(descriptor);

@@ -5,7 +5,6 @@
 #include <doctest/doctest.h>
 
 #include "luxgrad/data/file.h"
-#include "luxgrad/data/image.h"
 #include "temporary_folder.h"
 
 using namespace lux;
@@ -19,11 +18,6 @@ void touch(const fs::path& folder, const std::vector<std::string>& names) {
     fs::create_directories((folder / name).parent_path());
     REQUIRE(write_file_atomically(folder / name, {}));
   }
-}
-
-void write_picture(const fs::path& path, int64_t height, int64_t width) {
-  fs::create_directories(path.parent_path());
-  save_image(path, from_tensor(full({1, height, width, 3}, 0.25)));
 }
 
 std::vector<std::string> names_of(const PictureList& pictures) {
@@ -85,28 +79,6 @@ TEST_CASE("every picture without partner is listed") {
                                "/3.png has no reference in " + high + "; " + high +
                                "/4.png has no dark picture in " + low;
   CHECK_THROWS_WITH_AS(paired_folder(low, high), expected.c_str(), FileException);
-}
-
-TEST_CASE("unreadable and misfit pictures are all found before training") {
-  const TemporaryFolder folder;
-  const std::string root = folder.path(), low = root + "/low", high = root + "/high";
-  for (const char* name : {"1.png", "2.png", "3.png"}) {
-    write_picture(low + "/" + name, 4, 6);
-    write_picture(high + "/" + name, 4, 6);
-  }
-  const PictureList pictures = open_dataset(root);
-  CHECK_NOTHROW(check_dataset(pictures));
-  touch(root, {"low/1.png"});
-  write_picture(high + "/3.png", 5, 6);
-  try {
-    check_dataset(pictures);
-    FAIL("expected an error");
-  } catch (const FileException& error) {
-    const std::string text = error.what();
-    CAPTURE(text);
-    CHECK(text.starts_with("2 problems: " + low + "/1.png: "));
-    CHECK(text.ends_with("; " + low + "/3.png is 6 x 4, its reference 6 x 5"));
-  }
 }
 
 TEST_CASE("the validation part is the end of the list") {

@@ -224,11 +224,12 @@ TEST_CASE("a run is not resumed with other pictures under the same names") {
   const Setting setting;
   TrainOptions options = setting.options("run", "official", 2);
   (void)run(options);
-  std::filesystem::copy_file(setting.data() / "picture_1.png", setting.data() / "picture_0.png",
-                             std::filesystem::copy_options::overwrite_existing);
+  save_image(setting.data() / "picture_0.png", from_tensor(full({1, 40, 48, 3}, 0.25)));
   options.resume = true;
   options.steps = 4;
-  CHECK_THROWS_AS(run(options), Error);
+  CHECK_THROWS_WITH_AS(
+      run(options),
+      "train: the pictures are not those that the run began with: picture_0.png has other content", Error);
 }
 
 TEST_CASE("after a crash the run goes on from the newest good checkpoint, the log too") {

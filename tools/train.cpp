@@ -82,6 +82,10 @@ class Train final : public Command {
     add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
     add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")->type_name("S");
+    app.add_option("--skip-bad", options_.skip_bad,
+                   "Train without bad pictures where they are at most PERCENT of all (default 0)")
+        ->type_name("PERCENT")
+        ->check(CLI::Range(0.0, 100.0).description(""));
     app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
     add_network_options(app, choice_);
     add_device_options(app, where_);

@@ -59,6 +59,10 @@ std::string toml_value(const std::string& value) {
   return nlohmann::json(value).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+void write_text(const std::string& path, const std::string& text) {
+  (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
+}
+
 const std::string& made(const std::string& path) {
   for (const char* const part : {"/checkpoints", "/samples"}) (void)make_folders(path + part).value();
   return path;
@@ -78,8 +82,14 @@ RunFolder::RunFolder(std::string path)
 void RunFolder::write_config(const Facts& config) const {
   std::string text = "# The effective configuration of this run.\n";
   for (const auto& [key, value] : config) text += cat(key, " = ", toml_value(value), "\n");
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(text.data());
-  (void)write_file_atomically(path_ + "/config.toml", {bytes, text.size()}).value();
+  write_text(path_ + "/config.toml", text);
+}
+
+void RunFolder::write_manifest(const std::string& text) const { write_text(path_ + "/manifest.jsonl", text); }
+
+std::string RunFolder::manifest() const {
+  const auto bytes = read_file(path_ + "/manifest.jsonl");
+  return bytes ? std::string(bytes.value().begin(), bytes.value().end()) : "";
 }
 
 bool RunFolder::log(const StepRecord& record) {

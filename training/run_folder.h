@@ -1,6 +1,6 @@
 // The folder of one training run: what was asked for, what happened at every step, and what came of it.
 //
-//     config.toml    log.jsonl  log.csv    best.safetensors    lock
+//     config.toml    manifest.jsonl    log.jsonl  log.csv    best.safetensors    lock
 //     checkpoints/step_00001234.safetensors    samples/epoch_012.png
 //
 // It belongs to one process at a time. Whatever ends that process, or the power, at whatever moment: two
@@ -46,6 +46,11 @@ class RunFolder {
 
   /// config.toml. Throws FileException.
   void write_config(const Facts& config) const;
+
+  /// manifest.jsonl (training/manifest.h). Throws FileException.
+  void write_manifest(const std::string& text) const;
+  /// Its text, empty where it cannot be read.
+  std::string manifest() const;
 
   /// Appends a line to both logs, which readers see at once. False when the system refused it.
   bool log(const StepRecord& record);

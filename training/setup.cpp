@@ -1,30 +1,32 @@
 #include "luxgrad/training/setup.h"
 
-#include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/training/manifest.h"
 
 namespace lux {
 namespace {
 
-/// A hash of the names and of all bytes of the pictures.
-std::string digest_of(const PictureList& pictures) {
-  std::string digests;
-  for (const PicturePaths& picture : pictures) {
-    digests += picture.name + '\n';
-    for (const std::string& path : {picture.low, picture.high})
-      if (!path.empty()) digests += sha256(read_file(path).value()) + '\n';
-  }
-  return sha256({reinterpret_cast<const uint8_t*>(digests.data()), digests.size()});
+std::string digest_of(const std::string& text) {
+  return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
 }  // namespace
 
-PictureList checked_pictures(const TrainOptions& options) {
-  PictureList pictures = options.recipe.relight ? unpaired_folder(options.data) : open_dataset(options.data);
-  check_dataset(pictures);
-  return pictures;
+DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
+  DatasetScan scan = scan_dataset(options.data, !options.recipe.relight);
+  for (const std::string& problem : scan.problems) listener.on_notice(problem);
+  const int64_t all = static_cast<int64_t>(scan.pictures.size()) + scan.bad;
+  if (scan.pictures.empty() ||
+      100 * static_cast<double>(scan.bad) > options.skip_bad * static_cast<double>(all)) {
+    const int64_t percent = (100 * scan.bad + all - 1) / all;
+    const std::string way = percent < 100 ? cat("; --skip-bad ", percent, " trains without them") : "";
+    throw FileException({FileErrorCode::mismatch, options.data, -1,
+                         cat(scan.bad, " of ", all, " pictures are bad, as listed", way)});
+  }
+  if (scan.bad > 0) listener.on_notice(cat("training goes on without ", scan.bad, " of ", all, " pictures"));
+  return scan;
 }
 
 LoaderOptions loader_options(const TrainOptions& options) {
@@ -56,17 +58,26 @@ std::unique_ptr<CurveModel> make_trainee(const TrainOptions& options) {
   return model;
 }
 
-Facts configuration(const TrainOptions& options, const Model& model, const PictureList& pictures,
-                    int64_t steps) {
+Facts configuration(const TrainOptions& options, const Model& model, const DatasetScan& data, int64_t steps) {
   Facts facts = facts_of(options.recipe);
   facts["model"] = model.name();
   for (const auto& [key, value] : model.config()) facts["option." + key] = value;
   facts["data"] = options.data;
-  facts["pictures"] = std::to_string(pictures.size());
-  facts["pictures_sha256"] = digest_of(pictures);
+  facts["pictures"] = std::to_string(data.pictures.size());
+  facts["pictures_sha256"] = digest_of(manifest_of(data.files));
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;
+}
+
+void check_same_pictures(const Facts& before, const std::string& manifest, const DatasetScan& data) {
+  const auto digest = before.find("pictures_sha256");
+  const std::string now = manifest_of(data.files);
+  if (digest == before.end() || digest->second == digest_of(now)) return;
+  const bool sound = digest->second == digest_of(manifest);
+  fail("train: the pictures are not those that the run began with: ",
+       sound ? changes_between(manifest, now)
+             : "which ones is not known, manifest.jsonl is missing or changed");
 }
 
 void check_same_run(const Facts& before, const Facts& now) {

@@ -9,9 +9,9 @@
 
 namespace lux {
 
-/// The pictures of the data folder, all of them decoded once, so that a long training does not stumble in its
-/// third hour. Throws FileException that lists every bad one.
-PictureList checked_pictures(const TrainOptions& options);
+/// A scan of the data folder; tells the listener about every bad file in it. Throws FileException where more
+/// than `options.skip_bad` percent of the pictures are bad, or none is good.
+DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener);
 
 LoaderOptions loader_options(const TrainOptions& options);
 
@@ -20,8 +20,11 @@ LoaderOptions loader_options(const TrainOptions& options);
 std::unique_ptr<CurveModel> make_trainee(const TrainOptions& options);
 
 /// Everything the result depends on, as text; besides, the bits depend on the instruction set.
-Facts configuration(const TrainOptions& options, const Model& model, const PictureList& pictures,
-                    int64_t steps);
+Facts configuration(const TrainOptions& options, const Model& model, const DatasetScan& data, int64_t steps);
+
+/// Throws Error that names the pictures where they are not those of the run to be resumed. `manifest` is what
+/// the run folder holds.
+void check_same_pictures(const Facts& before, const std::string& manifest, const DatasetScan& data);
 
 /// A run at a constant rate may be made longer, and its folder of pictures may have moved; throws Error where
 /// anything else differs.

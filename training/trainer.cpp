@@ -7,6 +7,7 @@
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/training/manifest.h"
 #include "luxgrad/training/non_finite.h"
 #include "luxgrad/training/schedule.h"
 #include "luxgrad/training/setup.h"
@@ -42,7 +43,7 @@ class Trainer {
   const TrainOptions& options_;
   const Recipe& recipe_;
   TrainListener& listener_;
-  PictureList pictures_;
+  DatasetScan data_;
   Loader loader_;
   int64_t steps_;
   Schedule schedule_;
@@ -59,19 +60,20 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
     : options_(options),
       recipe_(options.recipe),
       listener_(listener),
-      pictures_(checked_pictures(options)),
-      loader_(pictures_, loader_options(options)),
+      data_(checked_pictures(options, listener)),
+      loader_(data_.pictures, loader_options(options)),
       steps_(options.steps > 0 ? options.steps : recipe_.epochs * loader_.batches_per_epoch()),
       schedule_(recipe_.lr_end > 0 ? cosine(recipe_.adam.lr, recipe_.lr_end, static_cast<double>(steps_))
                                    : constant(recipe_.adam.lr)),
       model_(make_trainee(options)),
       adam_(model_->named_parameters(), recipe_.adam),
       folder_(options.run),
-      config_(configuration(options, *model_, pictures_, steps_)) {}
+      config_(configuration(options, *model_, data_, steps_)) {}
 
 TrainResult Trainer::run() {
   options_.resume ? restore() : folder_.rewind_logs({});
   folder_.write_config(config_);
+  folder_.write_manifest(manifest_of(data_.files));
   save();  // a disk that takes no checkpoint is better known now than after hours
   if (const int64_t room = folder_.room_for(result_.checkpoint); room >= 0 && room < RunFolder::kKept + 1) {
     listener_.on_notice(cat(folder_.path(), ": the disk has room for ", room, " more checkpoints only"));
@@ -98,6 +100,7 @@ void Trainer::restore() {
   for (const FileError& error : damaged) listener_.on_notice("passed over " + error.message());
   if (found) {
     const Checkpoint& checkpoint = found->checkpoint;
+    check_same_pictures(checkpoint.config, folder_.manifest(), data_);
     check_same_run(checkpoint.config, config_);
     model_->load_state_dict(checkpoint.weights);
     adam_.load_state_dict(checkpoint.optimizer);

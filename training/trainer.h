@@ -21,7 +21,8 @@ struct TrainOptions {
   std::string run;             ///< run folder
   int64_t steps = 0;           ///< updates in all; 0: as many as the recipe's epochs have
   uint64_t seed = 0;
-  bool resume = false;                      ///< continue from the newest good checkpoint in the run folder
+  double skip_bad = 0;  ///< train without bad pictures where they are at most so many percent
+  bool resume = false;  ///< continue from the newest good checkpoint in the run folder
   const std::atomic<bool>* stop = nullptr;  ///< looked at after every step; a signal handler may set it
 };
 
@@ -49,8 +50,8 @@ class NumericalStop : public Error {
   using Error::Error;
 };
 
-/// Trains until all steps are done or the flag is set, and saves. Throws FileException for unreadable
-/// pictures (all of them are listed before the first step) and for a run folder that cannot be written;
+/// Trains until all steps are done or the flag is set, and saves. Throws FileException for bad
+/// pictures (the listener is told of each before the first step) and for a run folder that cannot be written;
 /// NumericalStop; and Error for a run folder that holds another run, or a resume with another configuration.
 /// A run folder in which another process works gives FileErrorCode::busy.
 TrainResult train(const TrainOptions& options, TrainListener& listener);

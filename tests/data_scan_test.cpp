@@ -1,0 +1,188 @@
+// The scan before a training: every unreadable, damaged, repeated or mismatched picture is listed, left out
+// on request, and what is learned from is known by its hashes.
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/sha256.h"
+#include "luxgrad/training/checkpoint.h"
+#include "luxgrad/training/manifest.h"
+#include "scopes.h"
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+/// A hundred sound pairs, and a bad one of every kind.
+class Collection : public Workplace {
+ public:
+  explicit Collection(bool damaged) {
+    for (const char* const part : {"low", "high"}) fs::create_directories(path(cat("data/", part)));
+    for (uint64_t i = 0; i < 100; ++i) add(cat(100 + i), 34, 33, i);
+    if (damaged) damage();
+  }
+
+  void add(const std::string& name, int64_t width, int64_t height, uint64_t seed) const {
+    save_noise(low(name), width, height, seed);
+    save_noise(high(name), width, height, seed + 1000);
+  }
+
+  std::string low(const std::string& name) const { return path("data/low/" + name + ".png"); }
+  std::string high(const std::string& name) const { return path("data/high/" + name + ".png"); }
+
+  /// The sentences that must come, in this order.
+  std::vector<std::string> complaints() const {
+    return {low("bad_alone") + " has no reference in " + path("data/high"),
+            high("bad_orphan") + " has no dark picture in " + path("data/low"),
+            low("100_repeated") + " has the same content as " + low("100"),
+            low("150_empty") + ": is empty",
+            high("160_cut") + ": ",
+            low("170_text") + ": is not a picture that can be read, expected JPEG, PNG, BMP or PNM",
+            high("170_text") + ": is empty",
+            low("180_other") + " is 34 x 33, its reference 33 x 34"};
+  }
+  static constexpr int64_t kBad = 7;  // pairs
+
+ private:
+  void damage() const {
+    for (const char* const name :
+         {"bad_alone", "bad_orphan", "100_repeated", "150_empty", "160_cut", "170_text"})
+      add(name, 34, 33, std::hash<std::string>{}(name));
+    fs::remove(high("bad_alone"));
+    fs::remove(low("bad_orphan"));
+    fs::copy_file(low("100"), low("100_repeated"), fs::copy_options::overwrite_existing);
+    spill(low("150_empty"), "");
+    fs::resize_file(high("160_cut"), fs::file_size(high("160_cut")) / 2);
+    spill(low("170_text"), "no picture");
+    spill(high("170_text"), "");
+    save_noise(low("180_other"), 34, 33, 5001);
+    save_noise(high("180_other"), 33, 34, 5002);
+  }
+};
+
+std::vector<std::string> training(const std::string& run, const std::vector<std::string>& more = {}) {
+  std::vector<std::string> command = {
+      "train", "zero_dce_plus", "--data", "data",  "--recipe", "official", "--size", "32", "--batch",
+      "8",     "--progress",    "none",   "--run", run,        "--steps",  "2"};
+  command.insert(command.end(), more.begin(), more.end());
+  return command;
+}
+
+/// The lines that begin with one of the pictures' paths.
+std::vector<std::string> complaints_in(const std::string& text) {
+  std::vector<std::string> found;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with("data/")) found.push_back(line);
+  return found;
+}
+
+}  // namespace
+
+TEST_CASE("every bad picture is listed once, and the others keep their order") {
+  const Collection whole(false), damaged(true);
+  const DatasetScan sound = scan_dataset(whole.path("data"), true);
+  CHECK(sound.problems.empty());
+  CHECK(sound.bad == 0);
+  REQUIRE(sound.pictures.size() == 100);
+  REQUIRE(sound.files.size() == 200);
+  CHECK(sound.files[1].name == "high/100.png");
+  CHECK(sound.files[1].width == 34);
+  CHECK(sound.files[1].height == 33);
+  CHECK(sound.files[1].bytes == static_cast<int64_t>(fs::file_size(whole.high("100"))));
+  CHECK(sound.files[1].sha256 == sha256(read_file(whole.high("100")).value()));
+  for (const int threads : {1, 2, 5}) {
+    const Threads now(threads);
+    const DatasetScan scan = scan_dataset(damaged.path("data"), true);
+    CHECK(scan.bad == Collection::kBad);
+    CHECK(manifest_of(scan.files) == manifest_of(sound.files));
+    const std::vector<std::string> expected = damaged.complaints();
+    REQUIRE(scan.problems.size() == expected.size());
+    for (size_t i = 0; i < expected.size(); ++i) {
+      CAPTURE(scan.problems[i]);
+      CHECK(scan.problems[i].starts_with(expected[i]));
+    }
+  }
+}
+
+TEST_CASE(
+    "training lists all of them and does not begin; on request it does, as if they had not been there") {
+  const Collection whole(false), damaged(true);
+  for (const std::vector<std::string>& few : {std::vector<std::string>{}, {"--skip-bad", "6.5"}}) {
+    const ChildResult refused = damaged.run(training("run", few));
+    CAPTURE(refused.err);
+    CHECK(refused.code == 3);
+    CHECK(complaints_in(refused.err).size() == damaged.complaints().size());
+    CHECK(contains(refused.err,
+                   "data: 7 of 107 pictures are bad, as listed; --skip-bad 7 trains without them"));
+    CHECK_FALSE(fs::exists(damaged.path("run")));
+  }
+  const ChildResult skipped = damaged.run(training("run", {"--skip-bad", "7"})),
+                    without = whole.run(training("run"));
+  CAPTURE(skipped.err);
+  CHECK(skipped.code == 0);
+  CHECK(without.code == 0);
+  CHECK(complaints_in(skipped.err).size() == damaged.complaints().size());
+  CHECK(contains(skipped.err, "training goes on without 7 of 107 pictures\n"));
+  CHECK(slurp(damaged.path("run/manifest.jsonl")) == slurp(whole.path("run/manifest.jsonl")));
+  const auto last = [](const Collection& here) {
+    Checkpoint checkpoint = read_checkpoint(here.path(cat("run/checkpoints/", checkpoint_name(2)))).value();
+    checkpoint.progress.jsonl_bytes = checkpoint.progress.csv_bytes = 0;  // times have more or fewer digits
+    return serialize_checkpoint(checkpoint);
+  };
+  CHECK(last(damaged) == last(whole));
+}
+
+TEST_CASE("a picture that may not be read is listed") {
+  const Collection here(false);
+  fs::permissions(here.low("142"), fs::perms::none);
+  const ChildResult result = here.run(training("run"), {.obedient = true});
+  CHECK(result.code == 3);
+  CHECK(complaints_in(result.err) ==
+        std::vector<std::string>{"data/low/142.png: cannot be opened: Permission denied"});
+  CHECK(contains(result.err, "1 of 100 pictures are bad"));
+}
+
+TEST_CASE("folders without one good picture are refused, whatever may be skipped") {
+  const Workplace here;
+  fs::create_directory(here.path("data"));
+  CHECK(here.run(training("run", {"--skip-bad", "100"})).code == 3);
+  spill(here.path("data/1.png"), "no picture");
+  const ChildResult result = here.run(training("run", {"--skip-bad", "100"}));
+  CHECK(result.code == 3);
+  CHECK(contains(result.err, "1 of 1 pictures are bad, as listed\n"));
+}
+
+TEST_CASE("the manifest is one JSON object per file, and a resumed run must find the same files") {
+  const Collection here(false);
+  REQUIRE(here.run(training("run")).code == 0);
+  const std::string manifest = slurp(here.path("run/manifest.jsonl"));
+  const std::vector<nlohmann::json> lines = json_lines(manifest);
+  REQUIRE(lines.size() == 200);
+  CHECK(lines[2]["file"] == "low/101.png");
+  CHECK(lines[2]["bytes"] == fs::file_size(here.low("101")));
+  CHECK(lines[2]["width"] == 34);
+  CHECK(lines[2]["sha256"] == sha256(read_file(here.low("101")).value()));
+
+  const auto resumed = [&] { return here.run(training("run", {"--resume"})); };
+  CHECK(resumed().code == 0);
+  fs::rename(here.path("data"), here.path("moved"));
+  std::vector<std::string> elsewhere = training("run", {"--resume"});
+  elsewhere[3] = "moved";
+  CHECK(here.run(elsewhere).code == 0);
+  fs::rename(here.path("moved"), here.path("data"));
+
+  save_noise(here.low("103"), 34, 33, 9077);
+  fs::remove(here.low("104"));
+  fs::remove(here.high("104"));
+  here.add("new", 34, 33, 9078);
+  const ChildResult other = resumed();
+  CHECK(other.code == 4);
+  CHECK(contains(other.err,
+                 "the pictures are not those that the run began with: high/104.png is gone, "
+                 "low/103.png has other content, low/104.png is gone, high/new.png is new, "
+                 "low/new.png is new\n"));
+  CHECK(slurp(here.path("run/manifest.jsonl")) == manifest);
+  spill(here.path("run/manifest.jsonl"), "[1]\nnull\n");
+  const ChildResult unknown = resumed();
+  CHECK(unknown.code == 4);
+  CHECK(contains(unknown.err, "manifest.jsonl is missing or changed"));
+}
