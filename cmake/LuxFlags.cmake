@@ -11,7 +11,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # GCC 12 sees overlapping copies where a std::string is assigned a short literal (GCC bug 105651).
   target_compile_options(lux_flags INTERFACE -Wno-psabi -Wno-restrict)
 else()
-  target_compile_options(lux_flags INTERFACE -Wno-unknown-pragmas)  # GCC ivdep
+  target_compile_options(lux_flags INTERFACE -Wno-unknown-pragmas -Wno-unknown-warning-option)  # those of GCC
 endif()
 
 # Hardening, as far as the compiler knows it.

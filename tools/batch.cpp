@@ -33,6 +33,15 @@ bool is_folder(const std::string& path) {
   return fs::is_directory(path, ignored);
 }
 
+/// Whether symbolic links lead from a place in the output folder out of it.
+bool leaves(const std::string& path, const std::string& folder) {
+  std::error_code ignored;  // a place that cannot be found is empty, and outside
+  const fs::path root = fs::weakly_canonical(fs::absolute(fs::path(folder) / "x"), ignored).parent_path();
+  const fs::path place = fs::weakly_canonical(fs::absolute(path).parent_path(), ignored);
+  const fs::path way = place.lexically_relative(root);
+  return way.empty() || *way.begin() == "..";
+}
+
 /// A picture that was found: its path, and the part of it that the output folder repeats.
 struct Found {
   std::string path;
@@ -177,6 +186,8 @@ std::vector<Job> plan_batch(const BatchOptions& options) {
       // nothing more to check
     } else if (const auto id = id_of(job.output); id && inputs.contains(*id)) {
       refuse_output("is an input, and inputs are never overwritten");
+    } else if ((many || folder) && leaves(job.output, options.output)) {
+      refuse_output("is outside of the output folder, behind a symbolic link");
     } else if (!taken.insert(job.output).second) {
       refuse_output("is already the output of another input");
     } else if (exists(job.output) && !options.overwrite) {

@@ -110,7 +110,7 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
   const Clock::time_point now = Clock::now();
   if (style_ == ProgressStyle::json) {
     const nlohmann::ordered_json line = {{"done", done}, {"total", total}, {"detail", detail}};
-    write_error_line(line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+    write_error_line(line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   } else if (terminal_ && total > 1) {
     constexpr int64_t kWidth = 24;
     std::string bar(static_cast<size_t>(kWidth), '.');

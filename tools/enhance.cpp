@@ -117,7 +117,7 @@ class Enhance final : public Command {
       print_error(failure->message);
     }
     if (json_) {
-      const std::string line = report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+      const std::string line = report.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
       batch_.output == "-" ? print_note(line) : print_result(line);
     }
     return failure ? failure->code : ExitCode::ok;

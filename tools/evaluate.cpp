@@ -75,7 +75,7 @@ class Evaluate final : public Command {
     report["images"] = evaluation.images.size();
     report["model"] = loaded.model->name();
     report["weights"] = loaded.source;
-    return report.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return report.dump(-1, ' ', true, Json::error_handler_t::replace);
   }
 
   ModelChoice choice_;

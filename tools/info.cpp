@@ -73,9 +73,10 @@ Json about_file(const std::string& path) {
           {"icc_bytes", image.icc.size()}};
 }
 
+/// A value as people read it; a file may say anything, also to a terminal.
 std::string text_of(const Json& value) {
-  return value.is_string() ? value.get<std::string>()
-                           : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return value.is_string() ? printable(value.get<std::string>())
+                           : value.dump(-1, ' ', true, Json::error_handler_t::replace);
 }
 
 void print_program(const Json& all) {
@@ -92,7 +93,8 @@ void print_program(const Json& all) {
     print_result(
         cat("  weights     ", text_of(weights.contains("error") ? weights["error"] : weights["source"])));
     const Json facts = weights.value("metadata", Json::object());
-    for (const auto& [key, value] : facts.items()) print_result(cat("    ", key, " = ", text_of(value)));
+    for (const auto& [key, value] : facts.items())
+      print_result(cat("    ", printable(key), " = ", text_of(value)));
     print_result(cat("  memory      ", megabytes(model["memory_optimum_bytes"]), " at least for ",
                      kStatedWidth, "x", kStatedHeight));
     if (model.contains("memory_measured_bytes"))
@@ -107,9 +109,10 @@ void print_file(const Json& facts) {
         print_result(
             cat("  ", text_of(tensor["name"]), " ", text_of(tensor["shape"]), " ", text_of(tensor["dtype"])));
     } else if (key == "metadata") {
-      for (const auto& [name, text] : value.items()) print_result(cat("  ", name, " = ", text_of(text)));
+      for (const auto& [name, text] : value.items())
+        print_result(cat("  ", printable(name), " = ", text_of(text)));
     } else {
-      print_result(cat(key, "  ", key == "file" ? printable(text_of(value)) : text_of(value)));
+      print_result(cat(key, "  ", text_of(value)));
     }
   }
 }
@@ -145,7 +148,7 @@ class Info final : public Command {
 
  private:
   void show(const Json& facts, void (*as_text)(const Json&)) const {
-    json_ ? print_result(facts.dump(-1, ' ', false, Json::error_handler_t::replace)) : as_text(facts);
+    json_ ? print_result(facts.dump(-1, ' ', true, Json::error_handler_t::replace)) : as_text(facts);
   }
 
   std::vector<std::string> files_;

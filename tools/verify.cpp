@@ -80,7 +80,7 @@ class Verify final : public Command {
       report["error"] = refused.what();
       line = cat("damaged  ", refused.what());
     }
-    print_result(json_ ? report.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) : line);
+    print_result(json_ ? report.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace) : line);
     return report["ok"];
   }
 
