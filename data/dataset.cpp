@@ -44,13 +44,6 @@ std::vector<std::string> relative_images(const std::string& folder, bool recursi
 
 std::string inside(const std::string& folder, const std::string& name) { return fs::path(folder) / name; }
 
-/// Whether the folder holds pictures and their references.
-bool is_paired(const std::string& folder) {
-  std::error_code unknown;
-  return fs::is_directory(inside(folder, "low"), unknown) &&
-         fs::is_directory(inside(folder, "high"), unknown);
-}
-
 /// Throws a FileException that lists the problems, if there are any.
 void report(const std::string& folder, const std::vector<std::string>& problems) {
   if (problems.empty()) return;
@@ -141,14 +134,20 @@ PictureList paired_folder(const std::string& low, const std::string& high) {
   return pictures;
 }
 
+bool has_references(const std::string& folder) {
+  std::error_code unknown;
+  return fs::is_directory(inside(folder, "low"), unknown) &&
+         fs::is_directory(inside(folder, "high"), unknown);
+}
+
 PictureList open_dataset(const std::string& folder) {
-  return is_paired(folder) ? paired_folder(inside(folder, "low"), inside(folder, "high"))
-                           : unpaired_folder(folder);
+  return has_references(folder) ? paired_folder(inside(folder, "low"), inside(folder, "high"))
+                                : unpaired_folder(folder);
 }
 
 DatasetScan scan_dataset(const std::string& folder, bool references, const ImageLimits& limits) {
   DatasetScan scan;
-  const PictureList pictures = references && is_paired(folder)
+  const PictureList pictures = references && has_references(folder)
                                    ? matched(inside(folder, "low"), inside(folder, "high"), scan.problems)
                                    : unpaired_folder(folder);
   scan.bad = static_cast<int64_t>(scan.problems.size());

@@ -32,6 +32,9 @@ PictureList unpaired_folder(const std::string& folder);
 /// one FileException that lists every picture without partner and every ambiguous one.
 PictureList paired_folder(const std::string& low, const std::string& high);
 
+/// Whether the folder has subfolders low and high: pictures and their references.
+bool has_references(const std::string& folder);
+
 /// `paired_folder(folder/low, folder/high)` where both exist, else `unpaired_folder(folder)`.
 PictureList open_dataset(const std::string& folder);
 

@@ -1,3 +1,4 @@
+// Walks over all segments of a JPEG before stb may see it: sizes, tables, scans, and enough data behind them.
 #include <algorithm>
 #include <bitset>
 #include <string_view>

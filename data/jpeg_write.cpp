@@ -1,3 +1,4 @@
+// Lets stb write the picture, and puts EXIF and colour profile between its segments.
 #include <algorithm>
 #include <array>
 

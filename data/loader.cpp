@@ -209,7 +209,12 @@ Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
     return flipped ? flip_left_right(turned) : turned;
   };
   const Tensor low = square(source.low);
-  if (options_.relight) return {darken(low, *options_.relight, generator), low};
+  if (options_.relight) {
+    const RelightOptions& relight = *options_.relight;
+    const bool deep = generator.uniform() < relight.deep_share;
+    const Tensor right = deep ? deepen(low, generator.uniform(0, relight.black)) : low;
+    return {darken(right, relight, generator), right};
+  }
   return {low, source.high.defined() ? square(source.high) : Tensor()};
 }
 

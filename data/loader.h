@@ -26,8 +26,8 @@ struct LoaderOptions {
   /// Random squares of normal photos, each with a dark copy made of it; references of the list are not read.
   std::optional<RelightOptions> relight = std::nullopt;
   double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to (`expose`)
-  int64_t longest_side =
-      768;              ///< with `relight`: larger photos are shrunk to it first, which removes their noise
+  /// With `relight`: larger photos are shrunk to it first, which removes their noise.
+  int64_t longest_side = 768;
   int64_t repeats = 1;  ///< with random squares: squares of each picture in an epoch
   uint64_t seed = 0;
   int64_t cache_bytes = int64_t{1} << 30;  ///< of prepared pictures; beyond it they are read again each epoch

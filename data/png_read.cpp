@@ -1,3 +1,5 @@
+// Reads PNG in three walks: the chunks with their checksums, the inflated rows with their filters, the
+// pixels.
 #include <zlib.h>
 
 #include <algorithm>

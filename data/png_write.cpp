@@ -1,3 +1,4 @@
+// Writes PNG of 8 and 16 bits: each row with the filter that leaves the smallest differences, then deflate.
 #include <zlib.h>
 
 #include <algorithm>

@@ -33,6 +33,20 @@ double linear_to_srgb(double value) {
   return value <= 0.0031308 ? value * 12.92 : 1.055 * std::pow(value, 1 / 2.4) - 0.055;
 }
 
+Tensor deepen(const Tensor& photo, double black) {
+  check_photo("deepen", photo);
+  check(black >= 0 && black < 1, "deepen: expected a black in [0, 1), got ", black);
+  Tensor deep = empty(photo.shape());
+  const auto* const from = photo.data<float>();
+  auto* const to = deep.data<float>();
+  for (int64_t i = 0; i < photo.numel(); i += 3) {
+    const auto brightest = static_cast<double>(std::max({from[i], from[i + 1], from[i + 2]}));
+    const double factor = brightest <= black ? 0 : (brightest - black) / ((1 - black) * brightest);
+    for (int c = 0; c < 3; ++c) to[i + c] = static_cast<float>(factor * static_cast<double>(from[i + c]));
+  }
+  return deep;
+}
+
 Tensor darken(const Tensor& photo, const RelightOptions& options, Generator& generator) {
   check_photo("darken", photo);
   const auto& stops = generator.uniform() < options.dark_share ? options.dark_stops : options.dim_stops;

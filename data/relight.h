@@ -17,13 +17,20 @@ double linear_to_srgb(double value);
 /// What varies from picture to picture; each pair is the range that a picture's value is drawn from. Linear
 /// light is measured in units of white.
 struct RelightOptions {
-  double dark_share = 0.75;                 ///< how many pictures get `dark_stops`; the others `dim_stops`
-  double dark_stops[2] = {3.5, 7.5};        ///< uniform
-  double dim_stops[2] = {0, 3.5};           ///< uniform
+  double dark_share = 0.8;                  ///< how many pictures get `dark_stops`; the others `dim_stops`
+  double dark_stops[2] = {3, 6.75};         ///< uniform
+  double dim_stops[2] = {0, 3};             ///< uniform
+  double deep_share = 0.7;                  ///< how many pictures get deeper shadows first (`deepen`)
+  double black = 0.25;                      ///< at most so much becomes black there
   double white_balance = 0.03;              ///< standard deviation of each channel's gain around 1
   double shot_variance[2] = {1e-5, 3e-4};   ///< variance per unit of light, uniform in its logarithm
   double read_deviation[2] = {3e-5, 6e-4};  ///< standard deviation, uniform in its logarithm
 };
+
+/// `photo` [H, W, 3] f32 in [0, 1] with what is darker than `black` made black, and the rest stretched to
+/// fill the range; hues stay. Well-exposed photos show little that is black, nights much: without it
+/// everything dark would be taken for something to be brightened.
+Tensor deepen(const Tensor& photo, double black);
 
 /// A dark copy of `photo` [H, W, 3] f32 in [0, 1], of the same shape, in multiples of 1/255. Throws Error for
 /// another shape or dtype.

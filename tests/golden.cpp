@@ -181,6 +181,16 @@ std::string difference(const std::string& what, double actual, double reference,
                     absolute);
 }
 
+double deviation(const Tensor& actual, const Tensor& reference) {
+  const auto a = actual.to_vector(), r = reference.to_vector();
+  double largest = 0, worst = 0;
+  for (size_t i = 0; i < std::min(a.size(), r.size()); ++i) {
+    largest = std::max(largest, std::abs(r[i]));
+    worst = std::max(worst, std::abs(a[i] - r[i]));
+  }
+  return largest > 0 ? worst / largest : 0;
+}
+
 Tensor golden_sample(const Tensor& tensor) {
   const auto values = tensor.to_vector();
   std::vector<double> sample;

@@ -56,6 +56,8 @@ std::string difference(const std::string& what, const Tensor& actual, const Tens
 /// The same for two numbers.
 std::string difference(const std::string& what, double actual, double reference, double relative,
                        double absolute = 0);
+/// max|actual - reference| / max|reference|, for reports; 0 where the reference is 0 everywhere.
+double deviation(const Tensor& actual, const Tensor& reference);
 
 /// The eight elements at floor(k (numel - 1) / 7) that `grad_sample` and `weight_sample` hold.
 Tensor golden_sample(const Tensor& tensor);

@@ -78,6 +78,7 @@ std::string included(std::string_view line) {
 std::string wrong_include(std::string_view path, const std::string& name) {
   const std::string floor(path.substr(0, path.find('/')));
   const std::string file = name.substr(1);
+  if (file.find("..") != std::string::npos) return "write the path without .., not " + file;
   if (name[0] == '"' || file.starts_with("luxgrad/")) {
     if (!file.starts_with("luxgrad/")) return "write \"luxgrad/<floor>/<file>.h\", not \"" + file + "\"";
     const std::string target = file.substr(8, file.find('/', 8) - 8);
@@ -159,6 +160,7 @@ TEST_CASE("a planted violation is found, with file and line") {
   CHECK(rejects("training/trainer.cpp", "#include \"luxgrad/tools/exit_code.h\""));
   CHECK(rejects("tensor/shape.cpp", "#include \"shape.h\""));
   CHECK(rejects("kernels/relu.cpp", "#include <luxgrad/models/registry.h>"));
+  CHECK(rejects("data/image.cpp", "#include \"luxgrad/tensor/../tools/console.h\""));
   CHECK(rejects("kernels/conv2d.cpp", "#include <Eigen/Core>"));
   CHECK(rejects("kernels/conv2d.cpp", "#include <cudnn.h>"));
   CHECK(rejects("tools/main.cpp", "#include <doctest/doctest.h>"));

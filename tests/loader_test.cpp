@@ -192,6 +192,17 @@ TEST_CASE("darken divides the light by a power of two and adds the noise of the 
   CHECK(variance == doctest::Approx(1e-4 * light + 1e-6 + step * step / 12).epsilon(0.05));
 }
 
+TEST_CASE("deepen makes shadows black, keeps white and hues") {
+  const Tensor photo = from_vector({0.1, 0.05, 0.02, 0.6, 0.3, 0.15, 1, 1, 1}, {1, 3, 3});
+  const auto deep = deepen(photo, 0.2).to_vector();
+  for (size_t c = 0; c < 3; ++c) CHECK(deep[c] == 0);
+  CHECK(deep[3] == doctest::Approx(0.5).epsilon(1e-6));
+  CHECK(deep[4] == doctest::Approx(0.25).epsilon(1e-6));
+  CHECK(deep[8] == doctest::Approx(1).epsilon(1e-6));
+  CHECK(same_bits(deepen(photo, 0), photo));
+  CHECK_THROWS_WITH_AS(deepen(photo, 1), "deepen: expected a black in [0, 1), got 1", Error);
+}
+
 TEST_CASE("expose brightens towards a mean, keeps hue, and leaves bright photos alone") {
   const Tensor dim = full({2, 2, 3}, 0.3), bright = full({2, 2, 3}, 0.8);
   CHECK(expose(dim, 0.48).to_vector()[0] > 0.4);

@@ -129,6 +129,7 @@ TEST_CASE("operators agree with PyTorch and TensorFlow") {
       }
     }
     CHECK(checked > 0);
+    MESSAGE(golden->name, ": ", checked, " cases within 1e-9 in f64, within 2e-5 in f32");
     if (!missing.empty())
       MESSAGE(golden->name, ": not checked, because the operator is not here yet:", missing);
   }

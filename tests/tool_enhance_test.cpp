@@ -3,6 +3,21 @@
 
 using namespace lux;
 
+TEST_CASE("a wrong option of the network and a strength that is no number are usage") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  const auto code = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"enhance", "-i", "dark.png", "-o", "out.png", "-n", "zero_dce"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command).code;
+  };
+  CHECK(code({"-s", "nan"}) == 2);
+  CHECK(code({"--option", "concat=foo"}) == 2);
+  CHECK(code({"--option", "foo=bar"}) == 2);
+  CHECK(code({"--scale-factor", "3"}) == 2);
+  CHECK(code({}) == 0);
+}
+
 TEST_CASE("one picture: same size, silent, the same bytes for every number of threads") {
   const Workplace here;
   for (const auto& [width, height] : {std::pair{1, 1}, {37, 60}, {400, 3}, {3, 41}}) {

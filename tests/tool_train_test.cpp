@@ -93,6 +93,60 @@ TEST_CASE("an interrupted run saves, says how to go on, and goes on") {
   CHECK(lines_of(slurp(here.path("run/log.jsonl"))) == steps + 2);
 }
 
+TEST_CASE("a run leaves a report that needs nothing else") {
+  const Workplace here;
+  make_photos(here);
+  REQUIRE(here.run(training({"--run", "run", "--steps", "4"})).code == 0);
+  const std::string html = slurp(here.path("run/report.html"));
+  CHECK(contains(html, "<h3>total</h3>"));
+  CHECK(contains(html, "<polyline points=\"0,"));
+  CHECK(contains(html, "<tr><td>recipe</td>"));
+  CHECK(contains(html, "4 steps"));
+  CHECK_FALSE(contains(html, "http"));
+}
+
+TEST_CASE("--dry-run plans and writes nothing; --config gives options that the command line overrides") {
+  const Workplace here;
+  make_photos(here);
+  spill(here.path("plan.toml"), "epochs = 3\nbatch = 2\n");
+  const auto planned = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"train", "zero_dce", "--data",   "photos",   "--size",
+                                        "32",    "--recipe", "official", "--dry-run"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
+  };
+  const ChildResult result = planned({"--config", "plan.toml"});
+  CHECK(result.code == 0);
+  CHECK(contains(result.out, "batch = 2\n"));
+  CHECK(contains(result.out, "e_conv1.weight [32, 3, 3, 3]\n"));
+  CHECK(contains(result.out, "\n79416 parameters, "));
+  CHECK_FALSE(fs::exists(here.path("run")));
+  CHECK(contains(planned({"--config", "plan.toml", "--batch", "3"}).out, "batch = 3\n"));
+  spill(here.path("plan.toml"), "epoch = 3\n");
+  CHECK(planned({"--config", "plan.toml"}).code == 2);
+  CHECK(planned({"--config", "absent.toml"}).code == 2);
+}
+
+TEST_CASE("folders low and high are trained on as pairs, others are made dark") {
+  const Workplace here;
+  make_photos(here);
+  for (const char* const side : {"pairs/low", "pairs/high"}) {
+    fs::create_directories(here.path(side));
+    for (const uint64_t index : {1u, 2u})
+      save_noise(here.path(cat(side, "/", index, ".png")), 40, 36, index + (side[6] == 'h' ? 10 : 0));
+  }
+  REQUIRE(
+      here.run({"train", "zero_dce", "--data", "pairs", "--run", "paired", "--steps", "1", "--size", "32"})
+          .code == 0);
+  const std::string paired = slurp(here.path("paired/config.toml"));
+  CHECK(contains(paired, "pictures = 2\n"));
+  CHECK(contains(paired, "squares.repeats = 8\n"));
+  CHECK_FALSE(contains(paired, "relight"));
+  REQUIRE(here.run({"train", "zero_dce", "--data", "photos", "--run", "dark", "--steps", "1", "--size", "32"})
+              .code == 0);
+  CHECK(contains(slurp(here.path("dark/config.toml")), "relight.deep_share = "));
+}
+
 TEST_CASE("what cannot be trained is refused with the right code") {
   const Workplace here;
   make_photos(here);
@@ -108,6 +162,9 @@ TEST_CASE("what cannot be trained is refused with the right code") {
   CHECK(code(training({"--run", "run", "--recipe", "secret"})) == 2);
   CHECK(code(training({"--run", "run", "--steps", "1", "--epochs", "1"})) == 2);
   CHECK(code({"train", "zero_dce", "--data", "photos", "--run", "run", "--size", "10"}) == 2);
+  CHECK(code({"train", "zero_dce_plus", "--data", "photos", "--run", "run", "--scale-factor", "4", "--size",
+              "66"}) == 2);
+  CHECK(code({"train", "zero_dce", "--data", "photos", "--run", "run", "--seed", "-1"}) == 2);
   CHECK_FALSE(fs::exists(here.path("run")));
   CHECK(code({"train", "zero_dce", "--data", "absent", "--run", "run"}) == 3);
   spill(here.path("photos/5.png"), "no picture");

@@ -42,6 +42,8 @@ class Proof {
     if (golden_.has("train.loss")) train(*model);
     for (const auto& [name, reference] : golden_.file.tensors)
       CHECK_MESSAGE(compared_.count(name) == 1, golden_.name << ": nothing was compared with " << name);
+    MESSAGE(golden_.name << " " << name_of(dtype_) << ": " << compared_.size() << " tensors, off by at most "
+                         << worst_ << " of their largest element, allowed " << tolerance_);
   }
 
  private:
@@ -54,6 +56,9 @@ class Proof {
     const std::string text =
         difference(name, actual.to(DType::f64), golden_.at(name).to(DType::f64), tolerance_, absolute);
     CHECK_MESSAGE(text.empty(), text);
+    // What has to be 0 has no size to compare with.
+    if (absolute == 0)
+      worst_ = std::max(worst_, deviation(actual.to(DType::f64), golden_.at(name).to(DType::f64)));
   }
   void compare(const std::string& name, double actual, double absolute = 0) {
     compare(name, full({}, actual, {DType::f64, kCpu}), absolute);
@@ -220,7 +225,7 @@ class Proof {
 
   const Golden& golden_;
   DType dtype_;
-  double tolerance_;
+  double tolerance_, worst_ = 0;
   Tensor low_;
   std::set<std::string> zero_gradient_, compared_;
 };

@@ -74,6 +74,8 @@ class Enhance final : public Command {
 
   ExitCode run() override {
     if (!format_.empty()) batch_.format = format_named(format_);
+    check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ",
+                strength_);  // not a NaN either
     const std::vector<Job> jobs = plan_batch(batch_);
     apply(where_);
     const LoadedModel loaded = load_model(choice_);
@@ -88,10 +90,9 @@ class Enhance final : public Command {
     }
     if (failures.empty()) return ExitCode::ok;
     if (jobs.size() == 1) return failures.front();
-    const bool exhausted = std::count(failures.begin(), failures.end(), ExitCode::exhausted) > 0;
     progress.clear();
     print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
-    return exhausted ? ExitCode::exhausted : ExitCode::some_failed;
+    return ExitCode::some_failed;
   }
 
  private:
@@ -119,6 +120,7 @@ class Enhance final : public Command {
     if (json_) {
       const std::string line = report.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
       batch_.output == "-" ? print_note(line) : print_result(line);
+      flush_results();  // a script may wait for it, and a signal may end the next picture
     }
     return failure ? failure->code : ExitCode::ok;
   }

@@ -84,6 +84,13 @@ std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& me
   const ModelConfig config = config_of(choice);
   std::string name = choice.name;
   if (name.empty() && !metadata.contains("model")) name = kDefaultModel;
+  if (!config.empty() && !name.empty()) {
+    try {
+      make_model(name, config);
+    } catch (const Error& error) {
+      usage_error(error.what());
+    }
+  }
   try {
     return make_model_from(metadata, name, config);
   } catch (const Error& error) {

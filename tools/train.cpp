@@ -5,10 +5,12 @@
 #include <atomic>
 #include <csignal>
 
+#include "luxgrad/data/dataset.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
-#include "luxgrad/training/trainer.h"
+#include "luxgrad/training/plan.h"
 
 namespace lux {
 namespace {
@@ -71,7 +73,7 @@ class Train final : public Command {
  public:
   explicit Train(CLI::App& app) {
     app.add_option("model", choice_.name, "Name of the model")->type_name("MODEL");
-    app.add_option("--data", options_.data, "Folder of pictures, or of folders low and high")
+    app.add_option("--data", options_.data, "Folder of photos, or of folders low and high: pairs")
         ->type_name("DIR");
     app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
         ->type_name("DIR");
@@ -81,11 +83,18 @@ class Train final : public Command {
     add_number(app, "--steps", options_.steps, "Updates in all, instead of epochs");
     add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
     add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
-    app.add_option("--seed", options_.seed, "Of everything random (default 0)")->type_name("S");
+    app.add_option("--seed", options_.seed, "Of everything random (default 0)")
+        ->type_name("S")
+        ->check(CLI::NonNegativeNumber.description(""));
     app.add_option("--skip-bad", options_.skip_bad,
                    "Train without bad pictures where they are at most PERCENT of all (default 0)")
         ->type_name("PERCENT")
         ->check(CLI::Range(0.0, 100.0).description(""));
+    app.add_flag("--dry-run", dry_run_,
+                 "Print the configuration, the parameters, time and memory; write nothing");
+    app.set_config("--config", "",
+                   "Options from a TOML file, for example epochs = 10; the command line wins");
+    app.allow_config_extras(CLI::config_extras_mode::error);
     app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
     add_network_options(app, choice_);
     add_device_options(app, where_);
@@ -98,12 +107,16 @@ class Train final : public Command {
     check_usage(!choice_.name.empty(), "name the model: luxgrad train MODEL --data DIR --run DIR");
     check_model_name(choice_.name);
     check_usage(!options_.data.empty(), "name the pictures with --data");
-    check_usage(!options_.run.empty(), "name the run folder with --run");
+    check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
     check_usage(epochs_ == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     apply(where_);
     prepare();
     options_.stop = &stop_requested;
     Console console(progress_style(progress_));
+    if (dry_run_) {
+      print_plan(plan(options_, console));
+      return ExitCode::ok;
+    }
     const TrainResult result = trained(console);
     if (!result.checkpoint.empty()) print_result(result.checkpoint);
     if (result.finished) return ExitCode::ok;
@@ -119,18 +132,32 @@ class Train final : public Command {
   void prepare() {
     options_.model = choice_.name;
     options_.model_config = config_of(choice_);
+    int64_t multiple = 1;
     try {
       options_.recipe = make_recipe(choice_.name, recipe_);
-      make_model(choice_.name, options_.model_config);
+      multiple = make_model(choice_.name, options_.model_config)->traits().size_multiple;
     } catch (const Error& error) {
       usage_error(error.what());
     }
+    if (has_references(options_.data)) options_.recipe = with_references(options_.recipe);
     if (epochs_ > 0) options_.recipe.epochs = epochs_;
     if (batch_ > 0) options_.recipe.batch = batch_;
     if (size_ > 0) options_.recipe.size = size_;
     const int64_t smallest = smallest_size(options_.recipe);
     check_usage(options_.recipe.size >= smallest,
                 cat("--size: expected at least ", smallest, " for recipe ", recipe_, ", got ", size_));
+    check_usage(options_.recipe.size % multiple == 0, cat("--size: expected a multiple of ", multiple,
+                                                          " for this network, got ", options_.recipe.size));
+  }
+
+  static void print_plan(const TrainPlan& plan) {
+    for (const auto& [key, value] : plan.config) print_result(printable(cat(key, " = ", value)));
+    print_result("");
+    for (const auto& [name, shape] : plan.parameters) print_result(cat(name, " ", shape));
+    const double minutes = plan.seconds_per_step * static_cast<double>(plan.steps) / 60;
+    print_result(cat("\n", plan.parameter_count, " parameters, ", plan.steps, " steps of ",
+                     fixed(plan.seconds_per_step * 1e3, 0), " ms: ", fixed(minutes, 1),
+                     " minutes; tensors of ", megabytes(plan.peak_bytes)));
   }
 
   TrainResult trained(TrainListener& listener) const {
@@ -150,6 +177,7 @@ class Train final : public Command {
   ModelChoice choice_;
   TrainOptions options_;
   std::string recipe_ = "default";
+  bool dry_run_ = false;
   int64_t epochs_ = 0, batch_ = 0, size_ = 0;
   RunsOn where_;
   std::string progress_ = "bar";

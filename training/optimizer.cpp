@@ -32,13 +32,11 @@ struct AdamStep {
   }
 };
 
-double default_eps(AdamForm form) { return form == AdamForm::keras ? 1e-7 : 1e-8; }
-
 }  // namespace
 
 Adam::Adam(std::vector<NamedTensor> parameters, const AdamOptions& options)
     : parameters_(std::move(parameters)), options_(options) {
-  if (options_.eps < 0) options_.eps = default_eps(options_.form);
+  options_.eps = options_.effective_eps();
   check(options_.lr >= 0 && options_.weight_decay >= 0,
         "adam: expected lr and weight decay of at least 0, got ", options_.lr, " and ",
         options_.weight_decay);

@@ -23,9 +23,12 @@ struct AdamOptions {
   double beta2 = 0.999;
   double eps = -1;  ///< negative: the default of the form
   double weight_decay = 0;
-  bool decoupled =
-      false;  ///< AdamW (arXiv:1711.05101): shrink the weights by lr·decay instead of adding to g
+  /// AdamW (arXiv:1711.05101): shrink the weights by lr·decay instead of adding to the gradient.
+  bool decoupled = false;
   AdamForm form = AdamForm::torch;
+
+  /// eps, or the default of the form where it is negative.
+  double effective_eps() const { return eps >= 0 ? eps : form == AdamForm::keras ? 1e-7 : 1e-8; }
 };
 
 class Adam {
@@ -47,8 +50,8 @@ class Adam {
 
   /// `step` (i64), `exp_avg.<name>`, `exp_avg_sq.<name>`: handles to the live tensors, not copies.
   std::map<std::string, Tensor> state_dict() const;
-  /// Restores what `state_dict` gave. Throws Error, and changes nothing, when a tensor is missing, left over, or
-  /// of another shape or dtype.
+  /// Restores what `state_dict` gave. Throws Error, and changes nothing, when a tensor is missing, left over,
+  /// or of another shape or dtype.
   void load_state_dict(const std::map<std::string, Tensor>& state);
 
  private:

@@ -148,6 +148,15 @@ Recipe make_recipe(const std::string& model, const std::string& name) {
   fail("recipe: expected for ", model, " one of ", known, ", got '", name, "'");
 }
 
+Recipe with_references(Recipe recipe) {
+  constexpr int64_t kSquares = 8;  // pairs are more than photos
+  if (!recipe.relight) return recipe;
+  recipe.relight.reset();
+  recipe.squares = true;
+  recipe.repeats = kSquares;
+  return recipe;
+}
+
 int64_t smallest_size(const Recipe& recipe) {
   constexpr int64_t kSsimWindow = 11;
   const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss);
@@ -163,7 +172,7 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"adam.lr_end", exact_text(recipe.lr_end)},
       {"adam.beta1", exact_text(recipe.adam.beta1)},
       {"adam.beta2", exact_text(recipe.adam.beta2)},
-      {"adam.eps", exact_text(recipe.adam.eps)},
+      {"adam.eps", exact_text(recipe.adam.effective_eps())},
       {"adam.weight_decay", exact_text(recipe.adam.weight_decay)},
       {"adam.decoupled", recipe.adam.decoupled ? "true" : "false"},
       {"clip_norm", exact_text(recipe.clip_norm)},
@@ -174,11 +183,14 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"resize.mode", name_of(recipe.resize.mode)},
       {"resize.eight_bit", recipe.resize.eight_bit ? "true" : "false"},
   };
+  if (recipe.squares) facts["squares.repeats"] = std::to_string(recipe.repeats);
   if (recipe.relight) {
     const RelightOptions& o = *recipe.relight;
     facts["relight.dark_share"] = exact_text(o.dark_share);
     facts["relight.dark_stops"] = range(o.dark_stops);
     facts["relight.dim_stops"] = range(o.dim_stops);
+    facts["relight.deep_share"] = exact_text(o.deep_share);
+    facts["relight.black"] = exact_text(o.black);
     facts["relight.white_balance"] = exact_text(o.white_balance);
     facts["relight.shot_variance"] = range(o.shot_variance);
     facts["relight.read_deviation"] = range(o.read_deviation);

@@ -41,7 +41,8 @@ struct Recipe {
   /// Pairs made from normal photos (data/relight.h) instead of pictures as they are.
   std::optional<RelightOptions> relight{};
   double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to first
-  int64_t repeats = 1;     ///< with `relight`: squares of each photo in an epoch
+  bool squares = false;    ///< random squares of the pictures instead of whole ones resized
+  int64_t repeats = 1;     ///< with `relight` or `squares`: squares of each picture in an epoch
   std::variant<ZeroDceLossOptions, ReferenceLossOptions> loss;
 };
 
@@ -50,6 +51,10 @@ struct Recipe {
 ///   default:  our own, with references made from normal photos; it makes the weights that come with the
 ///   library
 Recipe make_recipe(const std::string& model, const std::string& name);
+
+/// The recipe for pictures that come with references of their own: where it would have made dark ones, it
+/// takes squares of those that are given.
+Recipe with_references(Recipe recipe);
 
 /// The smallest side of pictures in pixels that its loss is defined for: a patch of the exposure loss, or the
 /// window of SSIM.

@@ -11,6 +11,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/training/report.h"
 
 namespace lux {
 namespace {
@@ -142,6 +143,12 @@ int64_t RunFolder::room_for(const std::string& path) const {
 
 void RunFolder::save_best(const State& weights, const Facts& metadata) const {
   save_weights(path_ + "/best.safetensors", weights, metadata);
+}
+
+bool RunFolder::write_report(const Facts& config) const {
+  const std::string html = report_of(path_, config);
+  const auto* const bytes = reinterpret_cast<const uint8_t*>(html.data());
+  return static_cast<bool>(write_file_atomically(path_ + "/report.html", {bytes, html.size()}));
 }
 
 void RunFolder::save_sample(int64_t epoch, const Tensors& pictures) const {

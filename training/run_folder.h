@@ -69,6 +69,8 @@ class RunFolder {
   int64_t room_for(const std::string& path) const;
   /// best.safetensors: weights and metadata only. Throws FileException.
   void save_best(const State& weights, const Facts& metadata) const;
+  /// report.html (training/report.h). False when the system refused it.
+  bool write_report(const Facts& config) const;
   /// samples/epoch_012.png: pictures [1, H, W, 3] of one size side by side. Throws FileException.
   void save_sample(int64_t epoch, const Tensors& pictures) const;
 

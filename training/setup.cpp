@@ -36,6 +36,7 @@ LoaderOptions loader_options(const TrainOptions& options) {
           .resize = recipe.resize,
           .shuffle = recipe.shuffle,
           .drop_last = recipe.drop_last,
+          .random_squares = recipe.squares,
           .relight = recipe.relight,
           .exposure = recipe.exposure,
           .repeats = recipe.repeats,

@@ -89,6 +89,7 @@ TrainResult Trainer::run() {
     if (progress_.batch == 0 || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped)
       save();
   }
+  (void)folder_.write_report(config_);
   result_.progress = progress_;
   result_.finished = progress_.step >= steps_;
   return result_;
@@ -182,6 +183,7 @@ void Trainer::finish_epoch() {
   Tensors pictures{sample.low, enhance(*model_, sample.low)};
   if (sample.high.defined()) pictures.push_back(sample.high);
   folder_.save_sample(progress_.epoch, pictures);
+  (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
 }
 
 void Trainer::save() {
