@@ -142,7 +142,8 @@ TEST_CASE("info tells what is there") {
 
 TEST_CASE("verify names what is damaged in a run, and what is good") {
   const Workplace here;
-  for (int64_t index = 0; index < 3; ++index) save_noise(here.path(cat("in/", index, ".png")), 33, 33, static_cast<uint64_t>(index));
+  for (int64_t index = 0; index < 3; ++index)
+    save_noise(here.path(cat("in/", index, ".png")), 33, 33, static_cast<uint64_t>(index));
   const std::vector<std::string> train = {"train",   "zero_dce", "--data", "in", "--run",   "run",
                                           "--steps", "3",        "--size", "32", "--batch", "1"};
   CHECK(here.run(train).code == 0);
