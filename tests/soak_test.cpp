@@ -129,7 +129,11 @@ TEST_CASE("training, enhancing and saving for long holds no more at the end than
     CHECK(held[round].blocks == before.blocks);
     growth = std::max(growth, held[round].resident - before.resident);
   }
+#ifdef LUX_SANITIZED
+  MESSAGE("skipped: the bound of the process, for sanitizers keep what was freed");
+#else
   CHECK(growth <= kMargin);
+#endif
   CHECK(studio.steps - kFirstStep == kSteps / divisor);
   CHECK(studio.enhancements == kEnhancements / divisor);
   CHECK(studio.saves == kSaves / divisor);
