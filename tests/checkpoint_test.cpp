@@ -163,6 +163,27 @@ TEST_CASE("what is refused, and why") {
   CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"2\", this program reads 1");
 }
 
+TEST_CASE("counters that no run reaches are refused, whatever the checksum says") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "file.safetensors";
+  save_checkpoint(path, example(1));
+  const TensorFile whole = load_safetensors(path);
+  for (const auto& [counter, value] : {std::pair{"step", "-1"},
+                                       {"batch", "-3"},
+                                       {"epoch", "9223372036854775808"},
+                                       {"skipped", "1.5"},
+                                       {"epoch_loss", "nan"},
+                                       {"best", "-nan"},
+                                       {"best", ""}}) {
+    TensorFile file = whole;
+    file.metadata.erase("sha256");
+    file.metadata[cat("progress.", counter)] = value;
+    file.metadata["sha256"] = sha256(serialize_safetensors(file));
+    save_safetensors(path, file);
+    CHECK(message_of(read_checkpoint(path)) == cat("its counter ", counter, " is \"", value, "\""));
+  }
+}
+
 TEST_CASE("weights load from a weight file and from a checkpoint alike") {
   const TemporaryFolder folder;
   const Checkpoint checkpoint = example(5);

@@ -4,6 +4,7 @@
 
 #include <limits>
 
+#include "error_of.h"
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/training/trainer.h"
@@ -199,9 +200,39 @@ TEST_CASE("a weight that is not finite stops the run in its step, also one that 
     CHECK(message.starts_with(
         "step 6: e_conv1.weight is not finite at element 863, first in conv2d: element "));
     CHECK(contains(message, ", which read e_conv1.weight that is not finite at element 863, picture "));
-    CHECK(message.ends_with("; no skipped step heals weights"));
+    CHECK(message.ends_with("; no skipped step heals it"));
     check_saved(here, run);
   }
+}
+
+TEST_CASE("a gradient whose square overflows stops the run: its weight would stand still for ever") {
+  const Studio here;
+  TrainOptions options = here.options("run");
+  options.recipe.clip_norm = 0;
+  Saboteur saboteur(Place::gradient, 1e22F, 6, 6);
+  CHECK(error_of([&] { (void)train(options, saboteur); }) ==
+        "step 6: exp_avg_sq.e_conv1.weight is not finite at element 863, though all is finite when the step "
+        "runs again; no skipped step heals it");
+  CHECK(saboteur.records.size() == 6);
+  CHECK_FALSE(saboteur.records.back().skipped);
+  check_saved(here, "run");
+}
+
+TEST_CASE("a checkpoint with moments that are not finite is not resumed, and stays as it is") {
+  const Studio here;
+  Saboteur none(Place::loss, kNan, 0, 0);
+  TrainOptions options = here.options("run", 2);
+  const std::string path = train(options, none).checkpoint;
+  Checkpoint checkpoint = read_checkpoint(path).value();
+  Tensor& moment = checkpoint.optimizer.at("exp_avg.e_conv1.weight");
+  moment = full(moment.shape(), kInf);
+  save_checkpoint(path, checkpoint);
+  const std::string before = slurp(path);
+  options.steps = 4;
+  options.resume = true;
+  CHECK(error_of([&] { (void)train(options, none); }) ==
+        "adam: exp_avg.e_conv1.weight: element 0 is not finite");
+  CHECK(slurp(path) == before);
 }
 
 TEST_CASE("an update that overflows is not saved as best at the end of its epoch") {

@@ -308,4 +308,14 @@ TEST_CASE("what the optimiser refuses") {
   state["extra"] = zeros({1});
   CHECK_THROWS_WITH_AS(adam.load_state_dict(state), "adam: the saved state has an unknown tensor extra",
                        Error);
+  for (const double value : {std::nan(""), HUGE_VAL, -HUGE_VAL}) {
+    state = adam.state_dict();
+    state["exp_avg_sq.w"] = from_vector({1, value}, {2}, {DType::f64, kCpu});
+    CHECK_THROWS_WITH_AS(adam.load_state_dict(state), "adam: exp_avg_sq.w: element 1 is not finite", Error);
+  }
+  state = adam.state_dict();
+  state["step"] = empty({}, {DType::i64, kCpu});
+  state["step"].data<int64_t>()[0] = -1;
+  CHECK_THROWS_WITH_AS(adam.load_state_dict(state), "adam: the saved state has done -1 steps", Error);
+  CHECK(adam.steps() == 0);
 }

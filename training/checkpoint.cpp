@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
@@ -90,7 +91,12 @@ Checkpoint from_file(const TensorFile& file) {
   each_counter(checkpoint.progress, [&](const char* name, auto& value) {
     const std::string text = fact(cat(kProgress, name));
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) {
+    bool possible = error == std::errc() && end == text.data() + text.size();
+    if constexpr (std::is_integral_v<std::remove_reference_t<decltype(value)>>)
+      possible = possible && value >= 0;
+    else
+      possible = possible && !std::isnan(value);
+    if (!possible) {
       refuse(FileErrorCode::malformed, -1, "its counter ", name, " is ", in_quotes(text));
     }
   });

@@ -62,10 +62,17 @@ std::string picture_of(const Recipe& recipe, CurveModel& model, const Batch& bat
 
 }  // namespace
 
-std::string ruined_weight(const Model& model) {
+std::string ruined_state(const Model& model, const Adam& adam) {
+  const auto fault = [](const std::string& name, const Tensor& tensor) {
+    const int64_t at = first_non_finite(tensor);
+    return at < 0 ? "" : cat(name, " is not finite at element ", at);
+  };
   for (const auto& [name, weight] : model.named_parameters()) {
-    if (const int64_t at = first_non_finite(weight); at >= 0)
-      return cat(name, " is not finite at element ", at);
+    if (std::string ruined = fault(name, weight); !ruined.empty()) return ruined;
+  }
+  for (const auto& [name, moment] : adam.state_dict()) {
+    if (moment.dtype() == DType::i64) continue;  // the number of steps
+    if (std::string ruined = fault(name, moment); !ruined.empty()) return ruined;
   }
   return "";
 }
@@ -73,7 +80,7 @@ std::string ruined_weight(const Model& model) {
 std::string first_not_finite(const Recipe& recipe, CurveModel& model, const Batch& batch) {
   const FirstNonFinite watch;
   run_step(recipe, model, batch);
-  if (watch.found().empty()) return "nothing when run again";
+  if (watch.found().empty()) return "";
   const std::string source = source_of(model, watch);
   const std::string picture = picture_of(recipe, model, batch, watch);
   return cat(watch.found(), source, picture.empty() ? ", in no picture alone" : ", picture ", picture);

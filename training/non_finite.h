@@ -5,17 +5,18 @@
 #include <string>
 
 #include "luxgrad/data/loader.h"
+#include "luxgrad/training/optimizer.h"
 #include "luxgrad/training/recipe.h"
 
 namespace lux {
 
-/// The first weight that holds a NaN or an infinity: `e_conv1.weight is not finite at element 17`; empty
-/// where there is none.
-std::string ruined_weight(const Model& model);
+/// The first weight, else moment of its optimiser, that holds a NaN or an infinity: `e_conv1.weight is not
+/// finite at element 17`; empty where there is none.
+std::string ruined_state(const Model& model, const Adam& adam);
 
 /// Runs a step again and names the first operator whose result or gradient is not finite, the element, the
 /// weight or picture that it read it from or the weights that it worked with, and the picture it worked on.
-/// The model's gradients are worthless afterwards.
+/// Empty where all is finite this time. The model's gradients are worthless afterwards.
 std::string first_not_finite(const Recipe& recipe, CurveModel& model, const Batch& batch);
 
 }  // namespace lux

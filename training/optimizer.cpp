@@ -9,6 +9,8 @@
 namespace lux {
 namespace {
 
+constexpr const char* kSteps = "step";  // among the moments of a saved state
+
 // All forms in one: θ ← keep·θ − scale · m / (root·√v + ε), where the forms differ in `scale` and `root`
 // only.
 template <class T>
@@ -93,8 +95,8 @@ void Adam::zero_grad() {
 
 std::map<std::string, Tensor> Adam::state_dict() const {
   std::map<std::string, Tensor> state;
-  state["step"] = empty({}, {DType::i64, kCpu});
-  state["step"].data<int64_t>()[0] = steps_;
+  state[kSteps] = empty({}, {DType::i64, kCpu});
+  state[kSteps].data<int64_t>()[0] = steps_;
   for (size_t p = 0; p < parameters_.size(); ++p) {
     state["exp_avg." + parameters_[p].name] = mean_[p];
     state["exp_avg_sq." + parameters_[p].name] = square_[p];
@@ -110,12 +112,16 @@ void Adam::load_state_dict(const std::map<std::string, Tensor>& state) {
     check(found->second.shape() == tensor.shape() && found->second.dtype() == tensor.dtype(), "adam: ", name,
           ": expected ", tensor.dtype(), tensor.shape(), ", got ", found->second.dtype(),
           found->second.shape());
+    const int64_t bad = name == kSteps ? -1 : first_non_finite(found->second);
+    check(bad < 0, "adam: ", name, ": element ", bad, " is not finite");
   }
   for (const auto& [name, tensor] : state) {
     check(own.contains(name), "adam: the saved state has an unknown tensor ", name);
   }
+  const int64_t steps = state.at(kSteps).data<int64_t>()[0];
+  check(steps >= 0, "adam: the saved state has done ", steps, " steps");
   for (const auto& [name, tensor] : own) copy_(tensor, state.at(name));
-  steps_ = own.at("step").data<int64_t>()[0];
+  steps_ = steps;
 }
 
 double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm) {

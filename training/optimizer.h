@@ -51,7 +51,7 @@ class Adam {
   /// `step` (i64), `exp_avg.<name>`, `exp_avg_sq.<name>`: handles to the live tensors, not copies.
   std::map<std::string, Tensor> state_dict() const;
   /// Restores what `state_dict` gave. Throws Error, and changes nothing, when a tensor is missing, left over,
-  /// or of another shape or dtype.
+  /// of another shape or dtype, or not finite, and for a negative number of steps.
   void load_state_dict(const std::map<std::string, Tensor>& state);
 
  private:

@@ -150,17 +150,19 @@ void Trainer::update(const Batch& batch, double data_seconds) {
     log_failed_ = true;
   }
   listener_.on_step(record);
-  // Also after a finite step: an update can overflow, and a ReLU hides a weight of minus infinity.
-  const std::string ruined = ruined_weight(*model_);
+  // Also after a finite step: an update can overflow, a ReLU hides a weight of minus infinity, and a weight
+  // whose second moment is infinite would stand still unseen.
+  const std::string ruined = ruined_state(*model_, adam_);
   if (!finite || !ruined.empty()) skip(batch, ruined);
 }
 
 // Says where the step went wrong, and stops where that cannot be left behind.
 void Trainer::skip(const Batch& batch, const std::string& ruined) {
+  const std::string where = first_not_finite(recipe_, *model_, batch);
   const std::string text =
       cat("step ", progress_.step, ": ", ruined.empty() ? "loss or gradient is not finite" : ruined,
-          ", first in ", first_not_finite(recipe_, *model_, batch));
-  if (!ruined.empty()) throw NumericalStop(cat(text, "; no skipped step heals weights"));
+          where.empty() ? ", though all is finite when the step runs again" : cat(", first in ", where));
+  if (!ruined.empty()) throw NumericalStop(cat(text, "; no skipped step heals it"));
   if (++progress_.skipped > kMaxSkipped)
     throw NumericalStop(cat(text, "; ", kMaxSkipped, " steps before it, too"));
   listener_.on_notice(text + "; step skipped");
