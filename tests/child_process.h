@@ -41,6 +41,7 @@ struct ChildOptions {
   std::string folder = "";          ///< to run in; empty: here
   std::string input = "/dev/null";  ///< file on standard input
   std::string output = "";          ///< file for standard output instead of ChildResult::out
+  std::string terminal = "";        ///< for standard error instead of ChildResult::err
   std::map<std::string, std::string> environment = {};  ///< added to this process's
   std::vector<int> closed = {};                         ///< descriptors to start without
   bool obedient = false;                                ///< permissions of files hold for root, too
@@ -60,7 +61,7 @@ struct ChildResult {
 inline ChildResult run_child(const std::string& scratch, std::vector<std::string> arguments,
                              const ChildOptions& options = {}) {
   const std::string out = options.output.empty() ? scratch + "/.stdout" : options.output;
-  const std::string err = scratch + "/.stderr";
+  const std::string err = options.terminal.empty() ? scratch + "/.stderr" : options.terminal;
   const pid_t child = fork();
   lux::check(child >= 0, "fork failed");
   if (child == 0) {
@@ -71,7 +72,7 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
     };
     redirect(options.input, O_RDONLY, STDIN_FILENO);
     redirect(out, O_WRONLY | O_CREAT | (options.output.empty() ? O_TRUNC : 0), STDOUT_FILENO);
-    redirect(err, O_WRONLY | O_CREAT | O_TRUNC, STDERR_FILENO);
+    redirect(err, O_WRONLY | O_CREAT | O_TRUNC | O_NOCTTY, STDERR_FILENO);
     if (!options.folder.empty() && chdir(options.folder.c_str()) != 0) _exit(99);
     for (const auto& [name, value] : options.environment) setenv(name.c_str(), value.c_str(), 1);
     const auto limit = [](__rlimit_resource_t what, rlim_t to) {
@@ -116,6 +117,6 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
   }
   result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   if (options.output.empty()) result.out = slurp(out);
-  result.err = slurp(err);
+  if (options.terminal.empty()) result.err = slurp(err);
   return result;
 }

@@ -84,7 +84,7 @@ TEST_CASE("stopped or killed at random steps, a run ends with the bits of one le
     REQUIRE(here.run(Studio::training(cat("whole_", recipe), kSteps, recipe)).code == 0);
   }
   Generator generator(8, "interruptions");
-  for (const int signal : {SIGTERM, SIGINT, SIGKILL}) {
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGKILL}) {
     int64_t interrupted = 0;
     for (int i = 0; i < 10; ++i) {
       const char* const recipe = i % 2 == 0 ? "official" : "default";
@@ -112,15 +112,18 @@ TEST_CASE("stopped or killed at random steps, a run ends with the bits of one le
   }
 }
 
-TEST_CASE("every signal that asks for an end gives its exit code") {
+TEST_CASE("a run that is put to sleep and woken ends with the bits of one left alone") {
   const Studio here;
-  for (const int signal : {SIGHUP, SIGUSR1}) {
-    CAPTURE(signal);
-    const std::string run = cat("run_", signal);
-    const Interruption at = {.file = here.path(run + "/log.jsonl"), .signals = {signal}};
-    const ChildResult stopped = here.train(run, 1000000, {.interruption = at});
-    CHECK(stopped.code == 128 + signal);
-    CHECK(contains(stopped.err, "--resume"));
+  REQUIRE(here.train("whole").code == 0);
+  for (const int64_t line : {1, 5, 9}) {
+    CAPTURE(line);
+    const std::string run = cat("run_", line), log = here.path(run + "/log.jsonl");
+    const Interruption at = {
+        .file = log, .lines = line, .signals = {SIGSTOP, SIGCONT, SIGSTOP, SIGCONT}, .delay = 3000};
+    const ChildResult woken = here.train(run, kSteps, {.interruption = at});
+    CHECK(woken.code == 0);
+    CHECK(woken.err.find("--resume") == std::string::npos);
+    check_same(here, "whole", run);
   }
 }
 

@@ -1,4 +1,5 @@
 // luxgrad enhance: the files it reads, writes, and leaves alone. The real binary runs as a child.
+#include "terminal.h"
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -77,6 +78,42 @@ TEST_CASE("outputs are not replaced silently, inputs never") {
   for (const char* output : {"dark.png", "./in/../dark.png", "link.png", "hard.png", "."}) {
     CHECK(here.run({"enhance", "-i", "dark.png", "-o", output, "--overwrite"}).code == 2);
     CHECK(slurp(here.path("dark.png")) == input);
+  }
+}
+
+TEST_CASE("progress on a terminal is one line, drawn again after each picture and wiped at the end") {
+  const Workplace here;
+  for (const char* name : {"in/a.png", "in/b\x1b[31m.png", "in/c.png"}) save_noise(here.path(name));
+  spill(here.path("in/broken.png"), "no picture");
+  const auto drawn = [&](const std::map<std::string, std::string>& environment, const char* progress) {
+    const Terminal terminal;
+    ChildOptions options{.terminal = terminal.path(), .environment = environment};
+    options.environment.try_emplace("TERM", "xterm");
+    CHECK(
+        here.run({"enhance", "-i", "in", "-o", "out", "--overwrite", "--progress", progress}, options).code ==
+        1);
+    return terminal.drawn();
+  };
+  const std::string wipe = "\r\033[K";
+  const std::string bar = drawn({}, "bar");
+  CAPTURE(printable(bar));
+  size_t at = 0;
+  for (const char* part : {"[######..................] 1/4, ", " left  in/a.png",
+                           "[############............] 2/4, ", "\033[31merror:\033[0m ", "in/broken.png",
+                           "] 3/4, ", "[########################] 4/4, 0 s left  in/c.png"}) {
+    CAPTURE(part);
+    at = bar.find(part, at);
+    REQUIRE(at != std::string::npos);
+  }
+  CHECK(bar.ends_with(wipe + "luxgrad: 3 of 4 pictures done\r\n"));
+  CHECK_FALSE(contains(bar, "b\x1b"));
+  for (size_t begin = bar.find("\033[K["); begin != std::string::npos; begin = bar.find("\033[K[", begin + 1))
+    CHECK(bar.find('\r', begin) - begin <= 80);
+
+  CHECK(contains(drawn({{"NO_COLOR", "1"}}, "bar"), " error: "));
+  for (const std::string& plain : {drawn({{"TERM", "dumb"}}, "bar"), drawn({{"NO_COLOR", "1"}}, "none")}) {
+    CHECK(contains(plain, "luxgrad: error: "));
+    CHECK_FALSE(contains(plain, "\033"));
   }
 }
 

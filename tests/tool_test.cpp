@@ -112,6 +112,14 @@ TEST_CASE("standard input and output carry pictures") {
   CHECK(here.run({"enhance", "-i", "dark.png", "dark.png", "-o", "-"}).code == 2);
 }
 
+TEST_CASE("a standard input without end is refused at the limit of the size of a file") {
+  const Workplace here;
+  const ChildResult result = here.run({"enhance", "-i", "-", "-o", "out.png"}, {.input = "/dev/zero"});
+  CHECK(result.code == 3);
+  CHECK(result.err == "luxgrad: error: standard input: is larger than the limit of 536870912 bytes\n");
+  CHECK_FALSE(fs::exists(here.path("out.png")));
+}
+
 TEST_CASE("closed standard streams do not leak into files") {
   const Workplace here;
   save_noise(here.path("dark.png"));
