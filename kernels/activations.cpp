@@ -19,6 +19,14 @@ Tensor leaky_relu(const Tensor& x, double negative_slope) {
   return unary("leaky_relu", x, LeakyRelu{negative_slope});
 }
 
+Tensor elu(const Tensor& x) { return unary("elu", x, Elu{}); }
+Tensor log(const Tensor& x) { return unary("log", x, Log{}); }
+
+Tensor huber(const Tensor& x, double delta) {
+  check(delta > 0, "huber: expected a positive delta, got ", delta);
+  return unary("huber", x, Huber{delta});
+}
+
 Tensor clamp(const Tensor& x, double low, double high) {
   check(low <= high, "clamp: expected low <= high, got ", low, " and ", high);
   return unary("clamp", x, Clamp{low, high});

@@ -19,6 +19,12 @@ Tensor square(const Tensor& x);
 Tensor sqrt(const Tensor& x);
 /// e^x. Results beyond the range of a float saturate near its ends, except in f64.
 Tensor exp(const Tensor& x);
+/// x where positive, e^x - 1 elsewhere (Clevert et al., ICLR 2016).
+Tensor elu(const Tensor& x);
+/// Natural logarithm; NaN below 0, -∞ at 0, where the slope is defined as 0.
+Tensor log(const Tensor& x);
+/// x² / 2 where |x| <= delta, delta·(|x| - delta / 2) elsewhere (Huber, 1964). Throws Error unless delta > 0.
+Tensor huber(const Tensor& x, double delta = 1);
 /// min(max(x, low), high). Slope 1 from low to high, both included. Throws Error when low > high.
 Tensor clamp(const Tensor& x, double low, double high);
 

@@ -98,6 +98,42 @@ struct Exp {
   }
 };
 
+struct Elu {  // y' = e^x = y + 1 for negative x
+  template <class A>
+  LUX_HD A value(A x) const {
+    return x > A(0) ? x : math::exp(x) - A(1);
+  }
+  template <class A>
+  LUX_HD A slope_of_output(A y) const {
+    return y > A(0) ? A(1) : y + A(1);
+  }
+};
+
+struct Log {  // slope 0 at 0, where the formula has none
+  template <class A>
+  LUX_HD A value(A x) const {
+    return std::log(x);
+  }
+  template <class A>
+  LUX_HD A slope_of_input(A x) const {
+    return x == A(0) ? A(0) : A(1) / x;
+  }
+};
+
+struct Huber {  // x² / 2 up to delta, then a line
+  double delta;
+
+  template <class A>
+  LUX_HD A value(A x) const {
+    const A size = std::fabs(x);
+    return size <= A(delta) ? A(0.5) * x * x : A(delta) * (size - A(0.5) * A(delta));
+  }
+  template <class A>
+  LUX_HD A slope_of_input(A x) const {
+    return x < A(-delta) ? A(-delta) : (x > A(delta) ? A(delta) : x);
+  }
+};
+
 struct Clamp {  // slope 1 on the bounds too, as in PyTorch
   double low, high;
 

@@ -1,7 +1,7 @@
 #include "luxgrad/models/enhance.h"
 
 #include "luxgrad/autograd/node.h"
-#include "luxgrad/kernels/mirror.h"
+#include "luxgrad/kernels/reflect_pad.h"
 
 namespace lux {
 namespace {
@@ -17,9 +17,10 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
         options.strength);
   const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
-  const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);
-  if (height == s[1] && width == s[2]) return model.enhance(picture, options.strength);
-  return mirror_to(model.enhance(mirror_to(picture, height, width), options.strength), s[1], s[2]);
+  const int64_t below = next_multiple(s[1], multiple) - s[1], beside = next_multiple(s[2], multiple) - s[2];
+  if (below == 0 && beside == 0) return model.enhance(picture, options.strength);
+  const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
+  return reflect_pad(model.enhance(padded, options.strength), {0, -below, 0, -beside});
 }
 
 }  // namespace lux

@@ -11,8 +11,8 @@
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
-#include "luxgrad/kernels/mirror.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/losses/zero_dce.h"
@@ -106,14 +106,15 @@ TEST_CASE("embedded default weights fit their networks") {
   }
 }
 
-TEST_CASE("mirror_to walks to and fro without repeating the edge") {
+TEST_CASE("reflect_pad walks to and fro without repeating the edge") {
   const Tensor x = from_vector({1, 2, 3, 4, 5, 6}, {1, 2, 3, 1});
-  CHECK(mirror_to(x, 3, 8).to_vector() == std::vector<double>{1, 2, 3, 2, 1, 2, 3, 2,  //
-                                                              4, 5, 6, 5, 4, 5, 6, 5,  //
-                                                              1, 2, 3, 2, 1, 2, 3, 2});
-  CHECK(mirror_to(x, 1, 2).to_vector() == std::vector<double>{1, 2});
+  CHECK(reflect_pad(x, {0, 1, 0, 5}).to_vector() == std::vector<double>{1, 2, 3, 2, 1, 2, 3, 2,  //
+                                                                        4, 5, 6, 5, 4, 5, 6, 5,  //
+                                                                        1, 2, 3, 2, 1, 2, 3, 2});
+  CHECK(reflect_pad(x, {0, -1, 0, -1}).to_vector() == std::vector<double>{1, 2});
   const Tensor column = from_vector({1, 2, 3, 4}, {1, 2, 1, 2});
-  CHECK(mirror_to(column, 2, 3).to_vector() == std::vector<double>{1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4});
+  CHECK(reflect_pad(column, {0, 0, 0, 2}).to_vector() ==
+        std::vector<double>{1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4});
 }
 
 TEST_CASE("every size of picture keeps its size") {

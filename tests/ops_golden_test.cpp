@@ -9,11 +9,22 @@
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
-#include "luxgrad/kernels/avg_pool2d.h"
+#include "luxgrad/kernels/batch_norm.h"
+#include "luxgrad/kernels/blur_pool.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/conv_transpose2d.h"
+#include "luxgrad/kernels/hsv.h"
+#include "luxgrad/kernels/linear.h"
+#include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/prelu.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reflect_pad.h"
+#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/resize.h"
+#include "luxgrad/kernels/selective_kernel.h"
+#include "luxgrad/kernels/softmax.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/losses/ssim.h"
 #include "luxgrad/training/metrics.h"
@@ -30,6 +41,11 @@ ResizeOptions resize_options(const json& o, bool keras) {
           .align_corners = o.at("align_corners").get<bool>(),
           .ratio_h = o.at("ratio")[0].get<double>(),
           .ratio_w = o.at("ratio")[1].get<double>()};
+}
+
+Tensors softmax_over_streams(const Tensors& logits) {
+  const Tensor shares = softmax(concat(logits, 1), 1);  // [N, streams, 1, C]
+  return split(shares, std::vector<int64_t>(logits.size(), logits[0].size(1)), 1);
 }
 
 using Operator = Tensor (*)(const Tensors& x, const json& options, bool keras);
@@ -61,9 +77,61 @@ const std::map<std::string, Operator, std::less<>> kOperators = {
      }},
     {"stream_weighted_sum",  // three streams, weighted by the softmax over three vectors
      [](const Tensors& x, const json&, bool) {
-       const Tensor u = exp(x[3]), v = exp(x[4]), w = exp(x[5]), all = u + v + w;
-       return x[0] * (u / all) + x[1] * (v / all) + x[2] * (w / all);
+       return weighted_sum({x[0], x[1], x[2]}, softmax_over_streams({x[3], x[4], x[5]}));
      }},
+    {"softmax",
+     [](const Tensors& x, const json& o, bool) {
+       const auto axis = o.at("axis").get<std::string>();
+       if (axis == "channels") return softmax(x[0], -1);
+       if (axis == "hw")
+         return softmax(reshape(x[0], {x[0].size(0), x[0].size(1) * x[0].size(2), x[0].size(3)}), 1);
+       return concat(softmax_over_streams(x), 3);
+     }},
+    {"conv_transpose2d",
+     [](const Tensors& x, const json& o, bool) {
+       const auto crop = o.at("crop").get<std::vector<int64_t>>();
+       return conv_transpose2d(
+           x[0], x[1], x.size() > 2 ? x[2] : Tensor(),
+           {.stride = o.at("stride").get<int64_t>(), .padding = {crop[0], crop[1], crop[2], crop[3]}});
+     }},
+    {"max_pool2d",
+     [](const Tensors& x, const json& o, bool) {
+       return max_pool2d(x[0], {.kernel_size = o.at("kernel").get<int64_t>(),
+                                .stride = o.at("stride").get<int64_t>(),
+                                .ceil_mode = o.at("ceil").get<bool>()});
+     }},
+    {"batch_norm",
+     [](const Tensors& x, const json& o, bool) {
+       const double eps = o.at("eps").get<double>();
+       if (o.at("training").get<bool>()) return batch_norm(x[0], x[1], x[2], eps).y;
+       return batch_norm(x[0], x[1], x[2], {x[3], x[4]}, eps);
+     }},
+    {"global_max_pool",
+     [](const Tensors& x, const json&, bool) {
+       return max_pool2d(x[0], {.kernel_size = std::max(x[0].size(1), x[0].size(2)), .ceil_mode = true});
+     }},
+    {"channel_max", [](const Tensors& x, const json&, bool) { return amax(x[0]); }},
+    {"channel_mean_max",
+     [](const Tensors& x, const json&, bool) {
+       return concat({mean(x[0], {3}, true), amax(x[0])}, -1);
+     }},
+    {"prelu", [](const Tensors& x, const json&, bool) { return prelu(x[0], x[1]); }},
+    {"elu", [](const Tensors& x, const json&, bool) { return elu(x[0]); }},
+    {"reflect_pad",
+     [](const Tensors& x, const json& o, bool) {
+       const auto pads = o.at("pads").get<std::vector<int64_t>>();
+       return reflect_pad(x[0], {pads[0], pads[1], pads[2], pads[3]});
+     }},
+    {"blur_pool", [](const Tensors& x, const json&, bool) { return blur_pool(x[0]); }},
+    {"context_pool",
+     [](const Tensors& x, const json&, bool) {
+       return sum(x[0] * x[1], {1, 2}, true);
+     }},
+    {"linear", [](const Tensors& x, const json&, bool) { return linear(x[0], x[1], x[2]); }},
+    {"rgb_to_hsv", [](const Tensors& x, const json&, bool) { return rgb_to_hsv(x[0]); }},
+    {"huber", [](const Tensors& x, const json& o,
+                 bool) { return huber_loss(x[0], x[1], o.at("delta").get<double>()); }},
+    {"bce", [](const Tensors& x, const json&, bool) { return binary_cross_entropy(x[0], x[1]); }},
     {"l1", [](const Tensors& x, const json&, bool) { return l1_loss(x[0], x[1]); }},
     {"mse", [](const Tensors& x, const json&, bool) { return mse_loss(x[0], x[1]); }},
     {"charbonnier", [](const Tensors& x, const json& o,
@@ -79,7 +147,10 @@ std::vector<std::pair<std::string, std::string>> inputs_of(const Golden& golden,
   if (golden.has(prefix + "in")) names.emplace_back(prefix + "in", prefix + "gin");
   for (int i = 0; golden.has(cat(prefix, "in", i)); ++i)
     names.emplace_back(cat(prefix, "in", i), cat(prefix, "gin", i));
-  if (golden.has(prefix + "target")) names.emplace_back(prefix + "target", prefix + "gtarget");
+  for (const char* const name : {"w", "b", "running_mean", "running_var", "target"}) {
+    const bool constant = std::string_view(name).starts_with("running");
+    if (golden.has(prefix + name)) names.emplace_back(prefix + name, constant ? "" : cat(prefix, "g", name));
+  }
   return names;
 }
 

@@ -15,6 +15,11 @@ OP_CASE("loss l1", {CaseInput{2, 3, 4, 3}.range(0, 0.4), CaseInput{2, 3, 4, 3}.r
         {.large = {CaseInput{2, 60, 70, 3}.range(0, 0.4), CaseInput{2, 60, 70, 3}.range(0.5, 1)}});
 OP_CASE(
     "loss mse", {kPicture, kPicture}, [](const Tensors& x) { return mse_loss(x[0], x[1]); }, kLarge);
+OP_CASE(
+    "loss huber", {kPicture, kPicture}, [](const Tensors& x) { return huber_loss(x[0], x[1], 5); }, kLarge);
+OP_CASE("loss binary_cross_entropy", {CaseInput{2, 13, 14, 3}.range(0.05, 0.95), kPicture},
+        [](const Tensors& x) { return binary_cross_entropy(x[0], x[1]); },
+        {.large = {CaseInput{2, 60, 70, 3}.range(0.05, 0.95), CaseInput{2, 60, 70, 3}.range(0, 1)}});
 OP_CASE("loss charbonnier", {kPicture, kPicture}, [](const Tensors& x) { return charbonnier(x[0], x[1]); },
         {.large = kLarge.large, .bf16_bound = 0.03, .f16_bound = 5e-3});
 // Variances are differences of means that are nearly equal, of which half precision keeps hardly a digit.

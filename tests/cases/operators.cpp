@@ -4,13 +4,13 @@
 #include "luxgrad/autograd/op_case.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
-#include "luxgrad/kernels/avg_pool2d.h"
 #include "luxgrad/kernels/color_constancy.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
 #include "luxgrad/kernels/exposure.h"
-#include "luxgrad/kernels/mirror.h"
+#include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/spatial_consistency.h"
@@ -197,18 +197,27 @@ OP_CASE(
           x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
     },
     kLargePool);
-OP_CASE("mirror_to", {{2, 3, 4, 5}},
-        [](const Tensors& x) { return mirror_to(x[0], x[0].size(1) + 1, x[0].size(2) + 3); },
+OP_CASE("reflect_pad", {{2, 3, 4, 5}},
+        [](const Tensors& x) {
+          return reflect_pad(x[0], {1, 2, 0, 3});
+        },
         {.large = {{2, 48, 64, 16}}});
-OP_CASE("mirror_to, again and again", {{1, 2, 3, 2}},
-        [](const Tensors& x) { return mirror_to(x[0], 3 * x[0].size(1) + 1, 5 * x[0].size(2) + 1); },
-        {.large = {{1, 20, 30, 4}}});
-OP_CASE("mirror_to, from one pixel, cut", {{1, 4, 1, 2}},
-        [](const Tensors& x) { return mirror_to(x[0], x[0].size(1) / 2, 5); }, {.large = {{1, 80, 1, 64}}});
-ERROR_CASE("mirror_to", {{1, 0, 3, 2}}, "mirror_to: expected a picture [N, H, W, C], got [1, 0, 3, 2]",
-           [](const Tensors& x) { return mirror_to(x[0], 4, 4); });
-ERROR_CASE("mirror_to", {{1, 2, 3, 2}}, "mirror_to: expected a size of at least 1x1, got 4x0",
-           [](const Tensors& x) { return mirror_to(x[0], 4, 0); });
+OP_CASE("reflect_pad, again and again", {{1, 2, 3, 2}},
+        [](const Tensors& x) {
+          return reflect_pad(x[0], {5, 4, 9, 7});
+        },
+        {.large = {{1, 80, 60, 4}}});
+OP_CASE("reflect_pad, from one pixel, cut", {{1, 4, 1, 2}},
+        [](const Tensors& x) {
+          return reflect_pad(x[0], {-1, -1, 1, 3});
+        },
+        {.large = {{1, 160, 1, 64}}});
+ERROR_CASE("reflect_pad", {{1, 0, 3, 2}}, "reflect_pad: expected a picture [N, H, W, C], got [1, 0, 3, 2]",
+           [](const Tensors& x) { return reflect_pad(x[0], 1); });
+ERROR_CASE("reflect_pad", {{1, 2, 3, 2}}, "reflect_pad: expected a result of at least 1x1, got 2x0",
+           [](const Tensors& x) {
+             return reflect_pad(x[0], {0, 0, -1, -2});
+           });
 
 // Scaled to height and width times these ratios.
 Tensor scaled(const Tensor& x, double down, double right, ResizeOptions options = {}) {

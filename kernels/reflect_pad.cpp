@@ -1,5 +1,5 @@
 // One call per element; the backward gathers, per pixel, from all of its images.
-#include "luxgrad/kernels/mirror.h"
+#include "luxgrad/kernels/reflect_pad.h"
 
 #include <algorithm>
 
@@ -9,23 +9,28 @@
 namespace lux {
 namespace {
 
-// An axis of `size` pixels walked to and fro for `target` steps: 0 1 2 3 2 1 0 1 … for four pixels.
+// An axis of `size` pixels walked to and fro for `target` steps, beginning `before` steps ahead of its first
+// pixel: … 1 0 1 2 3 2 1 0 1 … for four pixels.
 struct Walk {
-  int64_t size, target, period;
+  int64_t size, before, target, period;
 
-  Walk(int64_t size, int64_t target)
-      : size(size), target(target), period(std::max<int64_t>(1, 2 * size - 2)) {}
+  Walk(int64_t size, int64_t before, int64_t after)
+      : size(size),
+        before(before),
+        target(before + size + after),
+        period(std::max<int64_t>(1, 2 * size - 2)) {}
 
+  LUX_HD int64_t phase(int64_t steps) const { return (steps % period + period) % period; }
   LUX_HD int64_t pixel(int64_t step) const {
-    const int64_t phase = step % period;
-    return phase < size ? phase : period - phase;
+    const int64_t at = phase(step - before);
+    return at < size ? at : period - at;
   }
   /// Calls f for every step that meets the pixel: on the way forth, and, between the ends, on the way back.
   template <class F>
   LUX_HD void each_step(int64_t pixel, const F& f) const {
-    for (int64_t step = pixel; step < target; step += period) f(step);
+    for (int64_t step = phase(pixel + before); step < target; step += period) f(step);
     if (pixel == 0 || pixel == size - 1) return;
-    for (int64_t step = period - pixel; step < target; step += period) f(step);
+    for (int64_t step = phase(before - pixel); step < target; step += period) f(step);
   }
 };
 
@@ -65,18 +70,19 @@ struct MirrorGradient {
 
 }  // namespace
 
-Tensor mirror_to(const Tensor& x, int64_t height, int64_t width) {
+Tensor reflect_pad(const Tensor& x, const Padding& padding) {
   const Shape s = x.shape();
-  check(s.rank() == 4 && s[1] > 0 && s[2] > 0, "mirror_to: expected a picture [N, H, W, C], got ", s);
-  check(height > 0 && width > 0, "mirror_to: expected a size of at least 1x1, got ", height, "x", width);
-  const Walk rows(s[1], height), columns(s[2], width);
-  Tensor y = empty({s[0], height, width, s[3]}, x.options());
+  check(s.rank() == 4 && s[1] > 0 && s[2] > 0, "reflect_pad: expected a picture [N, H, W, C], got ", s);
+  const Walk rows(s[1], padding.top, padding.bottom), columns(s[2], padding.left, padding.right);
+  check(rows.target > 0 && columns.target > 0, "reflect_pad: expected a result of at least 1x1, got ",
+        rows.target, "x", columns.target);
+  Tensor y = empty({s[0], rows.target, columns.target, s[3]}, x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     parallel_for(y.device(), y.numel(), Mirror<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
   });
 
-  return differentiable("mirror_to", y, {x}, [=](const Tensor& gy) {
+  return differentiable("reflect_pad", y, {x}, [=](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);

@@ -1,4 +1,4 @@
-// Average pooling.
+// Average and maximum pooling.
 #pragma once
 
 #include "luxgrad/kernels/padding.h"
@@ -19,5 +19,10 @@ struct Pool2dOptions {
 /// P = (H + top + bottom - kernel_size) / stride + 1, rounded down, or up in ceil_mode. Throws Error when no
 /// window fits.
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options);
+
+/// The largest pixel of each window, of those inside the picture; the gradient goes to the first of several
+/// equal ones, as in PyTorch. With ceil_mode and no padding it is the `same` pooling of TensorFlow. A NaN
+/// wins. Throws Error when no window fits, or a window would see padding only.
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options);
 
 }  // namespace lux

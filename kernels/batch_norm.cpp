@@ -1,0 +1,172 @@
+// With z = (x - mean) / √(variance + eps): y = w·z + b, gw = Σ gy·z, gb = Σ gy, and, where the statistics are
+// those of x, gx = w / √(variance + eps) · (gy - gb / n - z·gw / n).
+#include "luxgrad/kernels/batch_norm.h"
+
+#include <cmath>
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// Mean, or mean square deviation from `center`, of every channel.
+template <class T>
+struct Moment {
+  const T* x;
+  const Arith<T>* center;  // null: the mean itself
+  Arith<T>* result;
+  int64_t C;
+  double n;
+  LUX_HD double term(int64_t pixel, int64_t c) const {
+    const auto value = static_cast<double>(Arith<T>(x[pixel * C + c]));
+    if (center == nullptr) return value;
+    const double deviation = value - static_cast<double>(center[c]);
+    return deviation * deviation;
+  }
+  LUX_HD void finish(int64_t, int64_t c, double sum) const { result[c] = static_cast<Arith<T>>(sum / n); }
+};
+
+template <class T>
+struct Normalize {
+  const T *x, *weight, *bias;
+  const Arith<T>*mean, *variance;
+  T* y;
+  int64_t C;
+  double eps;
+
+  LUX_HD Arith<T> factor(int64_t c) const { return Arith<T>(1) / std::sqrt(variance[c] + Arith<T>(eps)); }
+  LUX_HD Arith<T> normal(int64_t i) const { return (Arith<T>(x[i]) - mean[i % C]) * factor(i % C); }
+  LUX_HD void operator()(int64_t i) const {
+    y[i] = T(Arith<T>(weight[i % C]) * normal(i) + Arith<T>(bias[i % C]));
+  }
+};
+
+// gw with `with_normal`, gb without.
+template <class T>
+struct ParameterGradient {
+  Normalize<T> forward;
+  const T* gy;
+  T* result;
+  bool with_normal;
+  LUX_HD Arith<T> term(int64_t pixel, int64_t c) const {
+    const int64_t i = pixel * forward.C + c;
+    return with_normal ? Arith<T>(gy[i]) * forward.normal(i) : Arith<T>(gy[i]);
+  }
+  LUX_HD void finish(int64_t, int64_t c, double sum) const { result[c] = T(static_cast<Arith<T>>(sum)); }
+};
+
+template <class T>
+struct InputGradient {
+  Normalize<T> forward;
+  const T *gy, *gw, *gb;  // gw null: the statistics are constants
+  T* gx;
+  Arith<T> n;
+  LUX_HD void operator()(int64_t i) const {
+    using A = Arith<T>;
+    const int64_t c = i % forward.C;
+    A g = gy[i];
+    if (gw != nullptr) g -= (A(gb[c]) + forward.normal(i) * A(gw[c])) / n;
+    gx[i] = T(A(forward.weight[c]) * forward.factor(c) * g);
+  }
+};
+
+void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+  check(x.shape().rank() == 4 && x.numel() > 0,
+        "batch_norm: expected a picture [N, H, W, C] with pixels, got ", x.shape());
+  for (const Tensor& parameter : {weight, bias}) {
+    check(parameter.shape() == Shape{x.size(3)} && parameter.dtype() == x.dtype(),
+          "batch_norm: expected weight and bias [", x.size(3), "] of dtype ", x.dtype(), ", got ",
+          parameter.shape(), " of ", parameter.dtype());
+  }
+}
+
+template <class T>
+Normalize<T> normalize_of(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                          const ChannelStatistics& statistics, double eps) {
+  return {x.data<T>(),
+          weight.data<T>(),
+          bias.data<T>(),
+          statistics.mean.data<Arith<T>>(),
+          statistics.variance.data<Arith<T>>(),
+          nullptr,
+          x.size(3),
+          eps};
+}
+
+ChannelStatistics statistics_of(const Tensor& x) {
+  const int64_t C = x.size(3), pixels = x.numel() / C;
+  const TensorOptions options{arith_dtype(x.dtype()), x.device()};
+  const ChannelStatistics result{empty({C}, options), empty({C}, options)};
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const auto n = static_cast<double>(pixels);
+    auto* const mean = result.mean.data<Arith<T>>();
+    auto* const variance = result.variance.data<Arith<T>>();
+    reduce_columns(x.device(), 1, pixels, C, Moment<T>{x.data<T>(), nullptr, mean, C, n});
+    reduce_columns(x.device(), 1, pixels, C, Moment<T>{x.data<T>(), mean, variance, C, n});
+  });
+  return result;
+}
+
+Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                 const ChannelStatistics& statistics, double eps, bool of_batch) {
+  Tensor y = empty(x.shape(), x.options());
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    Normalize<T> forward = normalize_of<T>(x, weight, bias, statistics, eps);
+    forward.y = y.data<T>();
+    parallel_for(x.device(), x.numel(), forward);
+  });
+
+  return differentiable(
+      "batch_norm", y, {x, weight, bias},
+      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), statistics, eps, of_batch](const Tensor& gy,
+                                                                                       const Need& need) {
+        const Tensor& from = xs.get();
+        const int64_t C = from.size(3), pixels = from.numel() / C;
+        Grads grads(3);
+        const bool sums = need(0) && of_batch;
+        dispatch(gy.dtype(), [&](auto t) {
+          using T = decltype(t);
+          const Normalize<T> forward = normalize_of<T>(from, ws.get(), bs.get(), statistics, eps);
+          for (const size_t p : {size_t{1}, size_t{2}}) {
+            if (!need(p) && !sums) continue;
+            grads[p] = empty({C}, gy.options());
+            reduce_columns(gy.device(), 1, pixels, C,
+                           ParameterGradient<T>{forward, gy.data<T>(), grads[p].data<T>(), p == 1});
+          }
+          if (!need(0)) return;
+          grads[0] = empty(gy.shape(), gy.options());
+          parallel_for(gy.device(), gy.numel(),
+                       InputGradient<T>{forward, gy.data<T>(), sums ? grads[1].data<T>() : nullptr,
+                                        sums ? grads[2].data<T>() : nullptr, grads[0].data<T>(),
+                                        static_cast<Arith<T>>(pixels)});
+        });
+        for (const size_t p : {size_t{1}, size_t{2}}) {
+          if (!need(p)) grads[p] = Tensor();
+        }
+        return grads;
+      });
+}
+
+}  // namespace
+
+BatchNorm batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  check_operands(x, weight, bias);
+  const ChannelStatistics batch = statistics_of(x);
+  return {normalize(x, weight, bias, batch, eps, true), batch};
+}
+
+Tensor batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, const ChannelStatistics& given,
+                  double eps) {
+  check_operands(x, weight, bias);
+  const auto copy = [&](const Tensor& statistic) {
+    check(statistic.shape() == Shape{x.size(3)}, "batch_norm: expected statistics [", x.size(3), "], got ",
+          statistic.shape());
+    return statistic.detach().clone().to(arith_dtype(x.dtype()));
+  };
+  return normalize(x, weight, bias, {copy(given.mean), copy(given.variance)}, eps, false);
+}
+
+}  // namespace lux

@@ -1,0 +1,140 @@
+// The forward is the input gradient of a convolution that leads from the result back to x, and the other way
+// round. That convolution's weight has inputs and outputs exchanged.
+#include "luxgrad/kernels/conv_transpose2d.h"
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+// [outer, taps, inner] -> [inner, taps, outer].
+template <class T>
+struct Exchange {
+  const T* from;
+  T* to;
+  int64_t outer, taps, inner;
+  LUX_HD void operator()(int64_t i) const {
+    const int64_t o = i % outer, tap = i / outer % taps, c = i / (outer * taps);
+    to[i] = from[(o * taps + tap) * inner + c];
+  }
+};
+
+template <class T>
+struct AddBias {
+  const T* bias;
+  T* y;
+  int64_t K;
+  LUX_HD void operator()(int64_t i) const { y[i] = T(Arith<T>(y[i]) + Arith<T>(bias[i % K])); }
+};
+
+template <class T>
+struct BiasGradient {
+  const T* gy;
+  T* gb;
+  int64_t K;
+  LUX_HD Arith<T> term(int64_t pixel, int64_t k) const { return gy[pixel * K + k]; }
+  LUX_HD void finish(int64_t, int64_t k, double sum) const { gb[k] = T(static_cast<Arith<T>>(sum)); }
+};
+
+Tensor exchanged(const Tensor& w) {
+  Tensor to = empty({w.size(3), w.size(1), w.size(2), w.size(0)}, w.options());
+  dispatch(w.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(w.device(), w.numel(),
+                 Exchange<T>{w.data<T>(), to.data<T>(), w.size(0), w.size(1) * w.size(2), w.size(3)});
+  });
+  return to;
+}
+
+Tensor bias_gradient(const Tensor& gy) {
+  const int64_t K = gy.size(3);
+  Tensor gb = empty({K}, gy.options());
+  dispatch(gy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    reduce_columns(gy.device(), 1, gy.numel() / K, K, BiasGradient<T>{gy.data<T>(), gb.data<T>(), K});
+  });
+  return gb;
+}
+
+// The convolution from y to x.
+Conv2dProblem problem_of(const Tensor& x, const Tensor& weight, const ConvTranspose2dOptions& options) {
+  const Padding& pad = options.padding;
+  const int64_t kH = weight.size(1), kW = weight.size(2), stride = options.stride;
+  const int64_t H = (x.size(1) - 1) * stride + kH - pad.top - pad.bottom;
+  const int64_t W = (x.size(2) - 1) * stride + kW - pad.left - pad.right;
+  check(H >= 1 && W >= 1 && x.size(1) >= 1 && x.size(2) >= 1,
+        "conv_transpose2d: expected a result with pixels, got ", H, "x", W, " from ", x.shape());
+  return {.dtype = x.dtype(),
+          .N = x.size(0),
+          .H = H,
+          .W = W,
+          .C = weight.size(0),
+          .P = x.size(1),
+          .Q = x.size(2),
+          .K = x.size(3),
+          .kH = kH,
+          .kW = kW,
+          .stride = stride,
+          .top = pad.top,
+          .left = pad.left};
+}
+
+void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const ConvTranspose2dOptions& options) {
+  const Padding& pad = options.padding;
+  check(x.shape().rank() == 4 && weight.shape().rank() == 4 && weight.numel() > 0 &&
+            weight.size(3) == x.size(3),
+        "conv_transpose2d: expected an input [N, H, W, C] and a weight [out, kH, kW, C], got ", x.shape(),
+        " and ", weight.shape());
+  check(x.dtype() == weight.dtype() && (!bias.defined() || bias.dtype() == x.dtype()),
+        "conv_transpose2d: expected one dtype");
+  check(!bias.defined() || bias.shape() == Shape{weight.size(0)}, "conv_transpose2d: expected bias [",
+        weight.size(0), "], got ", bias.defined() ? bias.shape() : Shape{});
+  check(options.stride >= 1, "conv_transpose2d: expected a stride of at least 1, got ", options.stride);
+  for (const auto& [side, kernel] : {std::pair{pad.top, weight.size(1)},
+                                     {pad.bottom, weight.size(1)},
+                                     {pad.left, weight.size(2)},
+                                     {pad.right, weight.size(2)}}) {
+    check(side >= 0 && side < kernel, "conv_transpose2d: expected padding of 0 … ", kernel - 1, ", got ",
+          side);
+  }
+}
+
+}  // namespace
+
+Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                        const ConvTranspose2dOptions& options) {
+  check_operands(x, weight, bias, options);
+  const Conv2dProblem s = problem_of(x, weight, options);
+  Tensor y = empty({s.N, s.H, s.W, s.C}, x.options());
+  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged(weight), {s.C}, {y});
+  if (bias.defined()) {
+    dispatch(s.dtype, [&](auto t) {
+      using T = decltype(t);
+      parallel_for(y.device(), y.numel(), AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
+    });
+  }
+
+  return differentiable(
+      "conv_transpose2d", y, {x, weight, bias},
+      [s, xs = Saved(weight.requires_grad() ? x : Tensor()),
+       ws = Saved(x.requires_grad() ? weight : Tensor())](const Tensor& gy, const Need& need) {
+        const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
+        Grads grads(3);
+        if (need(0)) {
+          grads[0] = empty({s.N, s.P, s.Q, s.K}, gy.options());
+          kernels.forward(s, {gy}, exchanged(ws.get()), {}, grads[0]);
+        }
+        if (need(1)) {
+          Tensor gw = empty({s.K, s.kH, s.kW, s.C}, gy.options());
+          kernels.weight_gradient(s, {gy}, xs.get(), gw);
+          grads[1] = exchanged(gw);
+        }
+        if (need(2)) grads[2] = bias_gradient(gy);
+        return grads;
+      });
+}
+
+}  // namespace lux

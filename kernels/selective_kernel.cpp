@@ -1,0 +1,171 @@
+// The gradient of a weight is the sum over all pixels of gy · stream; that of a stream gy · weight.
+#include "luxgrad/kernels/selective_kernel.h"
+
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+constexpr size_t kMostStreams = 4;
+
+template <class T>
+struct Streams {
+  const T* data[kMostStreams] = {};
+  int count = 0;
+
+  explicit Streams(const Tensors& tensors) {
+    for (const Tensor& tensor : tensors) data[count++] = tensor.data<T>();
+  }
+};
+
+template <class T>
+struct PooledSum {
+  Streams<T> x;
+  T* y;
+  int64_t C;
+  double pixels;
+  LUX_HD double term(int64_t pixel, int64_t c) const {
+    double sum = 0;
+    for (int s = 0; s < x.count; ++s) sum += static_cast<double>(Arith<T>(x.data[s][pixel * C + c]));
+    return sum;
+  }
+  LUX_HD void finish(int64_t n, int64_t c, double sum) const {
+    y[n * C + c] = T(static_cast<Arith<T>>(sum / pixels));
+  }
+};
+
+template <class T>
+struct Spread {
+  const T* gy;
+  T* gx;
+  int64_t C, pixels;
+  LUX_HD void operator()(int64_t i) const {
+    gx[i] = T(Arith<T>(gy[i / (C * pixels) * C + i % C]) / static_cast<Arith<T>>(pixels));
+  }
+};
+
+template <class T>
+struct WeightedSum {
+  Streams<T> x, weights;
+  T* y;
+  int64_t C, pixels;
+  LUX_HD void operator()(int64_t i) const {
+    using A = Arith<T>;
+    const int64_t channel = i / (C * pixels) * C + i % C;
+    A sum = 0;
+    for (int s = 0; s < x.count; ++s) sum += A(x.data[s][i]) * A(weights.data[s][channel]);
+    y[i] = T(sum);
+  }
+};
+
+template <class T>
+struct StreamGradient {
+  const T *weight, *gy;
+  T* gx;
+  int64_t C, pixels;
+  LUX_HD void operator()(int64_t i) const {
+    gx[i] = T(Arith<T>(gy[i]) * Arith<T>(weight[i / (C * pixels) * C + i % C]));
+  }
+};
+
+template <class T>
+struct WeightGradient {
+  const T *x, *gy;
+  T* gw;
+  int64_t C;
+  LUX_HD Arith<T> term(int64_t pixel, int64_t c) const {
+    return Arith<T>(x[pixel * C + c]) * Arith<T>(gy[pixel * C + c]);
+  }
+  LUX_HD void finish(int64_t n, int64_t c, double sum) const {
+    gw[n * C + c] = T(static_cast<Arith<T>>(sum));
+  }
+};
+
+void check_streams(const char* name, const Tensors& streams) {
+  check(!streams.empty() && streams.size() <= kMostStreams, name, ": expected 1 to ", kMostStreams,
+        " streams, got ", streams.size());
+  const Shape& shape = streams[0].shape();
+  check(shape.rank() == 4 && shape.numel() > 0, name, ": expected streams [N, H, W, C] with pixels, got ",
+        shape);
+  for (const Tensor& stream : streams) {
+    check(stream.shape() == shape && stream.dtype() == streams[0].dtype(), name,
+          ": expected streams of one shape and dtype, got ", shape, " and ", stream.shape());
+  }
+}
+
+}  // namespace
+
+Tensor pooled_sum(const Tensors& streams) {
+  check_streams("pooled_sum", streams);
+  const Shape s = streams[0].shape();
+  const int64_t N = s[0], C = s[3], pixels = s[1] * s[2];
+  const size_t count = streams.size();
+  Tensor y = empty({N, 1, 1, C}, streams[0].options());
+  dispatch(y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    reduce_columns(y.device(), N, pixels, C,
+                   PooledSum<T>{Streams<T>(streams), y.data<T>(), C, static_cast<double>(pixels)});
+  });
+
+  return differentiable("pooled_sum", y, streams, [s, count, C, pixels](const Tensor& gy, const Need& need) {
+    Tensor gx = empty(s, gy.options());
+    dispatch(gy.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(gy.device(), gx.numel(), Spread<T>{gy.data<T>(), gx.data<T>(), C, pixels});
+    });
+    Grads grads(count);
+    for (size_t i = 0; i < count; ++i) grads[i] = need(i) ? gx : Tensor();
+    return grads;
+  });
+}
+
+Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
+  check_streams("weighted_sum", streams);
+  const Shape s = streams[0].shape();
+  const int64_t N = s[0], C = s[3], pixels = s[1] * s[2];
+  const size_t count = streams.size();
+  check(weights.size() == count, "weighted_sum: expected ", count, " weights, got ", weights.size());
+  for (const Tensor& weight : weights) {
+    check(weight.shape() == Shape{N, 1, 1, C} && weight.dtype() == streams[0].dtype(),
+          "weighted_sum: expected weights [", N, ", 1, 1, ", C, "] of the streams' dtype, got ",
+          weight.shape());
+  }
+  Tensor y = empty(s, streams[0].options());
+  dispatch(y.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(),
+                 WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
+  });
+
+  Tensors operands = streams;
+  operands.insert(operands.end(), weights.begin(), weights.end());
+  std::vector<Saved> saved;
+  for (size_t i = 0; i < count; ++i) saved.emplace_back(weights[i].requires_grad() ? streams[i] : Tensor());
+  for (size_t i = 0; i < count; ++i) saved.emplace_back(streams[i].requires_grad() ? weights[i] : Tensor());
+  return differentiable(
+      "weighted_sum", y, operands,
+      [s, N, C, pixels, count, saved = std::move(saved)](const Tensor& gy, const Need& need) {
+        Grads grads(2 * count);
+        dispatch(gy.dtype(), [&](auto t) {
+          using T = decltype(t);
+          for (size_t i = 0; i < count; ++i) {
+            if (need(i)) {
+              grads[i] = empty(s, gy.options());
+              parallel_for(gy.device(), gy.numel(),
+                           StreamGradient<T>{saved[count + i].get().data<T>(), gy.data<T>(),
+                                             grads[i].data<T>(), C, pixels});
+            }
+            if (need(count + i)) {
+              grads[count + i] = empty({N, 1, 1, C}, gy.options());
+              reduce_columns(
+                  gy.device(), N, pixels, C,
+                  WeightGradient<T>{saved[i].get().data<T>(), gy.data<T>(), grads[count + i].data<T>(), C});
+            }
+          }
+        });
+        return grads;
+      });
+}
+
+}  // namespace lux
