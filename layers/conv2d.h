@@ -14,6 +14,13 @@ struct Conv2dSpec {
   bool bias = true;
 };
 
+/// A convolution that keeps the size: odd kernel, stride 1, zeros around.
+inline Conv2dSpec same_conv(int64_t in, int64_t out, int64_t kernel, Activation activation = Activation::none,
+                            double negative_slope = 0.2) {
+  return {
+      in, out, kernel, {.padding = kernel / 2, .activation = activation, .negative_slope = negative_slope}};
+}
+
 class Conv2d : public Module {
  public:
   /// Throws Error unless sizes are positive and both channel counts are multiples of the groups.

@@ -19,9 +19,11 @@ void each_parameter(Module& module, const Generator& generator, OnWeight on_weig
   for (const auto& [name, tensor] : module.named_parameters()) {
     Generator stream = generator.fork(fnv1a(name));
     const std::string layer = name.substr(0, name.rfind('.') + 1), role = name.substr(layer.size());
+    const auto weight = state.find(layer + "weight");
+    if (weight != state.end() && weight->second.shape().rank() < 2) continue;
     if (role == "weight")
       on_weight(tensor, stream);
-    else if (const auto weight = state.find(layer + "weight"); role == "bias" && weight != state.end())
+    else if (role == "bias" && weight != state.end())
       on_bias(tensor, weight->second, stream);
     else
       fail("init: expected parameters named weight or bias, got ", name);

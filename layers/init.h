@@ -1,5 +1,6 @@
 // Initialisers: first values for every parameter of a module. Each parameter draws from a stream of its own,
 // keyed by its path, so values depend neither on the order of declaration nor on what else the network has.
+// Scales, shifts and slopes, whose weight is a vector, keep the values that their layer gave them.
 #pragma once
 
 #include "luxgrad/layers/module.h"

@@ -19,11 +19,10 @@ std::string misfit(const Tensor& parameter, const Tensor& value) {
 
 }  // namespace
 
-Module::Module(Module& parent, std::string name) { parent.add({std::move(name), nullptr, this}); }
+Module::Module(Module& parent, std::string name) { parent.add({.name = std::move(name), .child = this}); }
 
 void Module::add(Member member) {
-  check(!member.name.empty() && member.name.find('.') == std::string::npos,
-        "module: expected a name without a dot, got '", member.name, "'");
+  check(!member.name.empty(), "module: expected a name, got none");
   const bool taken = std::any_of(members_.begin(), members_.end(),
                                  [&](const Member& other) { return other.name == member.name; });
   check(!taken, "module: expected a new name, got '", member.name, "' twice");
@@ -31,37 +30,41 @@ void Module::add(Member member) {
 }
 
 template <class F>
-void Module::visit(const std::string& prefix, const F& f) const {
+void Module::visit(Which which, const std::string& prefix, const F& f) const {
   for (const Member& member : members_) {
-    if (member.parameter != nullptr)
+    if (member.child != nullptr)
+      member.child->visit(which, prefix + member.name + '.', f);
+    else if (member.parameter != nullptr)
       f(prefix + member.name, *member.parameter);
-    else
-      member.child->visit(prefix + member.name + '.', f);
+    else if (which == Which::all)
+      f(prefix + member.name, *member.buffer);
   }
 }
 
 std::vector<NamedTensor> Module::named_parameters() const {
   std::vector<NamedTensor> list;
-  visit("", [&](std::string name, const Tensor& tensor) { list.push_back({std::move(name), tensor}); });
+  visit(Which::parameters, "", [&](std::string name, const Tensor& tensor) {
+    list.push_back({std::move(name), tensor});
+  });
   return list;
 }
 
 int64_t Module::parameter_count() const {
   int64_t count = 0;
-  visit("", [&](const std::string&, const Tensor& tensor) { count += tensor.numel(); });
+  visit(Which::parameters, "", [&](const std::string&, const Tensor& tensor) { count += tensor.numel(); });
   return count;
 }
 
 void Module::requires_grad_(bool on) {
-  visit("", [&](const std::string&, Tensor& tensor) { tensor.requires_grad_(on); });
+  visit(Which::parameters, "", [&](const std::string&, Tensor& tensor) { tensor.requires_grad_(on); });
 }
 
 void Module::zero_grad() {
-  visit("", [](const std::string&, const Tensor& tensor) { tensor.set_grad({}); });
+  visit(Which::parameters, "", [](const std::string&, const Tensor& tensor) { tensor.set_grad({}); });
 }
 
 void Module::to(DType dtype) {
-  visit("", [&](const std::string&, Tensor& tensor) {
+  visit(Which::all, "", [&](const std::string&, Tensor& tensor) {
     const bool asked = tensor.requires_grad();
     tensor = tensor.to(dtype).requires_grad_().requires_grad_(asked);
   });
@@ -71,7 +74,7 @@ void Module::substitute(const Tensors& values) {
   const size_t count = named_parameters().size();
   check(values.size() == count, "substitute: expected ", count, " tensors, got ", values.size());
   auto value = values.begin();
-  visit("", [&](const std::string& name, Tensor& tensor) {
+  visit(Which::parameters, "", [&](const std::string& name, Tensor& tensor) {
     check(value->shape() == tensor.shape(), "substitute: expected ", tensor.shape(), " for ", name, ", got ",
           value->shape());
     tensor = *value++;
@@ -80,14 +83,15 @@ void Module::substitute(const Tensors& values) {
 
 State Module::state_dict() const {
   State state;
-  visit("", [&](std::string name, const Tensor& tensor) { state.emplace(std::move(name), tensor.detach()); });
+  visit(Which::all, "",
+        [&](std::string name, const Tensor& tensor) { state.emplace(std::move(name), tensor.detach()); });
   return state;
 }
 
 void Module::load_state_dict(const State& state) {
   std::string faults;
   std::vector<std::pair<Tensor, Tensor>> copies;  // before the first write: names need memory
-  visit("", [&](const std::string& name, const Tensor& parameter) {
+  visit(Which::all, "", [&](const std::string& name, const Tensor& parameter) {
     const auto value = state.find(name);
     if (value == state.end()) {
       faults += cat("\n  ", name, ": missing, expected ", parameter.shape());
@@ -111,7 +115,12 @@ Parameter::Parameter(Module& owner, std::string name, const Shape& shape, bool p
   if (!present) return;
   static_cast<Tensor&>(*this) = zeros(shape);
   requires_grad_();
-  owner.add({std::move(name), this, nullptr});
+  owner.add({.name = std::move(name), .parameter = this});
+}
+
+Buffer::Buffer(Module& owner, std::string name, const Shape& shape, double value) {
+  static_cast<Tensor&>(*this) = full(shape, value);
+  owner.add({.name = std::move(name), .buffer = this});
 }
 
 Frozen::Frozen(Module& module) {

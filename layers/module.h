@@ -26,7 +26,8 @@ using State = std::map<std::string, Tensor>;
 class Module {
  public:
   Module() = default;
-  /// A child of `parent`. Throws Error when the parent already has this name, or it is empty or has a dot.
+  /// A child of `parent`. The name may be a path, such as `body.0`, where that is how weight files spell it.
+  /// Throws Error when the parent already has this name, or it is empty.
   Module(Module& parent, std::string name);
   virtual ~Module() = default;
   Module(const Module&) = delete;  // the owner holds addresses
@@ -35,14 +36,14 @@ class Module {
   /// Handles to all parameters of this module and its children, in the order of their declaration, named by
   /// their path: `e_conv1.depth_conv.weight`.
   std::vector<NamedTensor> named_parameters() const;
-  /// The number of elements of all parameters.
+  /// The number of elements of all parameters, buffers not included.
   int64_t parameter_count() const;
 
   /// Makes every parameter ask for gradients, or stop asking.
   void requires_grad_(bool on = true);
   /// Drops the gradients accumulated so far.
   void zero_grad();
-  /// Converts every parameter; gradients are dropped. Optimisers made before hold the old tensors.
+  /// Converts every parameter and buffer; gradients are dropped. Optimisers made before hold the old tensors.
   void to(DType dtype);
 
   /// Puts other tensors in the place of the parameters, in the order of `named_parameters`: the network as a
@@ -50,7 +51,7 @@ class Module {
   /// differ.
   void substitute(const Tensors& values);
 
-  /// Handles that share the parameters' bytes, outside any graph.
+  /// Handles that share the bytes of parameters and buffers, outside any graph.
   State state_dict() const;
   /// Copies the values in, converted to the parameters' dtype. Throws StateMismatch, and changes nothing,
   /// unless names and shapes are exactly this module's and every value is finite.
@@ -58,16 +59,19 @@ class Module {
 
  private:
   friend class Parameter;
+  friend class Buffer;
 
-  struct Member {  // a parameter or a child
+  struct Member {  // a parameter, a buffer or a child
     std::string name;
     Tensor* parameter = nullptr;
+    Tensor* buffer = nullptr;
     Module* child = nullptr;
   };
 
   void add(Member member);
+  enum class Which { parameters, all };
   template <class F>
-  void visit(const std::string& prefix, const F& f) const;
+  void visit(Which which, const std::string& prefix, const F& f) const;
 
   std::vector<Member> members_;
 };
@@ -80,6 +84,14 @@ class Parameter : public Tensor {
   Parameter(Module& owner, std::string name, const Shape& shape, bool present = true);
   Parameter(const Parameter&) = delete;
   Parameter& operator=(const Parameter&) = delete;
+};
+
+/// A tensor that belongs to a module's state but is not trained, such as a moving average.
+class Buffer : public Tensor {
+ public:
+  Buffer(Module& owner, std::string name, const Shape& shape, double value);
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
 };
 
 /// While it lives, the module's parameters ask for no gradient: a frozen discriminator, a fixed trunk.

@@ -2,6 +2,12 @@
 
 #include <charconv>
 
+#include "luxgrad/models/gan.h"
+#include "luxgrad/models/mirnet_keras.h"
+#include "luxgrad/models/mirnet_v1.h"
+#include "luxgrad/models/mirnet_v2.h"
+#include "luxgrad/models/reference_guided.h"
+#include "luxgrad/models/unet.h"
 #include "luxgrad/models/zero_dce.h"
 #include "luxgrad/models/zero_dce_plus.h"
 
@@ -34,6 +40,24 @@ std::unique_ptr<Model> make_zero_dce_plus(const ModelConfig& config) {
   return std::make_unique<ZeroDcePlus>(ZeroDcePlusOptions{integer_option(config, "scale_factor", "1")});
 }
 
+std::unique_ptr<Model> make_mirnet_keras(const ModelConfig& config) {
+  const std::string compat = option(config, "compat", "2023");
+  check(compat == "2021" || compat == "2023", "compat: expected 2021 or 2023, got '", compat, "'");
+  return std::make_unique<MirnetKeras>(compat == "2021" ? MirnetKeras::Compat::y2021
+                                                        : MirnetKeras::Compat::y2023);
+}
+
+std::unique_ptr<Model> make_reference_guided(const ModelConfig& config) {
+  const std::string bias = option(config, "deconv_bias", "false");
+  check(bias == "true" || bias == "false", "deconv_bias: expected true or false, got '", bias, "'");
+  return std::make_unique<ReferenceGuided>(bias == "true");
+}
+
+template <class Network>
+std::unique_ptr<Model> make_plain(const ModelConfig&) {
+  return std::make_unique<Network>();
+}
+
 struct Entry {
   const char* name;
   const char* title;
@@ -42,10 +66,22 @@ struct Entry {
 };
 
 constexpr Entry kEntries[] = {
+    {"reference_guided", "U-Net that takes its brightness from any reference picture",
+     "Wang et al., Pattern Recognition 2022, arXiv:2101.00813", make_reference_guided},
+    {"mirnet_keras", "MIRNet as the Keras example has it", "Zamir et al., ECCV 2020, arXiv:2003.06792",
+     make_mirnet_keras},
+    {"mirnet_v1", "MIRNet: three resolutions, dual attention, selective kernels",
+     "Zamir et al., ECCV 2020, arXiv:2003.06792", make_plain<MirnetV1>},
+    {"mirnet_v2", "MIRNet-v2: the same idea, lighter and faster",
+     "Zamir et al., TPAMI 2022, arXiv:2205.01649", make_plain<MirnetV2>},
+    {"gan", "adversarial network with concatenated blocks", "after Isola et al., CVPR 2017, arXiv:1611.07004",
+     make_plain<Gan>},
     {"zero_dce", "Zero-reference deep curve estimation", "Guo et al., CVPR 2020, arXiv:2001.06826",
      make_zero_dce},
     {"zero_dce_plus", "the same, lighter: separable convolutions, one curve map",
      "Li, Guo and Loy, TPAMI 2021, arXiv:2103.00860", make_zero_dce_plus},
+    {"unet", "simplified MIRNet: a U-Net with skips that are trained",
+     "after Ronneberger et al., MICCAI 2015, arXiv:1505.04597", make_plain<Unet>},
 };
 
 // "a, b" from anything whose elements `name_of` names.

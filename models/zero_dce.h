@@ -48,7 +48,7 @@ class ZeroDce final : public CurveModel {
 
  private:
   static Conv2dSpec conv3x3(int64_t in, int64_t out, Activation activation = Activation::relu) {
-    return {in, out, 3, {.padding = 1, .activation = activation}};
+    return same_conv(in, out, 3, activation);
   }
   Tensors skip(Tensor earlier, Tensor later) const;
 

@@ -1,0 +1,15 @@
+#include "luxgrad/layers/conv_transpose2d.h"
+
+namespace lux {
+
+ConvTranspose2d::ConvTranspose2d(Module& parent, std::string name, const ConvTranspose2dSpec& spec)
+    : Module(parent, std::move(name)),
+      weight(*this, "weight", {spec.out_channels, spec.kernel_size, spec.kernel_size, spec.in_channels}),
+      bias(*this, "bias", {spec.out_channels}, spec.bias),
+      options_(spec.options) {}
+
+Tensor ConvTranspose2d::operator()(const Tensor& x) const {
+  return conv_transpose2d(x, weight, bias, options_);
+}
+
+}  // namespace lux

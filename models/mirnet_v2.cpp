@@ -1,0 +1,132 @@
+#include "luxgrad/models/mirnet_v2.h"
+
+#include <array>
+
+#include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reshape.h"
+#include "luxgrad/kernels/resize.h"
+#include "luxgrad/kernels/selective_kernel.h"
+#include "luxgrad/kernels/softmax.h"
+#include "luxgrad/layers/fusion.h"
+#include "luxgrad/layers/init.h"
+
+namespace lux {
+namespace {
+
+constexpr int64_t kTop = 80, kMid = 120, kBot = 180;
+constexpr double kSlope = 0.2;
+
+Conv2dSpec plain(int64_t in, int64_t out, int64_t kernel, int64_t groups = 1,
+                 Activation activation = Activation::none) {
+  Conv2dSpec spec = same_conv(in, out, kernel, activation, kSlope);
+  spec.options.groups = groups;
+  spec.bias = false;
+  return spec;
+}
+
+// softmax over all pixels of a map [N, H, W, 1].
+Tensor softmax_of_pixels(const Tensor& map) {
+  return reshape(softmax(reshape(map, {map.size(0), map.numel() / map.size(0)}), 1), map.shape());
+}
+
+}  // namespace
+
+MirnetV2::Rcb::Rcb(Module& parent, std::string name, int64_t channels, int64_t groups)
+    : Module(parent, std::move(name)),
+      body0(*this, "body.0", plain(channels, channels, 3, groups, Activation::leaky_relu)),
+      body2(*this, "body.2", plain(channels, channels, 3, groups)),
+      mask(*this, "gcnet.conv_mask", plain(channels, 1, 1)),
+      add0(*this, "gcnet.channel_add_conv.0", plain(channels, channels, 1, 1, Activation::leaky_relu)),
+      add2(*this, "gcnet.channel_add_conv.2", plain(channels, channels, 1)) {}
+
+Tensor MirnetV2::Rcb::operator()(const Tensor& x) const {
+  const Tensor f = body2(body0(x));
+  const Tensor context = sum(f * softmax_of_pixels(mask(f)), {1, 2}, true);  // [N, 1, 1, C]
+  return leaky_relu(f + add2(add0(context)), kSlope) + x;
+}
+
+MirnetV2::Skff::Skff(Module& parent, std::string name, int64_t channels)
+    : Module(parent, std::move(name)),
+      squeeze(*this, "conv_du.0",
+              plain(channels, std::max<int64_t>(channels / 8, 4), 1, 1, Activation::leaky_relu)),
+      fine(*this, "fcs.0", plain(std::max<int64_t>(channels / 8, 4), channels, 1)),
+      coarse(*this, "fcs.1", plain(std::max<int64_t>(channels / 8, 4), channels, 1)) {}
+
+Tensor MirnetV2::Skff::operator()(const Tensor& a, const Tensor& b) const {
+  const Tensor z = squeeze(pooled_sum({a, b}));
+  return fuse_across_streams({a, b}, {fine(z), coarse(z)});
+}
+
+MirnetV2::Down::Down(Module& parent, std::string name, int64_t in, int64_t out)
+    : Module(parent, std::move(name)), conv(*this, "body.0.bot.1", plain(in, out, 1)) {}
+
+Tensor MirnetV2::Down::operator()(const Tensor& x) const {
+  return conv(avg_pool2d(x, {.ceil_mode = true, .count_include_pad = false}));
+}
+
+MirnetV2::Up::Up(Module& parent, std::string name, int64_t in, int64_t out)
+    : Module(parent, std::move(name)), conv(*this, "body.0.bot.0", plain(in, out, 1)) {}
+
+Tensor MirnetV2::Up::operator()(const Tensor& x) const {
+  return resize(conv(x), 2 * x.size(1), 2 * x.size(2));
+}
+
+MirnetV2::Block::Block(Module& parent, std::string name, int64_t groups)
+    : Module(parent, std::move(name)),
+      top(*this, "dau_top", kTop, groups),
+      mid(*this, "dau_mid", kMid, groups),
+      bot(*this, "dau_bot", kBot, groups),
+      down2(*this, "down2", kTop, kMid),
+      down4_0(*this, "down4.0", kTop, kMid),
+      down4_1(*this, "down4.1", kMid, kBot),
+      up21_1(*this, "up21_1", kMid, kTop),
+      up21_2(*this, "up21_2", kMid, kTop),
+      up32_1(*this, "up32_1", kBot, kMid),
+      up32_2(*this, "up32_2", kBot, kMid),
+      conv_out(*this, "conv_out", plain(kTop, kTop, 1)),
+      skff_top(*this, "skff_top", kTop),
+      skff_mid(*this, "skff_mid", kMid) {}
+
+Tensor MirnetV2::Block::operator()(const Tensor& x) const {
+  Tensor a = top(x), b = mid(down2(x)), c = bot(down4_1(down4_0(x)));
+  b = skff_mid(b, up32_1(c));
+  a = skff_top(a, up21_1(b));
+  a = top(a);
+  b = mid(b);
+  c = bot(c);
+  b = skff_mid(b, up32_2(c));
+  a = skff_top(a, up21_2(b));
+  return conv_out(a) + x;
+}
+
+MirnetV2::Group::Group(Module& parent, std::string name, int64_t groups)
+    : Module(parent, std::move(name)),
+      block0(*this, "body.0", groups),
+      block1(*this, "body.1", groups),
+      conv(*this, "body.2", plain(kTop, kTop, 3)) {}
+
+Tensor MirnetV2::Group::operator()(const Tensor& x) const { return conv(block1(block0(x))) + x; }
+
+MirnetV2::MirnetV2()
+    : conv_in(*this, "conv_in", plain(3, kTop, 3)), conv_out(*this, "conv_out", plain(kTop, 3, 3)) {
+  constexpr std::array<int64_t, 4> kGroups = {1, 2, 4, 4};
+  for (size_t g = 0; g < kGroups.size(); ++g) body.emplace_back(*this, cat("body.", g), kGroups[g]);
+}
+
+void MirnetV2::init_(const Generator& generator) { init_fan_in_uniform_(*this, generator); }
+
+Tensor MirnetV2::forward(const Tensor& x) const {
+  Tensor f = conv_in(x);  // [N, H, W, 80]
+  for (const Group& group : body) f = group(f);
+  return x + conv_out(f);
+}
+
+Tensor MirnetV2::enhance(const Tensor& x, double strength) const {
+  const Tensor y = clamp(forward(x), 0, 1);
+  return strength == 1 ? y : x + strength * (y - x);
+}
+
+}  // namespace lux

@@ -1,0 +1,73 @@
+// Shedding Light on Images: Multi-Level Image Brightness Enhancement Guided by Arbitrary References (Wang et
+// al., Pattern Recognition 2022, arXiv:2101.00813).
+//
+// An encoder turns a picture into 512 numbers, of which the first 96 are taken for its luminance, the others
+// for its content. A decoder draws the dark picture anew from its own content and maps, and the luminance of
+// another: any well-exposed picture can be the reference, and pictures need not have the same size.
+//
+//     c1 … c4 = the encoder's maps before each pooling    [L | C] = mean over all pixels of conv5_1
+//     y = decoder(c1 … c4 of the dark picture, [L of the reference | C of the dark picture])
+//
+// The luminance enters as a constant map at the scale of c4; from there the decoder goes up as a U-Net does.
+// 5,006,915 parameters; 5,007,139 with a bias in the transposed convolutions (`deconv_bias`).
+#pragma once
+
+#include "luxgrad/layers/conv2d.h"
+#include "luxgrad/layers/conv_transpose2d.h"
+#include "luxgrad/layers/linear.h"
+#include "luxgrad/models/model.h"
+
+namespace lux {
+
+class ReferenceGuided final : public Model {
+ public:
+  static constexpr int64_t kLuminance = 96, kFeatures = 512;
+
+  explicit ReferenceGuided(bool deconv_bias = false)
+      : decoder(*this, deconv_bias), deconv_bias_(deconv_bias) {}
+
+  std::string name() const override { return "reference_guided"; }
+  ModelConfig config() const override { return {{"deconv_bias", deconv_bias_ ? "true" : "false"}}; }
+  ModelTraits traits() const override { return {.global = true}; }
+  void init_(const Generator& generator) override;
+
+  struct Encoding {
+    Tensor c1, c2, c3, c4;     ///< [N, H / s, W / s, C] with s = 1, 2, 4, 8, rounded up
+    Tensor features;           ///< [N, 512]
+    Tensor luminance() const;  ///< [N, 96]
+    Tensor content() const;    ///< [N, 416]
+  };
+
+  /// x [N, H, W, 3] in [0, 1], of any size.
+  Encoding encode(const Tensor& x) const;
+  /// The picture `low` with the luminance [N, 96] of another. [N, H, W, 3] in (0, 1).
+  Tensor decode(const Encoding& low, const Tensor& luminance) const;
+
+  /// Guided by a neutral look: the picture's own, after a gamma that lifts its mean to the middle. `strength`
+  /// leads from the picture's own luminance to that.
+  Tensor enhance(const Tensor& x, double strength) const override;
+
+  struct Encoder : Module {
+    explicit Encoder(Module& parent);
+    Conv2d conv1_1, conv1_2, conv2_1, conv2_2, conv3_1, conv3_2, conv4_1, conv4_2, conv5_1;
+  };
+  struct Decoder : Module {
+    Decoder(Module& parent, bool deconv_bias);
+    Linear dense;
+    Conv2d conv6_1, conv6_2;
+    ConvTranspose2d up7;
+    Conv2d conv7_1, conv7_2;
+    ConvTranspose2d up8;
+    Conv2d conv8_1, conv8_2;
+    ConvTranspose2d up9;
+    Conv2d conv9_1, conv9_2, conv10;
+  };
+
+  Encoder encoder{*this};
+  Decoder decoder;
+
+ private:
+  bool deconv_bias_;
+};
+
+}  // namespace lux

@@ -1,0 +1,33 @@
+#include "luxgrad/models/unet.h"
+
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/resize.h"
+#include "luxgrad/layers/init.h"
+
+namespace lux {
+namespace {
+
+Tensor doubled(const Tensor& x) {
+  return resize(x, 2 * x.size(1), 2 * x.size(2), {.mode = ResizeOptions::nearest});
+}
+
+}  // namespace
+
+void Unet::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
+
+Tensor Unet::forward(const Tensor& x) const {
+  const Tensor d1 = max_pool2d(down1(x), {});   // [N, H/2, W/2, 32]
+  const Tensor d2 = max_pool2d(down2(d1), {});  // [N, H/4, W/4, 64]
+  // Doubling the concatenation is doubling its parts.
+  const Tensor u = doubled(doubled(bottom(d2)));  // [N, H, W, 128]
+  const Tensor v = doubled(skip2(d2));            // [N, H, W, 128]
+  return conv_out({u, v, skip1(d1)});
+}
+
+Tensor Unet::enhance(const Tensor& x, double strength) const {
+  const Tensor y = forward(x);
+  return strength == 1 ? y : x + strength * (y - x);
+}
+
+}  // namespace lux
