@@ -2,6 +2,7 @@
 // steps. `compare` is the only way to a reference tensor, so what nobody compared is known.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -26,6 +27,13 @@ class GoldenProof {
   virtual ~GoldenProof() = default;
 
   void run();
+
+  /// How far gradients move, in f64, when pictures and weights move by 2⁻²⁰, about the error of activations
+  /// in f32: a rectifier or a maximum near its kink decides otherwise, and the gradient jumps. Differences by
+  /// `grad.input.<name>` and `<parameter>`.
+  Named gradient_noise();
+  /// Asked for where a gradient in f32 misses its tolerance; it must be within a few times that noise then.
+  void set_noise(std::function<Named()> noise) { noise_of_ = std::move(noise); }
 
  protected:
   /// The network, with the values of `formula_state`, in `dtype`.
@@ -56,11 +64,16 @@ class GoldenProof {
  private:
   void gradients();
   void train();
+  Named gradients_now();
+  void compare_gradient(const std::string& name, const Tensor& actual, double absolute,
+                        const std::string& noise_name);
 
   double tolerance_;
   Named inputs_;
   double largest_gradient_ = 0;
   std::set<std::string> zero_gradient_, compared_;
+  std::function<Named()> noise_of_;
+  Named noise_;  // once asked for
 };
 
 }  // namespace lux

@@ -18,6 +18,7 @@
 #include "luxgrad/losses/zero_dce.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/models/gan.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/models/zero_dce.h"
@@ -64,12 +65,21 @@ std::vector<double> train(CurveModel& model, const Tensor& low, int steps, doubl
 
 TEST_CASE("the registry names the models, their size and their options") {
   const std::vector<ModelInfo> list = models();
-  REQUIRE(list.size() == 2);
-  CHECK(list[0].name == "zero_dce");
-  CHECK(list[0].parameters == 79416);
-  CHECK(list[1].name == "zero_dce_plus");
-  CHECK(list[1].parameters == 10561);
-  CHECK_THROWS_WITH_AS(make_model("zero"), "make_model: expected one of zero_dce, zero_dce_plus, got 'zero'",
+  const std::vector<std::pair<std::string, int64_t>> published = {
+      {"reference_guided", 5006915}, {"mirnet_keras", 44157007},
+      {"mirnet_v1", 31787419},       {"mirnet_v2", 5858560},
+      {"gan", 16579401 + 6965441},   {"zero_dce", 79416},
+      {"zero_dce_plus", 10561},      {"unet", 908003}};
+  REQUIRE(list.size() == published.size());
+  for (size_t i = 0; i < list.size(); ++i) {
+    CHECK(list[i].name == published[i].first);
+    CHECK(list[i].parameters == published[i].second);
+  }
+  CHECK(make_model("reference_guided", {{"deconv_bias", "true"}})->parameter_count() == 5007139);
+  CHECK(make_model("mirnet_keras", {{"compat", "2021"}})->parameter_count() == 36351613);
+  CHECK_THROWS_WITH_AS(make_model("zero"),
+                       "make_model: expected one of reference_guided, mirnet_keras, mirnet_v1, mirnet_v2, "
+                       "gan, zero_dce, zero_dce_plus, unet, got 'zero'",
                        Error);
   CHECK_THROWS_WITH_AS(make_model("zero_dce", {{"scale", "2"}}),
                        "zero_dce: expected options among concat, got 'scale'", Error);
@@ -225,4 +235,17 @@ TEST_CASE("training gives the same bits on any number of threads and at any alig
     }
   }
   set_num_threads(threads_before);
+}
+
+TEST_CASE("the two networks of gan have their published sizes and statistics") {
+  const Gan gan;
+  CHECK(gan.generator.parameter_count() == 16579401);
+  CHECK(gan.discriminator.parameter_count() == 6965441);
+  int64_t generator = 0, discriminator = 0;
+  for (const auto& [name, tensor] : gan.state_dict()) {
+    if (name.ends_with(".running_mean") || name.ends_with(".running_var"))
+      (name.starts_with("generator.") ? generator : discriminator) += tensor.numel();
+  }
+  CHECK(generator == 7814);
+  CHECK(discriminator == 2816);
 }

@@ -196,7 +196,9 @@ void prove(const char* model, DType dtype, const std::string& variant = "") {
   for (const Golden& golden : goldens_of_model(model)) {
     if (!variant.empty() && golden.metadata("variant") != variant) continue;
     CAPTURE(golden.name);
-    P(golden, dtype).run();
+    P proof(golden, dtype);
+    proof.set_noise([&] { return P(golden, DType::f64).gradient_noise(); });
+    proof.run();
   }
 }
 
