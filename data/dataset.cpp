@@ -134,6 +134,15 @@ PictureList paired_folder(const std::string& low, const std::string& high) {
   return pictures;
 }
 
+std::string sha256_of(const PictureList& pictures) {
+  std::string lines;
+  for (const PicturePaths& paths : pictures) {
+    for (const std::string& path : {paths.low, paths.high})
+      if (!path.empty()) lines += cat(sha256(read_file(path).value()), " ", paths.name, "\n");
+  }
+  return sha256({reinterpret_cast<const uint8_t*>(lines.data()), lines.size()});
+}
+
 bool has_references(const std::string& folder) {
   std::error_code unknown;
   return fs::is_directory(inside(folder, "low"), unknown) &&

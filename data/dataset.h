@@ -32,6 +32,10 @@ PictureList unpaired_folder(const std::string& folder);
 /// one FileException that lists every picture without partner and every ambiguous one.
 PictureList paired_folder(const std::string& low, const std::string& high);
 
+/// One SHA-256 for all pictures of a list, in its order: of the lines `SHA-256 of the file's bytes, space,
+/// name`, references after their pictures. Throws FileException.
+std::string sha256_of(const PictureList& pictures);
+
 /// Whether the folder has subfolders low and high: pictures and their references.
 bool has_references(const std::string& folder);
 

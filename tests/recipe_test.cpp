@@ -1,21 +1,15 @@
-// training/: recipes and evaluation.
+// training/recipe: losses, published numbers, and what is refused.
 #include "luxgrad/training/recipe.h"
 
 #include <doctest/doctest.h>
 
-#include <algorithm>
 #include <cmath>
-#include <filesystem>
 
 #include "luxgrad/autograd/engine.h"
-#include "luxgrad/data/image.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
-#include "luxgrad/training/evaluate.h"
-#include "luxgrad/training/metrics.h"
-#include "temporary_folder.h"
 
 using namespace lux;
 
@@ -89,50 +83,6 @@ TEST_CASE("what recipes refuse") {
   CHECK_THROWS_WITH_AS(loss_of(make_recipe("zero_dce", "default"), dynamic_cast<const CurveModel&>(*model),
                                noise({1, 32, 32, 3}, 1, 1), {}),
                        "recipe default: expected pictures with references", Error);
-}
-
-TEST_CASE("evaluation compares every enhanced picture with its reference") {
-  const TemporaryFolder folder;
-  std::filesystem::create_directories(folder.path() / "low");
-  std::filesystem::create_directories(folder.path() / "high");
-  for (const std::string name : {"b.png", "a, \"x\".png"}) {
-    save_image(folder.path() / "low" / name, from_tensor(noise({1, 17, 13, 3}, 0.3, name.size())));
-    save_image(folder.path() / "high" / name, from_tensor(noise({1, 17, 13, 3}, 1, 7)));
-  }
-  const auto pairs = paired_folder(folder.path() / "low", folder.path() / "high");
-  const auto model = make_model("zero_dce");  // all weights zero: the curve changes nothing
-  int64_t seen = 0;
-  const Evaluation evaluation = evaluate(*model, pairs, [&](const ImageScores&) { ++seen; });
-  CHECK(seen == 2);
-  REQUIRE(evaluation.images.size() == 2);
-  for (size_t i = 0; i < 2; ++i) {
-    const Tensor low = to_tensor(load_image(pairs[i].low)), high = to_tensor(load_image(pairs[i].high));
-    const Scores& scores = evaluation.images[i].scores;
-    CHECK(scores.psnr == metrics::psnr(low, high));
-    CHECK(scores.psnr_uint8 == doctest::Approx(scores.psnr).epsilon(1e-6));
-    CHECK(scores.ssim == metrics::ssim(low, high));
-    CHECK(scores.psnr_gt_mean == metrics::psnr(metrics::match_mean(low, high), high));
-  }
-  CHECK(evaluation.mean.psnr ==
-        doctest::Approx((evaluation.images[0].scores.psnr + evaluation.images[1].scores.psnr) / 2)
-            .epsilon(1e-12));
-  const std::string csv = to_csv(evaluation);
-  CHECK(csv.starts_with("image,psnr,ssim,psnr_uint8,psnr_gt_mean\n\"a, \"\"x\"\".png\","));
-  CHECK(csv.find("\nmean,") != std::string::npos);
-  CHECK(std::count(csv.begin(), csv.end(), '\n') == 4);
-}
-
-TEST_CASE("what evaluation refuses") {
-  const TemporaryFolder folder;
-  const std::string low = folder.path() / "low.png", high = folder.path() / "high.png";
-  save_image(low, from_tensor(full({1, 16, 16, 3}, 0.1)));
-  save_image(high, from_tensor(full({1, 16, 17, 3}, 0.5)));
-  const auto model = make_model("zero_dce");
-  CHECK_THROWS_WITH_AS(evaluate(*model, {}), "evaluate: expected at least one pair of pictures", Error);
-  CHECK_THROWS_WITH_AS(evaluate(*model, {{"x", low, ""}}), "evaluate: expected a reference for x", Error);
-  CHECK_THROWS_WITH_AS(evaluate(*model, {{"x", low, high}}),
-                       "evaluate: x: expected a pair of one size, got [1, 16, 16, 3] and [1, 16, 17, 3]",
-                       Error);
 }
 
 TEST_CASE("the weights that come along were trained by the recipe that stands here") {

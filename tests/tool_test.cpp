@@ -1,4 +1,6 @@
 // The tool as scripts see it: command line, streams, exit codes. The real binary runs as a child.
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/sha256.h"
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -255,10 +257,25 @@ TEST_CASE("evaluate compares with references") {
   const ChildResult result = with({"high", "--json", "--csv", "scores.csv"});
   REQUIRE(result.code == 0);
   const nlohmann::json scores = nlohmann::json::parse(result.out);
-  for (const char* key : {"psnr", "ssim", "psnr_uint8", "psnr_gt_mean"}) CHECK(scores[key].is_number());
+  for (const char* key : {"psnr", "ssim", "psnr_uint8", "psnr_gt_mean", "mae"}) {
+    CHECK(scores[key].is_number());
+    CHECK(scores["interval"][key][0] == scores[key]);  // three times the same pair
+  }
   CHECK(scores["images"] == 3);
+  CHECK(scores["device"] == "cpu");
+  CHECK(scores["weights_sha256"] == sha256(read_file(here.path("zero_dce.safetensors")).value()));
+  CHECK(scores["data_sha256"].get<std::string>().size() == 64);
   CHECK(lines_of(slurp(here.path("scores.csv"))) == 5);
-  CHECK(contains(with({"high"}).out, "PSNR"));
+  CHECK_FALSE(scores.contains("baselines"));
+  const std::string table = with({"high"}).out;
+  for (const char* line : {"\nRGB, GT mean  ", "\nY, 8 bits  ", "95 % interval"})
+    CHECK(contains(table, line));
+  const nlohmann::json others =
+      nlohmann::json::parse(with({"high", "--json", "--baseline", "gamma", "identity"}).out)["baselines"];
+  CHECK(others.size() == 2);
+  CHECK(others["gamma"]["psnr"] != others["identity"]["psnr"]);
+  CHECK(contains(with({"high", "--baseline", "all"}).out, "\nauto_contrast  "));
+  CHECK(with({"high", "--baseline", "magic"}).code == 2);
   CHECK(with({"high", "--min-psnr", "99"}).code == 7);
   CHECK(with({"odd"}).code == 3);
   CHECK(with({"absent"}).code == 3);

@@ -1,5 +1,5 @@
-// luxgrad evaluate: how close a model comes to references. RGB, all pixels, no border; SSIM with a Gaussian
-// window of 11 and σ 1.5; the mean over the pictures.
+// luxgrad evaluate: how close a model comes to references, by every published convention side by side, and
+// how close simple curves come.
 #include "luxgrad/training/evaluate.h"
 
 #include <CLI/CLI.hpp>
@@ -7,22 +7,77 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/sha256.h"
+#include "luxgrad/models/default_weights.h"
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/training/baselines.h"
 
 namespace lux {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json report_of(const Scores& scores) {
-  const auto number = [](double x) { return std::isfinite(x) ? Json(x) : Json(cat(x)); };
-  return {{"psnr", number(scores.psnr)},
-          {"ssim", number(scores.ssim)},
-          {"psnr_uint8", number(scores.psnr_uint8)},
-          {"psnr_gt_mean", number(scores.psnr_gt_mean)}};
+Json number(double x) { return std::isfinite(x) ? Json(x) : Json(cat(x)); }
+
+std::string sha256_of_weights(const LoadedModel& loaded) {
+  if (loaded.source == "built in") return sha256(default_weights(loaded.model->name()));
+  return sha256(read_file(loaded.source).value());
 }
+
+/// Means and intervals of one method.
+Json record_of(const Evaluation& evaluation, const BootstrapOptions& options) {
+  Json record, intervals;
+  const auto between = intervals_of(evaluation, options);
+  for (const Protocol& protocol : protocols()) {
+    const Interval& interval = between.at(protocol.name);
+    record[protocol.name] = number(evaluation.mean.at(protocol.name));
+    intervals[protocol.name] = {number(interval.low), number(interval.high)};
+  }
+  record["interval"] = std::move(intervals);
+  return record;
+}
+
+std::string padded(const std::string& text, size_t width, bool right) {
+  const std::string space(text.size() < width ? width - text.size() : 0, ' ');
+  return right ? space + text : text + space;
+}
+
+/// Lines of numbers under the names of the measures: a protocol's column is that of its measure.
+class Table {
+ public:
+  explicit Table(const std::string& title) {
+    for (const Protocol& protocol : protocols()) {
+      if (std::find(measures_.begin(), measures_.end(), protocol.measure) == measures_.end())
+        measures_.push_back(protocol.measure);
+    }
+    text_ = padded(title, kTitle, false);
+    for (const std::string& measure : measures_) text_ += padded(measure, kColumn, true);
+  }
+
+  /// The scores of what is called `pictures` among the protocols.
+  void add(const std::string& title, const std::string& pictures, const Scores& scores) {
+    text_ += "\n" + padded(title, kTitle, false);
+    for (const std::string& measure : measures_) {
+      std::string cell;
+      for (const Protocol& protocol : protocols()) {
+        if (protocol.pictures != pictures || protocol.measure != measure) continue;
+        cell = fixed(scores.at(protocol.name), measure.starts_with("SSIM") ? 4 : 3);
+      }
+      text_ += padded(cell, kColumn, true);
+    }
+    text_.erase(text_.find_last_not_of(' ') + 1);
+  }
+
+  const std::string& text() const { return text_; }
+
+ private:
+  static constexpr size_t kTitle = 30, kColumn = 10;
+  std::vector<std::string> measures_;
+  std::string text_;
+};
 
 class Evaluate final : public Command {
  public:
@@ -30,9 +85,15 @@ class Evaluate final : public Command {
     add_model_options(app, choice_);
     app.add_option("--low", low_, "Folder of dark pictures")->type_name("DIR");
     app.add_option("--high", high_, "Folder of their references, with the same names")->type_name("DIR");
+    app.add_option("--baseline", baselines_,
+                   "Also measure identity, gamma, auto_contrast, equalize, or all of them")
+        ->type_name("NAME...");
     app.add_option("--csv", csv_, "Also write the scores of every picture")->type_name("FILE");
     app.add_option("--min-psnr", min_psnr_, "Exit with 7 when the mean PSNR is below this")->type_name("DB");
     app.add_option("--min-ssim", min_ssim_, "Exit with 7 when the mean SSIM is below this")->type_name("S");
+    app.add_option("--seed", bootstrap_.seed, "Of the bootstrap (default 0)")
+        ->type_name("S")
+        ->check(CLI::NonNegativeNumber.description(""));
     add_device_options(app, where_);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
@@ -42,44 +103,90 @@ class Evaluate final : public Command {
 
   ExitCode run() override {
     check_usage(!low_.empty() && !high_.empty(), "name the folders with --low and --high");
+    check_baselines();
     apply(where_);
     const PictureList pairs = paired_folder(low_, high_);
     const LoadedModel loaded = load_model(choice_);
-    ProgressLine progress(progress_style(progress_));
-    int64_t done = 0;
-    const Evaluation evaluation = evaluate(*loaded.model, pairs, [&](const ImageScores& image) {
-      progress.show(++done, static_cast<int64_t>(pairs.size()), image.name);
-    });
-    progress.clear();
-    const Scores& mean = evaluation.mean;
-    print_result(json_ ? as_json(evaluation, loaded) : as_text(evaluation, loaded));
+    const std::vector<Evaluation> evaluations = measured(loaded, pairs);
+    print_result(json_ ? as_json(evaluations, loaded, pairs) : as_text(evaluations, loaded));
     if (!csv_.empty()) {
-      const std::string text = to_csv(evaluation);
+      const std::string text = to_csv(evaluations);
       static_cast<void>(
           write_file_atomically(csv_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value());
     }
-    return mean.psnr < min_psnr_ || mean.ssim < min_ssim_ ? ExitCode::check_failed : ExitCode::ok;
+    const Scores& mean = evaluations[0].mean;
+    return mean.at("psnr") < min_psnr_ || mean.at("ssim") < min_ssim_ ? ExitCode::check_failed : ExitCode::ok;
   }
 
  private:
-  static std::string as_text(const Evaluation& evaluation, const LoadedModel& loaded) {
-    const Scores& mean = evaluation.mean;
-    return cat(loaded.model->name(), ", weights ", printable(loaded.source), ", ", evaluation.images.size(),
-               " pictures", "\n  PSNR            ", fixed(mean.psnr, 3), " dB\n  SSIM            ",
-               fixed(mean.ssim, 4), "\n  PSNR of 8 bits  ", fixed(mean.psnr_uint8, 3),
-               " dB\n  PSNR, GT mean   ", fixed(mean.psnr_gt_mean, 3), " dB");
+  void check_baselines() {
+    const std::vector<std::string> known = baseline_names();
+    if (baselines_ == std::vector<std::string>{"all"}) baselines_ = known;
+    for (const std::string& name : baselines_) {
+      check_usage(std::find(known.begin(), known.end(), name) != known.end(),
+                  "--baseline: expected identity, gamma, auto_contrast, equalize or all, got ", name);
+    }
   }
 
-  static std::string as_json(const Evaluation& evaluation, const LoadedModel& loaded) {
-    Json report = report_of(evaluation.mean);
-    report["images"] = evaluation.images.size();
-    report["model"] = loaded.model->name();
+  /// The model first, then the baselines.
+  std::vector<Evaluation> measured(const LoadedModel& loaded, const PictureList& pairs) const {
+    ProgressLine progress(progress_style(progress_));
+    const auto total = static_cast<int64_t>(pairs.size() * (1 + baselines_.size()));
+    int64_t done = 0;
+    const auto each = [&](const ImageScores& image) { progress.show(++done, total, image.name); };
+    std::vector<Evaluation> evaluations{evaluate(
+        loaded.model->name(), [&](const Tensor& low, const Tensor&) { return enhance(*loaded.model, low); },
+        pairs, each)};
+    for (const std::string& name : baselines_) {
+      evaluations.push_back(evaluate(
+          name, [&](const Tensor& low, const Tensor&) { return baseline(name, low); }, pairs, each));
+    }
+    progress.clear();
+    return evaluations;
+  }
+
+  std::string as_text(const std::vector<Evaluation>& evaluations, const LoadedModel& loaded) const {
+    const Evaluation& model = evaluations[0];
+    Table table("");
+    std::string last;
+    for (const Protocol& protocol : protocols()) {
+      if (protocol.pictures != last) table.add(protocol.pictures, protocol.pictures, model.mean);
+      last = protocol.pictures;
+    }
+    const auto between = intervals_of(model, bootstrap_);
+    const auto range = [&](const char* name, int digits) {
+      return cat(fixed(between.at(name).low, digits), " to ", fixed(between.at(name).high, digits));
+    };
+    std::string text = cat(model.method, ", weights ", printable(loaded.source), ", ", model.images.size(),
+                           " pictures\n\n", table.text(), "\n\n95 % interval of the mean, RGB: PSNR ",
+                           range("psnr", 3), " dB, SSIM ", range("ssim", 4));
+    if (evaluations.size() == 1) return text;
+    Table others("RGB");
+    for (const Evaluation& evaluation : evaluations) others.add(evaluation.method, "RGB", evaluation.mean);
+    return cat(text, "\n\n", others.text());
+  }
+
+  std::string as_json(const std::vector<Evaluation>& evaluations, const LoadedModel& loaded,
+                      const PictureList& pairs) const {
+    Json report = record_of(evaluations[0], bootstrap_);
+    report["coverage"] = bootstrap_.coverage;
+    report["seed"] = bootstrap_.seed;
+    report["images"] = pairs.size();
+    report["data_sha256"] = sha256_of(pairs);
+    report["model"] = evaluations[0].method;
     report["weights"] = loaded.source;
+    report["weights_sha256"] = sha256_of_weights(loaded);
+    report["version"] = LUX_VERSION;
+    report["device"] = "cpu";
+    for (size_t i = 1; i < evaluations.size(); ++i)
+      report["baselines"][evaluations[i].method] = record_of(evaluations[i], bootstrap_);
     return report.dump(-1, ' ', true, Json::error_handler_t::replace);
   }
 
   ModelChoice choice_;
   std::string low_, high_, csv_;
+  std::vector<std::string> baselines_;
+  BootstrapOptions bootstrap_;
   double min_psnr_ = -1e9, min_ssim_ = -1e9;
   RunsOn where_;
   bool json_ = false;

@@ -1,21 +1,9 @@
 #include "luxgrad/training/evaluate.h"
 
 #include "luxgrad/data/image.h"
-#include "luxgrad/models/enhance.h"
-#include "luxgrad/training/metrics.h"
 
 namespace lux {
 namespace {
-
-struct Column {
-  const char* name;
-  double Scores::*value;
-};
-
-constexpr Column kColumns[] = {{"psnr", &Scores::psnr},
-                               {"ssim", &Scores::ssim},
-                               {"psnr_uint8", &Scores::psnr_uint8},
-                               {"psnr_gt_mean", &Scores::psnr_gt_mean}};
 
 std::string quoted(const std::string& field) {
   if (field.find_first_of("\",\r\n") == std::string::npos) return field;
@@ -24,47 +12,56 @@ std::string quoted(const std::string& field) {
   return text + "\"";
 }
 
-std::string csv_line(const ImageScores& image) {
-  std::string line = quoted(image.name);
-  for (const Column& column : kColumns) line += cat(",", exact_text(image.scores.*column.value));
+std::string csv_line(const std::string& method, const ImageScores& image) {
+  std::string line = cat(quoted(image.name), ",", quoted(method));
+  for (const Protocol& protocol : protocols()) line += cat(",", exact_text(image.scores.at(protocol.name)));
   return line + "\n";
 }
 
 }  // namespace
 
-Scores score(const Tensor& result, const Tensor& reference) {
-  return {.psnr = metrics::psnr(result, reference),
-          .ssim = metrics::ssim(result, reference),
-          .psnr_uint8 = metrics::psnr(metrics::quantize_8bit(result), metrics::quantize_8bit(reference)),
-          .psnr_gt_mean = metrics::psnr(metrics::match_mean(result, reference), reference)};
-}
-
-Evaluation evaluate(const Model& model, const PictureList& pairs,
-                    FunctionRef<void(const ImageScores&)> each) {
+Evaluation evaluate(const std::string& name,
+                    FunctionRef<Tensor(const Tensor& low, const Tensor& high)> method,
+                    const PictureList& pairs, FunctionRef<void(const ImageScores&)> each) {
   check(!pairs.empty(), "evaluate: expected at least one pair of pictures");
-  Evaluation evaluation;
+  Evaluation evaluation{name, {}, {}};
   for (const PicturePaths& pair : pairs) {
     check(!pair.high.empty(), "evaluate: expected a reference for ", pair.name);
     const Tensor low = to_tensor(load_image(pair.low)), high = to_tensor(load_image(pair.high));
     check(low.shape() == high.shape(), "evaluate: ", pair.name, ": expected a pair of one size, got ",
           low.shape(), " and ", high.shape());
-    evaluation.images.push_back({pair.name, score(enhance(model, low), high)});
+    evaluation.images.push_back({pair.name, score(method(low, high), high)});
     each(evaluation.images.back());
   }
-  for (const Column& column : kColumns) {
+  for (const Protocol& protocol : protocols()) {
     double sum = 0;
-    for (const ImageScores& image : evaluation.images) sum += image.scores.*column.value;
-    evaluation.mean.*column.value = sum / static_cast<double>(evaluation.images.size());
+    for (const ImageScores& image : evaluation.images) sum += image.scores.at(protocol.name);
+    evaluation.mean[protocol.name] = sum / static_cast<double>(evaluation.images.size());
   }
   return evaluation;
 }
 
-std::string to_csv(const Evaluation& evaluation) {
-  std::string text = "image";
-  for (const Column& column : kColumns) text += cat(",", column.name);
+std::map<std::string, Interval> intervals_of(const Evaluation& evaluation, const BootstrapOptions& options) {
+  std::vector<std::vector<double>> rows;
+  for (const ImageScores& image : evaluation.images) {
+    std::vector<double>& row = rows.emplace_back();
+    for (const Protocol& protocol : protocols()) row.push_back(image.scores.at(protocol.name));
+  }
+  const std::vector<Interval> columns = bootstrap_means(rows, options);
+  std::map<std::string, Interval> intervals;
+  for (size_t c = 0; c < columns.size(); ++c) intervals[protocols()[c].name] = columns[c];
+  return intervals;
+}
+
+std::string to_csv(const std::vector<Evaluation>& evaluations) {
+  std::string text = "image,method";
+  for (const Protocol& protocol : protocols()) text += cat(",", protocol.name);
   text += "\n";
-  for (const ImageScores& image : evaluation.images) text += csv_line(image);
-  return text + csv_line({"mean", evaluation.mean});
+  for (const Evaluation& evaluation : evaluations) {
+    for (const ImageScores& image : evaluation.images) text += csv_line(evaluation.method, image);
+    text += csv_line(evaluation.method, {"mean", evaluation.mean});
+  }
+  return text;
 }
 
 }  // namespace lux

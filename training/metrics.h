@@ -39,8 +39,19 @@ Tensor quantize_8bit(const Tensor& picture);
 /// 0.299 R + 0.587 G + 0.114 B of [..., 3]: [..., 1], float64.
 Tensor gray(const Tensor& picture);
 
-/// The result scaled so that its mean gray is the reference's, then clamped to [0, 1]; float64. A metric of
-/// it ("GT mean") forgives a wrong overall brightness, and must be called so.
-Tensor match_mean(const Tensor& result, const Tensor& reference);
+/// (65.481 R + 128.553 G + 24.966 B + 16) / 255 of [..., 3], the Y of ITU-R BT.601 that super-resolution is
+/// measured on, in [16/255, 235/255]: [..., 1], float64.
+Tensor luma(const Tensor& picture);
+
+/// Whose brightness "GT mean" makes equal to the reference's.
+enum class GtMean : uint8_t {
+  gray,           ///< mean gray of both
+  retinexformer,  ///< its test script: gray with the weights of red and blue exchanged, of both
+  llflow,         ///< its test script: the mean of all channels is made the reference's mean gray
+};
+
+/// The result scaled by one factor so that its mean becomes the reference's, then clamped to [0, 1]; float64.
+/// A metric of it ("GT mean") forgives a wrong overall brightness, and must be called so.
+Tensor match_mean(const Tensor& result, const Tensor& reference, GtMean form = GtMean::gray);
 
 }  // namespace lux::metrics
