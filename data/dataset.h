@@ -1,13 +1,14 @@
-// Folders of pictures as lists: for training without references, and in pairs matched by name. The order is
-// that of the names, so it is the same on every system.
+// Datasets as lists of pictures, alone or in pairs. The order is that of the names, so it is the same on
+// every system; layouts of published datasets are found in `data/layout.h`.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "luxgrad/data/image_limits.h"
+#include "luxgrad/tensor/tensor.h"
 
 namespace lux {
 
@@ -15,11 +16,15 @@ namespace lux {
 /// and folders are left out. Throws FileException when the folder cannot be listed.
 std::vector<std::string> list_images(const std::string& folder, bool recursive = false);
 
+class PicturePack;
+
 /// One element of a dataset: a picture, or a dark one and its reference.
 struct PicturePaths {
   std::string name;  ///< for logs and results: the path relative to the folder
   std::string low;
-  std::string high;  ///< empty without reference
+  std::string high;                           ///< empty without reference
+  std::shared_ptr<const PicturePack> pack{};  ///< where both are picture `index` of the archive `low`
+  int64_t index = 0;
 
   bool operator==(const PicturePaths&) const = default;
 };
@@ -28,44 +33,38 @@ using PictureList = std::vector<PicturePaths>;
 /// All pictures of a folder and its subfolders, without references. Throws FileException for an empty folder.
 PictureList unpaired_folder(const std::string& folder);
 
-/// The pictures of `low` and their references in `high`, matched by relative path without extension. Throws
-/// one FileException that lists every picture without partner and every ambiguous one.
+/// Pictures, and sentences about those that are missing or in doubt; each begins with the path of a file.
+struct PictureListing {
+  PictureList pictures;
+  std::vector<std::string> problems;
+};
+
+/// The pictures of `low` and their references in `high`, matched by relative path without extension, where
+/// `low7` in a folder Low finds `normal7` in a folder Normal. Problems are pictures without partner and
+/// ambiguous ones.
+PictureListing match_pairs(const std::string& low, const std::string& high);
+
+/// The pictures of a listing. Throws one FileException that lists all problems where there are any.
+PictureList sound(PictureListing listing);
+
+/// `sound(match_pairs(low, high))`. Throws FileException for empty folders, too.
 PictureList paired_folder(const std::string& low, const std::string& high);
+
+void sort_by_name(PictureList& pictures);
+
+/// The text with A to Z as a to z: how names of folders are compared.
+std::string lower_case(std::string text);
 
 /// One SHA-256 for all pictures of a list, in its order: of the lines `SHA-256 of the file's bytes, space,
 /// name`, references after their pictures. Throws FileException.
 std::string sha256_of(const PictureList& pictures);
 
-/// Whether the folder has subfolders low and high: pictures and their references.
-bool has_references(const std::string& folder);
-
-/// `paired_folder(folder/low, folder/high)` where both exist, else `unpaired_folder(folder)`.
-PictureList open_dataset(const std::string& folder);
-
-/// A file of a dataset as it was found.
-struct ScannedFile {
-  std::string name;  ///< its path relative to the dataset
-  int64_t bytes = 0;
-  int64_t width = 0, height = 0;
-  std::string sha256{};  ///< of its bytes
+/// A dark picture and its reference, [1, H, W, 3] f32 in [0, 1]; `high` is undefined without one.
+struct PicturePair {
+  Tensor low, high;
 };
 
-/// What a look at everything in a dataset found.
-struct DatasetScan {
-  PictureList pictures;            ///< the sound ones, in the order of their names
-  std::vector<ScannedFile> files;  ///< of these pictures, in the same order, references after their pictures
-  std::vector<std::string> problems;  ///< sentences, each begins with the path of a file
-  int64_t bad = 0;                    ///< pictures or pairs that are left out
-};
-
-/// Reads and decodes every picture of a folder once, with all threads, so that a long training does not meet
-/// bad ones one by one: files that cannot be read, are cut or damaged, pictures with the bytes of an earlier
-/// one, and, with `references` and where there are folders low and high, pictures without partner and pairs
-/// of different sizes. Throws FileException for a folder without pictures.
-DatasetScan scan_dataset(const std::string& folder, bool references, const ImageLimits& limits = {});
-
-/// The first and the last part of a list; the last one holds `validation` elements, as Keras splits before it
-/// shuffles. Throws Error when there are fewer.
-std::pair<PictureList, PictureList> split_dataset(const PictureList& pictures, int64_t validation);
+/// Reads an element. Throws FileException for unreadable files and for a reference of another size.
+PicturePair read_pair(const PicturePaths& paths, const ImageLimits& limits = {});
 
 }  // namespace lux

@@ -11,7 +11,6 @@
 #include <numeric>
 #include <thread>
 
-#include "luxgrad/data/image.h"
 #include "luxgrad/tensor/blocked_signals.h"
 #include "luxgrad/tensor/thread_pool.h"
 
@@ -20,9 +19,7 @@ namespace {
 
 constexpr size_t kAhead = 2;  // finished batches that wait
 
-struct Pair {
-  Tensor low, high;
-};
+using Pair = PicturePair;  // without the dimension of the batch
 
 Tensor without_batch(const Tensor& picture) {
   return picture.with_shape({picture.size(1), picture.size(2), picture.size(3)});
@@ -237,15 +234,12 @@ const Pair& Loader::Worker::prepared(int64_t picture, Pair& scratch) {
 }
 
 Pair Loader::Worker::read(const PicturePaths& paths) const {
-  const auto picture = [this](const std::string& path) {
-    return without_batch(to_tensor(load_image(path, options_.limits)));
-  };
-  Pair pair{picture(paths.low), {}};
-  if (paths.high.empty() || options_.relight) return pair;
-  pair.high = picture(paths.high);
-  if (pair.low.shape() == pair.high.shape()) return pair;
-  throw FileException({FileErrorCode::mismatch, paths.low, -1,
-                       cat("has shape ", pair.low.shape(), ", its reference ", pair.high.shape())});
+  PicturePaths wanted = paths;
+  if (options_.relight) wanted.high.clear();
+  Pair pair = read_pair(wanted, options_.limits);
+  pair.low = without_batch(pair.low);
+  if (pair.high.defined()) pair.high = without_batch(pair.high);
+  return pair;
 }
 
 Pair Loader::Worker::prepare(const PicturePaths& paths) const {

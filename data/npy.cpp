@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "luxgrad/data/byte_reader.h"
 #include "luxgrad/data/file.h"
 
 namespace lux {
@@ -281,6 +282,20 @@ Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, 
     }
     return arrays;
   });
+}
+
+std::vector<uint8_t> npy_header(const Shape& shape) {
+  std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+  for (int d = 0; d < shape.rank(); ++d) text += cat(shape[d], d + 1 < shape.rank() ? ", " : "");
+  text += shape.rank() == 1 ? ",), }" : "), }";
+  constexpr size_t kPrefix = 10, kAlignment = 64;
+  while ((kPrefix + text.size() + 1) % kAlignment != 0) text += ' ';
+  text += '\n';
+  std::vector<uint8_t> bytes(kMagic.begin(), kMagic.end());
+  append_little16(bytes, 1);  // version 1.0
+  append_little16(bytes, static_cast<uint32_t>(text.size()));
+  bytes.insert(bytes.end(), text.begin(), text.end());
+  return bytes;
 }
 
 Tensor load_npy(const std::string& path) {

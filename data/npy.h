@@ -1,11 +1,12 @@
-// NumPy's files, read only: .npy holds one array, .npz a ZIP archive of them. The way in for weights that
-// were trained elsewhere.
+// NumPy's files: .npy holds one array, .npz a ZIP archive of them. The way in for weights that were trained
+// elsewhere, and the way in and out for packs of pictures.
 #pragma once
 
 #include <cstdint>
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "luxgrad/data/result.h"
 #include "luxgrad/data/zip.h"
@@ -21,6 +22,10 @@ Result<Tensor> parse_npy(std::span<const uint8_t> bytes);
 /// The arrays of an archive, stored or deflated, by name without `.npy`. `limits.total_bytes` holds for what
 /// they take in memory, too.
 Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, const ZipLimits& limits = {});
+
+/// What stands before the elements of an f32 array in C order: format version 1, little-endian, a multiple of
+/// 64 bytes.
+std::vector<uint8_t> npy_header(const Shape& shape);
 
 /// `parse_npy` of a file. Throws FileException.
 Tensor load_npy(const std::string& path);

@@ -13,6 +13,11 @@ void check_photo(const char* name, const Tensor& photo) {
         ": expected an f32 picture [H, W, 3], got ", photo.dtype(), " ", photo.shape());
 }
 
+// A range of one value draws nothing, so that it leaves the numbers that follow as they were.
+double drawn_from(const double (&range)[2], Generator& generator) {
+  return range[0] < range[1] ? generator.uniform(range[0], range[1]) : range[0];
+}
+
 double log_uniform(const double (&range)[2], Generator& generator) {
   return range[0] * std::pow(range[1] / range[0], generator.uniform());
 }
@@ -55,12 +60,14 @@ Tensor darken(const Tensor& photo, const RelightOptions& options, Generator& gen
   for (double& g : gain) g = exposure * (1 + options.white_balance * generator.normal());
   const double shot = log_uniform(options.shot_variance, generator);
   const double read = log_uniform(options.read_deviation, generator);
+  const double gamma = drawn_from(options.gamma, generator);
 
   Tensor dark = empty(photo.shape());
   const auto* const from = photo.data<float>();
   auto* const to = dark.data<float>();
   for (int64_t i = 0; i < photo.numel(); ++i) {
-    const double light = gain[i % 3] * srgb_to_linear(static_cast<double>(from[i]));
+    const double scene = srgb_to_linear(static_cast<double>(from[i]));
+    const double light = gain[i % 3] * (gamma == 1 ? scene : std::pow(scene, gamma));
     const double seen = light + std::sqrt(shot * light + read * read) * generator.normal();
     to[i] = static_cast<float>(std::round(255 * linear_to_srgb(std::clamp(seen, 0.0, 1.0))) / 255);
   }

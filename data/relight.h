@@ -1,8 +1,8 @@
 // Dark pictures with known answers: a normal photo is taken back into the dark by the physics of a camera.
 //
-// In linear light the exposure is divided by 2^stops, the light arrives as photons (shot noise) at a sensor
-// that adds its own noise (read noise), and the camera encodes the rest as 8-bit sRGB. The photo is what
-// should come out again.
+// In linear light the scene may get more contrast (light^γ), the exposure is divided by 2^stops, the light
+// arrives as photons (shot noise) at a sensor that adds its own noise (read noise), and the camera encodes
+// the rest as 8-bit sRGB. The photo is what should come out again.
 #pragma once
 
 #include "luxgrad/tensor/random.h"
@@ -22,6 +22,7 @@ struct RelightOptions {
   double dim_stops[2] = {0, 3};             ///< uniform
   double deep_share = 0.7;                  ///< how many pictures get deeper shadows first (`deepen`)
   double black = 0.25;                      ///< at most so much becomes black there
+  double gamma[2] = {1, 1};                 ///< of the scene's light, uniform: above 1 shadows sink further
   double white_balance = 0.03;              ///< standard deviation of each channel's gain around 1
   double shot_variance[2] = {1e-5, 3e-4};   ///< variance per unit of light, uniform in its logarithm
   double read_deviation[2] = {3e-5, 6e-4};  ///< standard deviation, uniform in its logarithm

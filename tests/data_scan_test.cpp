@@ -79,7 +79,7 @@ std::vector<std::string> complaints_in(const std::string& text) {
 
 TEST_CASE("every bad picture is listed once, and the others keep their order") {
   const Collection whole(false), damaged(true);
-  const DatasetScan sound = scan_dataset(whole.path("data"), true);
+  const DatasetScan sound = scan_dataset(whole.path("data"));
   CHECK(sound.problems.empty());
   CHECK(sound.bad == 0);
   REQUIRE(sound.pictures.size() == 100);
@@ -91,7 +91,7 @@ TEST_CASE("every bad picture is listed once, and the others keep their order") {
   CHECK(sound.files[1].sha256 == sha256(read_file(whole.high("100")).value()));
   for (const int threads : {1, 2, 5}) {
     const Threads now(threads);
-    const DatasetScan scan = scan_dataset(damaged.path("data"), true);
+    const DatasetScan scan = scan_dataset(damaged.path("data"));
     CHECK(scan.bad == Collection::kBad);
     CHECK(manifest_of(scan.files) == manifest_of(sound.files));
     const std::vector<std::string> expected = damaged.complaints();

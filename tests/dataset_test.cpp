@@ -4,31 +4,10 @@
 
 #include <doctest/doctest.h>
 
-#include "luxgrad/data/file.h"
-#include "temporary_folder.h"
+#include "listed_files.h"
+#include "luxgrad/data/layout.h"
 
 using namespace lux;
-namespace fs = std::filesystem;
-
-namespace {
-
-/// Makes empty files, for functions that only look at names.
-void touch(const fs::path& folder, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    fs::create_directories((folder / name).parent_path());
-    REQUIRE(write_file_atomically(folder / name, {}));
-  }
-}
-
-std::vector<std::string> names_of(const PictureList& pictures) {
-  std::vector<std::string> names;
-  for (const auto& paths : pictures) names.push_back(paths.name);
-  return names;
-}
-
-using Names = std::vector<std::string>;
-
-}  // namespace
 
 TEST_CASE("pictures are listed by extension in the order of their names") {
   const TemporaryFolder folder;
@@ -62,12 +41,12 @@ TEST_CASE("pairs are matched by name without extension") {
   const TemporaryFolder folder;
   const std::string root = folder.path();
   touch(root, {"low/b.png", "low/a.png", "low/day/c.jpg", "high/a.jpg", "high/b.png", "high/day/c.jpg"});
-  const PictureList pictures = open_dataset(root);
+  const PictureList pictures = open_dataset(root).pictures;
   REQUIRE(pictures.size() == 3);
   CHECK(pictures[0] == PicturePaths{"a.png", root + "/low/a.png", root + "/high/a.jpg"});
   CHECK(names_of(pictures) == Names{"a.png", "b.png", "day/c.jpg"});
   fs::remove_all(folder.path() / "high");
-  CHECK(names_of(open_dataset(root)) == Names{"low/a.png", "low/b.png", "low/day/c.jpg"});
+  CHECK(names_of(open_dataset(root).pictures) == Names{"low/a.png", "low/b.png", "low/day/c.jpg"});
 }
 
 TEST_CASE("every picture without partner is listed") {
@@ -79,14 +58,4 @@ TEST_CASE("every picture without partner is listed") {
                                "/3.png has no reference in " + high + "; " + high +
                                "/4.png has no dark picture in " + low;
   CHECK_THROWS_WITH_AS(paired_folder(low, high), expected.c_str(), FileException);
-}
-
-TEST_CASE("the validation part is the end of the list") {
-  const PictureList pictures{{"a", "a", ""}, {"b", "b", ""}, {"c", "c", ""}};
-  const auto [train, validation] = split_dataset(pictures, 1);
-  CHECK(names_of(train) == Names{"a", "b"});
-  CHECK(names_of(validation) == Names{"c"});
-  CHECK(split_dataset(pictures, 0).second.empty());
-  CHECK_THROWS_WITH(split_dataset(pictures, 4),
-                    "split_dataset: expected a validation part of 0 to 3 pictures, got 4");
 }

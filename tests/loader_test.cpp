@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/layout.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "same_bits.h"
@@ -137,7 +138,7 @@ TEST_CASE("pairs stay pairs, whole and as random squares") {
     LoaderOptions options = small_options(false);
     options.random_squares = squares;
     options.repeats = 3;
-    Loader loader(open_dataset(folder.path), options);
+    Loader loader(open_dataset(folder.path).pictures, options);
     CHECK(loader.batches_per_epoch() == (squares ? 4 : 2));
     Tensor first;
     for (int i = 0; i < 4; ++i) {
@@ -159,13 +160,13 @@ TEST_CASE("pictures smaller than a square are enlarged, pairs of different sizes
   LoaderOptions options = small_options(false);
   options.random_squares = true;
   options.size = 40;
-  CHECK(Loader(open_dataset(folder.path), options).next().high.shape() == Shape{3, 40, 40, 3});
+  CHECK(Loader(open_dataset(folder.path).pictures, options).next().high.shape() == Shape{3, 40, 40, 3});
   save_image(folder.path + "/high/2.png", from_tensor(photo_of(2, 19, 30)));
   for (const bool squares : {false, true}) {
     options.random_squares = squares;
     options.shuffle = false;
-    Loader loader(open_dataset(folder.path), options);
-    const std::string reason = folder.path + "/low/2.png: has shape [18, 30, 3], its reference [19, 30, 3]";
+    Loader loader(open_dataset(folder.path).pictures, options);
+    const std::string reason = folder.path + "/low/2.png: is 30 x 18, its reference 30 x 19";
     CHECK_THROWS_WITH_AS(loader.next(), reason.c_str(), FileException);
     CHECK_THROWS_WITH_AS(loader.next(), reason.c_str(), FileException);
   }
@@ -190,6 +191,25 @@ TEST_CASE("darken divides the light by a power of two and adds the noise of the 
   const double step =
       2.4 / 1.055 * std::pow((linear_to_srgb(light) + 0.055) / 1.055, 1.4) / 255;  // one level, in light
   CHECK(variance == doctest::Approx(1e-4 * light + 1e-6 + step * step / 12).epsilon(0.05));
+}
+
+TEST_CASE("darken can deepen shadows by a power of the light, and draws nothing where it does not") {
+  RelightOptions options{.dark_share = 0, .dim_stops = {1, 1}, .gamma = {2, 2}, .white_balance = 0};
+  options.shot_variance[0] = options.shot_variance[1] = options.read_deviation[0] =
+      options.read_deviation[1] = 1e-12;
+  const double photo = linear_to_srgb(0.5);
+  const auto seen = [&](const RelightOptions& with, uint64_t seed) {
+    Generator generator(seed);
+    return darken(full({4, 4, 3}, photo), with, generator).to_vector();
+  };
+  CHECK(srgb_to_linear(seen(options, 1)[0]) == doctest::Approx(0.5 * 0.5 / 2).epsilon(0.02));
+  options.gamma[1] = 3;
+  CHECK(seen(options, 1) != seen(options, 2));
+  RelightOptions plain, one;
+  one.gamma[0] = one.gamma[1] = 1;
+  CHECK(seen(plain, 3) == seen(one, 3));
+  one.gamma[0] = one.gamma[1] = 1 + 1e-12;  // the same noise, the same light
+  CHECK(seen(plain, 3) == seen(one, 3));
 }
 
 TEST_CASE("deepen makes shadows black, keeps white and hues") {

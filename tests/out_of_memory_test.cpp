@@ -12,6 +12,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/layout.h"
 #include "luxgrad/data/loader.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
@@ -223,7 +224,7 @@ TEST_CASE("the loader ends its thread and passes the error on") {
     for (int i = 0; i < 3; ++i)
       save_image(folder.path() / part / cat(i, ".png"), samples::picture(20 + i, 18, 3, 8));
   }
-  const PictureList pictures = open_dataset(folder.path());
+  const PictureList pictures = open_dataset(folder.path()).pictures;
   const LoaderOptions options{.batch_size = 2, .size = 16};
   const Tensor expected = Loader(pictures, options).next().low;
   bool same = true;

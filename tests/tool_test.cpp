@@ -7,7 +7,8 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command : {"enhance", "evaluate", "train", "gradcheck", "info", "verify", "bench"}) {
+  for (const char* command :
+       {"enhance", "evaluate", "train", "pack", "gradcheck", "info", "verify", "bench"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
@@ -280,4 +281,56 @@ TEST_CASE("evaluate compares with references") {
   CHECK(with({"odd"}).code == 3);
   CHECK(with({"absent"}).code == 3);
   CHECK(here.run({"evaluate", "--low", "low"}).code == 2);
+  spill(here.path("names.txt"), "0\n2.png\n");
+  CHECK(nlohmann::json::parse(with({"high", "--list", "names.txt", "--json"}).out)["images"] == 2);
+  spill(here.path("names.txt"), "7\n");
+  CHECK(with({"high", "--list", "names.txt"}).code == 3);
+}
+
+TEST_CASE("pack makes an archive that evaluate and train take like the folders") {
+  const Workplace here;
+  for (uint64_t i = 0; i < 3; ++i) {
+    for (const char* side : {"lol/our485/low", "lol/our485/high", "lol/eval15/low", "lol/eval15/high"}) {
+      fs::create_directories(here.path(side));
+      save_noise(here.path(cat(side, "/", i, ".png")), 40, 36,
+                 i + std::string(side).size() + (side[4] == 'o' ? 100 : 0));
+    }
+  }
+  const std::vector<std::string> packing = {"pack",   "lol/eval15/low", "lol/eval15/high", "-o", "pairs.npz",
+                                            "--size", "40x36"};
+  const ChildResult packed = here.run(packing);
+  CHECK(packed.code == 0);
+  CHECK(packed.out.starts_with("pairs.npz: 3 pairs of 40x36, "));
+  CHECK(here.run(packing).code == 2);  // it exists now
+  const auto measured = [&](std::vector<std::string> data) {
+    data.insert(data.begin(), {"evaluate", "-n", "zero_dce", "--json"});
+    const ChildResult result = here.run(data);
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    return nlohmann::json::parse(result.out)["psnr"].get<double>();
+  };
+  const double folders = measured({"--low", "lol/eval15/low", "--high", "lol/eval15/high"});
+  CHECK(measured({"--data", "pairs.npz"}) == folders);
+  CHECK(measured({"--data", "lol"}) == folders);
+  CHECK(measured({"--data", "lol/our485"}) != folders);
+  CHECK(here.run({"evaluate", "--data", "lol", "--low", "lol/our485/low"}).code == 2);
+
+  const auto weights_of = [&](const std::string& data, const std::string& run) {
+    const ChildResult result = here.run(
+        {"train", "zero_dce", "--data", data, "--run", run, "--steps", "2", "--size", "32", "--batch", "2"});
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    return load_safetensors(here.path(result.out.substr(0, result.out.find('\n'))))
+        .tensors.at("e_conv1.weight");
+  };
+  CHECK(weights_of("pairs.npz", "packed").to_vector() == weights_of("lol/eval15", "folders").to_vector());
+
+  for (const char* const wrong : {"0x5", "5", "5x", "x5", "5x5x5", "-1x5", "99999x1", "5 x5"}) {
+    CAPTURE(wrong);
+    CHECK(here.run({"pack", "lol/eval15/low", "lol/eval15/high", "-o", "o.npz", "--size", wrong}).code == 2);
+  }
+  CHECK(here.run({"pack", "lol/eval15/low", "lol/eval15/high", "-o", "o.zip"}).code == 2);
+  CHECK(here.run({"pack", "lol/eval15/low"}).code == 2);
+  CHECK(here.run({"pack", "lol/eval15/low", "absent", "-o", "o.npz"}).code == 3);
+  CHECK_FALSE(fs::exists(here.path("o.npz")));
 }

@@ -25,6 +25,7 @@ class Command {
 // Each declares its options on `app`, whose parsing fills the command that is returned.
 std::unique_ptr<Command> make_enhance(CLI::App& app);
 std::unique_ptr<Command> make_evaluate(CLI::App& app);
+std::unique_ptr<Command> make_pack(CLI::App& app);
 std::unique_ptr<Command> make_train(CLI::App& app);
 std::unique_ptr<Command> make_gradcheck(CLI::App& app);
 std::unique_ptr<Command> make_info(CLI::App& app);

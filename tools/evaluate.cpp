@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/layout.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/split.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tools/command.h"
@@ -85,6 +87,10 @@ class Evaluate final : public Command {
     add_model_options(app, choice_);
     app.add_option("--low", low_, "Folder of dark pictures")->type_name("DIR");
     app.add_option("--high", high_, "Folder of their references, with the same names")->type_name("DIR");
+    app.add_option("--data", data_, "Instead of both: a dataset, of which the part for evaluation, or a pack")
+        ->type_name("PATH");
+    app.add_option("--list", list_, "Only the pictures that this file names, one per line")
+        ->type_name("FILE");
     app.add_option("--baseline", baselines_,
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
         ->type_name("NAME...");
@@ -102,10 +108,11 @@ class Evaluate final : public Command {
   }
 
   ExitCode run() override {
-    check_usage(!low_.empty() && !high_.empty(), "name the folders with --low and --high");
+    check_usage(data_.empty() ? !low_.empty() && !high_.empty() : low_.empty() && high_.empty(),
+                "name the folders with --low and --high, or a dataset with --data");
     check_baselines();
     apply(where_);
-    const PictureList pairs = paired_folder(low_, high_);
+    const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_);
     const std::vector<Evaluation> evaluations = measured(loaded, pairs);
     print_result(json_ ? as_json(evaluations, loaded, pairs) : as_text(evaluations, loaded));
@@ -126,6 +133,16 @@ class Evaluate final : public Command {
       check_usage(std::find(known.begin(), known.end(), name) != known.end(),
                   "--baseline: expected identity, gamma, auto_contrast, equalize or all, got ", name);
     }
+  }
+
+  PictureList opened() const {
+    if (!data_.empty()) {
+      const Dataset dataset = open_dataset(data_, {.part = DatasetPart::evaluation, .names = list_});
+      print_note(printable(dataset.found));
+      return dataset.pictures;
+    }
+    const PictureList pairs = paired_folder(low_, high_);
+    return list_.empty() ? pairs : sound(select_named(pairs, list_));
   }
 
   /// The model first, then the baselines.
@@ -184,7 +201,7 @@ class Evaluate final : public Command {
   }
 
   ModelChoice choice_;
-  std::string low_, high_, csv_;
+  std::string low_, high_, data_, list_, csv_;
   std::vector<std::string> baselines_;
   BootstrapOptions bootstrap_;
   double min_psnr_ = -1e9, min_ssim_ = -1e9;

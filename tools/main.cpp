@@ -23,12 +23,14 @@ struct Entry {
   std::unique_ptr<Command> (*make)(CLI::App& app);
 };
 
-const std::array<Entry, 7> kCommands = {{
+const std::array<Entry, 8> kCommands = {{
     {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
     {"evaluate", "Measure a model on pairs of dark and bright photos.",
      "luxgrad evaluate -n zero_dce --low photos/low --high photos/high", make_evaluate},
     {"train", "Train a model on a folder of photos.",
      "luxgrad train zero_dce --data photos --run runs/first --epochs 10", make_train},
+    {"pack", "Pack pairs of photos of one size into one file.",
+     "luxgrad pack pairs/low pairs/high -o pairs.npz --size 256x256", make_pack},
     {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
      make_gradcheck},
     {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},

@@ -5,7 +5,7 @@
 #include <atomic>
 #include <csignal>
 
-#include "luxgrad/data/dataset.h"
+#include "luxgrad/data/layout.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
@@ -73,8 +73,9 @@ class Train final : public Command {
  public:
   explicit Train(CLI::App& app) {
     app.add_option("model", choice_.name, "Name of the model")->type_name("MODEL");
-    app.add_option("--data", options_.data, "Folder of photos, or of folders low and high: pairs")
-        ->type_name("DIR");
+    app.add_option("--data", options_.data,
+                   "Folder of photos, a dataset of pairs (low and high, LOL, SICE), or a pack")
+        ->type_name("PATH");
     app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
         ->type_name("DIR");
     app.add_option("--recipe", recipe_, "default, official, keras or paper (default: default)")

@@ -1,7 +1,5 @@
 #include "luxgrad/training/evaluate.h"
 
-#include "luxgrad/data/image.h"
-
 namespace lux {
 namespace {
 
@@ -27,9 +25,7 @@ Evaluation evaluate(const std::string& name,
   Evaluation evaluation{name, {}, {}};
   for (const PicturePaths& pair : pairs) {
     check(!pair.high.empty(), "evaluate: expected a reference for ", pair.name);
-    const Tensor low = to_tensor(load_image(pair.low)), high = to_tensor(load_image(pair.high));
-    check(low.shape() == high.shape(), "evaluate: ", pair.name, ": expected a pair of one size, got ",
-          low.shape(), " and ", high.shape());
+    const auto [low, high] = read_pair(pair);
     evaluation.images.push_back({pair.name, score(method(low, high), high)});
     each(evaluation.images.back());
   }

@@ -24,8 +24,8 @@ struct Evaluation {
 };
 
 /// Brightens every dark picture [1, H, W, 3] at full size and compares. The method is given the reference,
-/// too, for networks that are guided by one. `each` sees the scores as they come. Throws FileException for
-/// unreadable files, and Error naming the picture where a pair differs in size, and for an empty list.
+/// too, for networks that are guided by one. `each` sees the scores as they come. Throws FileException
+/// for unreadable files and pairs of two sizes, and Error for a picture without reference and an empty list.
 Evaluation evaluate(
     const std::string& name, FunctionRef<Tensor(const Tensor& low, const Tensor& high)> method,
     const PictureList& pairs, FunctionRef<void(const ImageScores&)> each = [](const ImageScores&) {});

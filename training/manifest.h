@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "luxgrad/data/dataset.h"
+#include "luxgrad/data/scan.h"
 
 namespace lux {
 

@@ -15,7 +15,7 @@ std::string digest_of(const std::string& text) {
 }  // namespace
 
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
-  DatasetScan scan = scan_dataset(options.data, !options.recipe.relight);
+  DatasetScan scan = scan_dataset(options.data, {.references = !options.recipe.relight});
   for (const std::string& problem : scan.problems) listener.on_notice(problem);
   const int64_t all = static_cast<int64_t>(scan.pictures.size()) + scan.bad;
   if (scan.pictures.empty() ||

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "luxgrad/data/loader.h"
+#include "luxgrad/data/scan.h"
 #include "luxgrad/training/trainer.h"
 
 namespace lux {

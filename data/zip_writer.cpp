@@ -1,0 +1,103 @@
+#include "luxgrad/data/zip_writer.h"
+
+#include <zlib.h>
+
+#include <limits>
+#include <utility>
+
+#include "luxgrad/data/byte_reader.h"
+
+namespace lux {
+namespace {
+
+constexpr int64_t kMost = std::numeric_limits<uint32_t>::max() - 1;  // the last value says "see zip64"
+constexpr uint32_t kVersion = 20, kDeflated = 8, kFirstOf1980 = 33;  // the earliest date there is
+constexpr size_t kLocalCrc = 14;                                     // its place in a local header
+
+void overwrite_little32(std::vector<uint8_t>& bytes, size_t at, uint32_t value) {
+  for (int shift = 0; shift < 32; shift += 8) bytes[at++] = static_cast<uint8_t>(value >> shift);
+}
+
+}  // namespace
+
+// Checksum and length after compression are known at the end of an entry, and written back into its header
+// then, so that no descriptor has to follow.
+struct ZipWriter::Entry {
+  std::string name;
+  size_t header = 0;  // where its local header begins
+  int64_t size = 0;   // of its content
+  int64_t written = 0;
+  uint32_t crc = 0, compressed = 0;
+
+  size_t data() const { return header + 30 + name.size(); }
+
+  /// The fields that both headers share, from the flags to the length of the name.
+  void append_common(std::vector<uint8_t>& bytes) const {
+    for (const uint32_t field : {0u, kDeflated, 0u, kFirstOf1980}) append_little16(bytes, field);
+    for (const uint32_t field : {crc, compressed, static_cast<uint32_t>(size)}) append_little32(bytes, field);
+    append_little16(bytes, static_cast<uint32_t>(name.size()));
+    append_little16(bytes, 0);  // no extra field
+  }
+};
+
+ZipWriter::ZipWriter() = default;
+ZipWriter::~ZipWriter() = default;
+
+void ZipWriter::begin(const std::string& name, int64_t size) {
+  end_entry();
+  check(size >= 0 && size <= kMost, "zip: expected an entry of at most ", kMost, " bytes, got ", size);
+  Entry& entry = entries_.emplace_back();
+  entry.name = name;
+  entry.header = bytes_.size();
+  entry.size = size;
+  append_little32(bytes_, 0x04034b50);
+  append_little16(bytes_, kVersion);
+  entry.append_common(bytes_);
+  bytes_.insert(bytes_.end(), name.begin(), name.end());
+  deflater_ = std::make_unique<Deflater>(DeflateForm::raw, bytes_);
+}
+
+void ZipWriter::write(std::span<const uint8_t> piece) {
+  Entry& entry = entries_.back();
+  entry.crc = static_cast<uint32_t>(crc32_z(entry.crc, piece.data(), piece.size()));
+  entry.written += static_cast<int64_t>(piece.size());
+  deflater_->write(piece);
+}
+
+void ZipWriter::end_entry() {
+  if (deflater_ == nullptr) return;
+  deflater_->finish();
+  deflater_.reset();
+  Entry& entry = entries_.back();
+  check(entry.written == entry.size, "zip: expected ", entry.size, " bytes of ", entry.name, ", got ",
+        entry.written);
+  check(static_cast<int64_t>(bytes_.size()) <= kMost, "zip: the archive takes more than ", kMost, " bytes");
+  entry.compressed = static_cast<uint32_t>(bytes_.size() - entry.data());
+  overwrite_little32(bytes_, entry.header + kLocalCrc, entry.crc);
+  overwrite_little32(bytes_, entry.header + kLocalCrc + 4, entry.compressed);
+}
+
+std::vector<uint8_t> ZipWriter::finish() {
+  end_entry();
+  const auto directory = static_cast<uint32_t>(bytes_.size());
+  for (const Entry& entry : entries_) {
+    append_little32(bytes_, 0x02014b50);
+    append_little16(bytes_, kVersion);
+    append_little16(bytes_, kVersion);
+    entry.append_common(bytes_);
+    for (int field = 0; field < 3; ++field) append_little16(bytes_, 0);  // no comment, first disk, no text
+    append_little32(bytes_, 0);
+    append_little32(bytes_, static_cast<uint32_t>(entry.header));
+    bytes_.insert(bytes_.end(), entry.name.begin(), entry.name.end());
+  }
+  const auto length = static_cast<uint32_t>(bytes_.size()) - directory;
+  append_little32(bytes_, 0x06054b50);
+  append_little32(bytes_, 0);  // one disk
+  for (int field = 0; field < 2; ++field) append_little16(bytes_, static_cast<uint32_t>(entries_.size()));
+  append_little32(bytes_, length);
+  append_little32(bytes_, directory);
+  append_little16(bytes_, 0);
+  return std::move(bytes_);
+}
+
+}  // namespace lux

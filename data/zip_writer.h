@@ -1,0 +1,39 @@
+// Writes ZIP archives that `parse_zip` reads: every entry deflated and fed piece by piece, since a pack of
+// pictures is larger than what should lie in memory. The same content gives the same bytes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "luxgrad/data/deflate.h"
+
+namespace lux {
+
+class ZipWriter {
+ public:
+  ZipWriter();
+  ~ZipWriter();
+  ZipWriter(const ZipWriter&) = delete;
+  ZipWriter& operator=(const ZipWriter&) = delete;
+
+  /// Ends the entry before, and begins one of `size` bytes. Throws Error where an archive without zip64 has
+  /// no place for it.
+  void begin(const std::string& name, int64_t size);
+  /// More of the entry's content.
+  void write(std::span<const uint8_t> piece);
+  /// The bytes of the whole archive. Throws Error where an entry has another length than it began with.
+  std::vector<uint8_t> finish();
+
+ private:
+  struct Entry;
+  void end_entry();
+
+  std::vector<uint8_t> bytes_;
+  std::vector<Entry> entries_;
+  std::unique_ptr<Deflater> deflater_;
+};
+
+}  // namespace lux
