@@ -40,8 +40,9 @@ Evaluation evaluate(const std::string& name,
 std::map<std::string, Interval> intervals_of(const Evaluation& evaluation, const BootstrapOptions& options) {
   std::vector<std::vector<double>> rows;
   for (const ImageScores& image : evaluation.images) {
-    std::vector<double>& row = rows.emplace_back();
+    std::vector<double> row;
     for (const Protocol& protocol : protocols()) row.push_back(image.scores.at(protocol.name));
+    rows.push_back(std::move(row));
   }
   const std::vector<Interval> columns = bootstrap_means(rows, options);
   std::map<std::string, Interval> intervals;
