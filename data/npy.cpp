@@ -9,6 +9,7 @@
 
 #include "luxgrad/data/byte_reader.h"
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/zip_writer.h"
 
 namespace lux {
 namespace {
@@ -284,8 +285,12 @@ Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, 
   });
 }
 
-std::vector<uint8_t> npy_header(const Shape& shape) {
-  std::string text = "{'descr': '<f4', 'fortran_order': False, 'shape': (";
+std::vector<uint8_t> npy_header(const Shape& shape, DType dtype) {
+  const auto* const element =
+      std::find_if(kElements.begin(), kElements.end(), [&](const Element& e) { return e.kept == dtype; });
+  check(element != kElements.end(), "npy: expected a type that NumPy has, got ", dtype);
+  std::string text = cat("{'descr': '", element->bytes == 1 ? "|" : "<", element->name,
+                         "', 'fortran_order': False, 'shape': (");
   for (int d = 0; d < shape.rank(); ++d) text += cat(shape[d], d + 1 < shape.rank() ? ", " : "");
   text += shape.rank() == 1 ? ",), }" : "), }";
   constexpr size_t kPrefix = 10, kAlignment = 64;
@@ -306,6 +311,18 @@ Tensor load_npy(const std::string& path) {
 std::map<std::string, Tensor> load_npz(const std::string& path, const ZipLimits& limits) {
   const auto bytes = read_file(path).value();
   return parse_npz(bytes, limits).in_file(path).value();
+}
+
+std::vector<uint8_t> serialize_npz(const std::map<std::string, Tensor>& arrays) {
+  ZipWriter archive;
+  for (const auto& [name, array] : arrays) {
+    const std::vector<uint8_t> header = npy_header(array.shape(), array.dtype());
+    const size_t bytes = static_cast<size_t>(array.numel()) * size_of(array.dtype());
+    archive.begin(name + ".npy", static_cast<int64_t>(header.size() + bytes));
+    archive.write(header);
+    archive.write({static_cast<const uint8_t*>(array.raw()), bytes});
+  }
+  return archive.finish();
 }
 
 }  // namespace lux

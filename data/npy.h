@@ -1,5 +1,5 @@
-// NumPy's files: .npy holds one array, .npz a ZIP archive of them. The way in for weights that were trained
-// elsewhere, and the way in and out for packs of pictures.
+// NumPy's files: .npy holds one array, .npz a ZIP archive of them. The way in and out for weights that other
+// programs know as arrays, and for packs of pictures.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +23,16 @@ Result<Tensor> parse_npy(std::span<const uint8_t> bytes);
 /// they take in memory, too.
 Result<std::map<std::string, Tensor>> parse_npz(std::span<const uint8_t> bytes, const ZipLimits& limits = {});
 
-/// What stands before the elements of an f32 array in C order: format version 1, little-endian, a multiple of
-/// 64 bytes.
-std::vector<uint8_t> npy_header(const Shape& shape);
+/// What stands before the elements of an array in C order: format version 1, little-endian, a multiple of 64
+/// bytes. Throws Error for bfloat16, which NumPy does not have.
+std::vector<uint8_t> npy_header(const Shape& shape, DType dtype = DType::f32);
 
 /// `parse_npy` of a file. Throws FileException.
 Tensor load_npy(const std::string& path);
 /// `parse_npz` of a file. Throws FileException.
 std::map<std::string, Tensor> load_npz(const std::string& path, const ZipLimits& limits = {});
+
+/// The bytes of an archive of arrays, deflated. Throws Error as `npy_header` and `ZipWriter` do.
+std::vector<uint8_t> serialize_npz(const std::map<std::string, Tensor>& arrays);
 
 }  // namespace lux

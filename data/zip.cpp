@@ -10,7 +10,8 @@ namespace {
 
 constexpr uint32_t kLocalSignature = 0x04034b50, kCentralSignature = 0x02014b50, kEndSignature = 0x06054b50;
 constexpr uint32_t kDescriptorSignature = 0x08074b50;
-constexpr int64_t kLocalBytes = 30, kCentralBytes = 46, kEndBytes = 22;
+constexpr uint32_t kZip64Signature = 0x06064b50, kLocatorSignature = 0x07064b50;
+constexpr int64_t kLocalBytes = 30, kCentralBytes = 46, kEndBytes = 22, kZip64Bytes = 56, kLocatorBytes = 20;
 constexpr uint32_t kElsewhere = 0xffffffff;  // "see the zip64 field"
 constexpr unsigned kEncrypted = 1, kDescriptor = 8,
                    kAllowedFlags = 0x80e;  // deflate level, descriptor, UTF-8
@@ -68,6 +69,23 @@ struct Directory {
   int64_t begin = 0, end = 0, entries = 0;
 };
 
+/// Where the directory ends: at the end record, or at the zip64 record and its locator that PyTorch puts
+/// before it. They have to repeat the numbers of the end record.
+int64_t directory_end(const Reader& reader, int64_t end) {
+  const int64_t locator = end - kLocatorBytes, record = locator - kZip64Bytes;
+  if (record < 0 || reader.u32(locator) != kLocatorSignature) return end;
+  const bool agrees =
+      reader.u32(locator + 4) == 0 && reader.u32(locator + 16) == 1 &&
+      reader.number(locator + 8, 8) == static_cast<uint64_t>(record) &&
+      reader.u32(record) == kZip64Signature && reader.number(record + 4, 8) == kZip64Bytes - 12 &&
+      reader.number(record + 16, 8) == 0 && reader.number(record + 24, 8) == reader.u16(end + 10) &&
+      reader.number(record + 32, 8) == reader.u16(end + 10) &&
+      reader.number(record + 40, 8) == reader.u32(end + 12) &&
+      reader.number(record + 48, 8) == reader.u32(end + 16);
+  if (!agrees) malformed(locator, "the zip64 record and the end record disagree");
+  return record;
+}
+
 Directory find_directory(const Reader& reader) {
   const int64_t end = reader.size() - kEndBytes;
   if (end < 0 || reader.u32(end) != kEndSignature) {
@@ -81,8 +99,10 @@ Directory find_directory(const Reader& reader) {
   if (entries == 0xffff || bytes == kElsewhere || begin == kElsewhere) {
     refuse(FileErrorCode::unsupported, end, "has a zip64 directory");
   }
-  if (begin + bytes != end) malformed(end + 12, "the directory does not end where the end record begins");
-  return {begin, end, entries};
+  const int64_t directory_ends = directory_end(reader, end);
+  if (begin + bytes != directory_ends)
+    malformed(end + 12, "the directory does not end where the end record begins");
+  return {begin, directory_ends, entries};
 }
 
 Header read_central(const Reader& reader, int64_t at, int64_t& next, int64_t& local) {
@@ -231,6 +251,11 @@ std::vector<uint8_t> inflate_entry(const ZipEntry& entry) {
   return content;
 }
 
+void check_crc(const ZipEntry& entry, std::span<const uint8_t> content) {
+  if (crc32_z(0, content.data(), content.size()) != entry.crc)
+    malformed(entry.offset, "entry ", entry.name, " is damaged: its checksum is wrong");
+}
+
 }  // namespace
 
 Result<std::vector<ZipEntry>> parse_zip(std::span<const uint8_t> bytes, const ZipLimits& limits) {
@@ -241,10 +266,18 @@ Result<std::vector<uint8_t>> extract(const ZipEntry& entry) {
   return attempt([&] {
     auto content = entry.deflated ? inflate_entry(entry)
                                   : std::vector<uint8_t>(entry.compressed.begin(), entry.compressed.end());
-    if (crc32_z(0, content.data(), content.size()) != entry.crc) {
-      malformed(entry.offset, "entry ", entry.name, " is damaged: its checksum is wrong");
-    }
+    check_crc(entry, content);
     return content;
+  });
+}
+
+Result<std::span<const uint8_t>> stored_content(const ZipEntry& entry) {
+  return attempt([&] {
+    if (entry.deflated)
+      refuse(FileErrorCode::unsupported, entry.offset, "entry ", entry.name,
+             " is compressed, expected stored");
+    check_crc(entry, entry.compressed);
+    return entry.compressed;
   });
 }
 

@@ -26,11 +26,14 @@ struct ZipEntry {
   int64_t offset = 0;                   ///< of `compressed` in the archive
 };
 
-/// The entries in their order in the archive. Refuses encryption, several disks, zip64 directories, comments,
-/// holes, overlaps, duplicate names, and sizes that deflate cannot reach (1032:1).
+/// The entries in their order in the archive. Refuses encryption, several disks, comments,
+/// holes, overlaps, duplicate names, sizes that deflate cannot reach (1032:1), and zip64 numbers beyond those
+/// of the end record, which have to be the same.
 Result<std::vector<ZipEntry>> parse_zip(std::span<const uint8_t> bytes, const ZipLimits& limits = {});
 
 /// The content of an entry, its size and CRC-32 checked.
 Result<std::vector<uint8_t>> extract(const ZipEntry& entry);
+/// The same in its place in the archive. Refuses a deflated entry.
+Result<std::span<const uint8_t>> stored_content(const ZipEntry& entry);
 
 }  // namespace lux

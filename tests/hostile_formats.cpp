@@ -8,6 +8,7 @@
 #include "luxgrad/data/byte_reader.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/npy.h"
+#include "luxgrad/data/pth.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/training/checkpoint.h"
@@ -22,6 +23,9 @@ using namespace lux;
 // Smaller than those of users, so that a small file reaches them.
 constexpr ImageLimits kPictures{.pixels = 1 << 20, .decode_bytes = 8 << 20};
 constexpr ZipLimits kArchives{.total_bytes = 1 << 20};
+const PthLimits kCheckpoints{.pickle = {.bytes = 1 << 16, .steps = 20'000, .values = 5'000, .depth = 500},
+                             .tensors = 200,
+                             .values = 5'000};
 constexpr int64_t kMiB = 1 << 20;
 
 // --- Pieces and repairs ---------------------------------------------------------------------------------
@@ -151,6 +155,9 @@ void repair_zip(Bytes& zip) {
   }
 }
 
+/// The opcodes that begin texts, names, numbers of values and calls; bytes of data look like them, too.
+std::vector<Piece> pickle_pieces(const Bytes& file) { return words(file, "Xc(qhtQRub", 4096); }
+
 void no_repair(Bytes&) {}
 
 // --- Proofs ---------------------------------------------------------------------------------------------
@@ -216,7 +223,24 @@ void prove_npz(std::span<const uint8_t> bytes) {
   if (!both_read(first, second)) return;
   check(same(first.value(), second.value()), "two readings differ");
   TensorFile content;
-  for (const auto& [name, array] : first.value()) content.tensors[cat(content.tensors.size())] = array;
+  State writable;
+  for (const auto& [name, array] : first.value()) {
+    content.tensors[cat(content.tensors.size())] = array;
+    writable[cat(writable.size())] = array;
+  }
+  prove_rewritable(content);
+  check(same(parse_npz(serialize_npz(writable)).value(), writable), "does not read as written");
+}
+
+void prove_pth(std::span<const uint8_t> bytes) {
+  const auto first = parse_pth(bytes, kCheckpoints), second = parse_pth(bytes, kCheckpoints);
+  if (!both_read(first, second)) return;
+  check(same(first.value(), second.value()), "two readings differ");
+  TensorFile content;
+  for (const auto& [name, tensor] : first.value().tensors) {
+    check(!name.empty() && printable(name) == name, "an unprintable name");
+    content.tensors[cat(content.tensors.size())] = tensor;
+  }
   prove_rewritable(content);
 }
 
@@ -239,6 +263,7 @@ std::string refuse_picture(std::span<const uint8_t> bytes) {
 std::string refuse_safetensors(std::span<const uint8_t> bytes) { return reason_of(parse_safetensors(bytes)); }
 std::string refuse_npy(std::span<const uint8_t> bytes) { return reason_of(parse_npy(bytes)); }
 std::string refuse_npz(std::span<const uint8_t> bytes) { return reason_of(parse_npz(bytes, kArchives)); }
+std::string refuse_pth(std::span<const uint8_t> bytes) { return reason_of(parse_pth(bytes, kCheckpoints)); }
 std::string refuse_checkpoint(std::span<const uint8_t> bytes) { return reason_of(parse_checkpoint(bytes)); }
 
 // Where a format cannot expand, memory is bounded by the file. JPEG and PNG are bounded by the limits: twice
@@ -253,6 +278,9 @@ constexpr Format kFormats[] = {
      prove_safetensors, 1 << 14, 32, INT64_MAX},
     {"npy", npy_samples, npy_pieces, repair_npy, refuse_npy, prove_npy, 1 << 14, 16, INT64_MAX},
     {"npz", npz_samples, zip_pieces, repair_zip, refuse_npz, prove_npz, 1 << 14, 1032, 3 * kMiB},
+    {"pth", pth_samples, zip_pieces, repair_zip, refuse_pth, prove_pth, 1 << 14, 128, INT64_MAX},
+    {"legacy_pth", legacy_pth_samples, pickle_pieces, no_repair, refuse_pth, prove_pth, 1 << 14, 128,
+     INT64_MAX},
     {"checkpoint", checkpoint_samples, safetensors_pieces, repair_checkpoint, refuse_checkpoint,
      prove_checkpoint, 1 << 14, 64, INT64_MAX},
 };

@@ -5,6 +5,7 @@
 
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/training/checkpoint.h"
+#include "pth_file.h"
 #include "sample_pictures.h"
 #include "zip_archive.h"
 
@@ -176,6 +177,44 @@ Bytes npy_of(std::string_view type, std::string_view shape, bool fortran, int ve
   return bytes;
 }
 
+struct PthContent {
+  std::string value;
+  pth::Storages storages;
+  std::vector<size_t> widths;
+};
+
+/// A state dictionary, now and then inside of another one, of all types, with storages that are shared.
+PthContent pth_content(Generator& random) {
+  constexpr std::pair<const char*, size_t> kTypes[] = {{"Float", 4}, {"Double", 8}, {"Half", 2},
+                                                       {"Long", 8},  {"Int", 4},    {"BFloat16", 2},
+                                                       {"Short", 2}, {"Bool", 1}};
+  PthContent content;
+  std::string items;
+  for (uint64_t i = 0, count = 1 + random.below(3); i < count; ++i) {
+    const auto [type, width] = kTypes[random.below(8)];
+    const auto rows = static_cast<int64_t>(1 + random.below(3)),
+               columns = static_cast<int64_t>(1 + random.below(4));
+    const std::string key = cat(i), storage = pth::storage(type, key, rows * columns);
+    const Bytes data = noise(static_cast<size_t>(rows * columns) * width, random);
+    content.storages.emplace_back(key, std::string(data.begin(), data.end()));
+    content.widths.push_back(width);
+    const std::string remembered = cat("q", std::string(1, static_cast<char>(i)));
+    items += pth::text(cat("layer", i, ".weight")) +
+             pth::tensor(storage + remembered, 0, {rows, columns}, {columns, 1});
+    if (random.below(2) == 0) {
+      const std::string recalled = cat("h", std::string(1, static_cast<char>(i)));
+      items +=
+          pth::text(cat("layer", i, ".turned")) + pth::tensor(recalled, rows * columns - 1, {1, 1}, {7, 0});
+    }
+  }
+  content.value = pth::ordered_dict() + "(" + items + "u" + pth::dict({{pth::text("_metadata"), "}"}}) + "b";
+  if (random.below(3) == 0) {
+    content.value = pth::dict({{pth::text("state_dict"), content.value},
+                               {pth::text("epoch"), pth::integer(static_cast<int64_t>(random.below(1000)))}});
+  }
+  return content;
+}
+
 }  // namespace
 
 std::vector<Bytes> png_samples() {
@@ -302,6 +341,27 @@ std::vector<Bytes> npz_samples() {
                        static_cast<uint16_t>(random.below(2) == 0 ? 0x808 : 0)});
     }
     files.push_back(ZipArchive(items.data(), items.size()).bytes);
+  }
+  return files;
+}
+
+std::vector<Bytes> pth_samples() {
+  std::vector<Bytes> files;
+  Generator random(7, "pth samples");
+  for (int i = 0; i < 36; ++i) {
+    const PthContent content = pth_content(random);
+    files.push_back(i % 3 == 0 ? pth::archive(pth::pickle(content.value), content.storages).bytes
+                               : pth::zip_file(content.value, content.storages));
+  }
+  return files;
+}
+
+std::vector<Bytes> legacy_pth_samples() {
+  std::vector<Bytes> files;
+  Generator random(8, "legacy pth samples");
+  for (int i = 0; i < 36; ++i) {
+    const PthContent content = pth_content(random);
+    files.push_back(pth::legacy_file(content.value, content.storages, content.widths));
   }
   return files;
 }

@@ -17,6 +17,8 @@ std::vector<Bytes> pnm_samples();
 std::vector<Bytes> safetensors_samples();
 std::vector<Bytes> npy_samples();
 std::vector<Bytes> npz_samples();
+std::vector<Bytes> pth_samples();
+std::vector<Bytes> legacy_pth_samples();
 std::vector<Bytes> checkpoint_samples();
 
 /// A gray progressive JPEG of one block with many scans.

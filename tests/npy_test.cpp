@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "luxgrad/data/file.h"
+#include "same_bits.h"
 #include "temporary_folder.h"
 #include "zip_archive.h"
 
@@ -262,4 +263,20 @@ TEST_CASE("files are loaded, and errors name them") {
   CHECK_THROWS_WITH_AS(load_npz(path), (path + ": is no ZIP archive, or has bytes behind its end").c_str(),
                        FileException);
   CHECK_THROWS_WITH_AS(load_npy(archive), (archive + ": is no .npy file (at byte 0)").c_str(), FileException);
+}
+
+TEST_CASE("an archive that is written reads as the arrays that went in") {
+  std::map<std::string, Tensor> arrays = {{"scalar", from_vector({7}, {})}, {"none", zeros({3, 0, 2})}};
+  for (const DType dtype : {DType::f16, DType::f32, DType::f64, DType::u8, DType::i64})
+    arrays[cat("folder/", name_of(dtype))] = from_vector({0, 1, 2, 3, 4, 5}, {2, 3}, {dtype, kCpu});
+  const auto bytes = serialize_npz(arrays);
+  const auto read = parse_npz(bytes).value();
+  REQUIRE(read.size() == arrays.size());
+  for (const auto& [name, array] : arrays) {
+    CAPTURE(name);
+    CHECK(same_bits(read.at(name), array));
+  }
+  CHECK(serialize_npz(arrays) == bytes);
+  CHECK_THROWS_WITH_AS(serialize_npz({{"w", zeros({1}, {DType::bf16, kCpu})}}),
+                       "npy: expected a type that NumPy has, got bf16", Error);
 }

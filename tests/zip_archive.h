@@ -81,6 +81,31 @@ struct ZipArchive {
     return copy;
   }
 
+  /// A copy with a zip64 record and its locator before the end record, as PyTorch writes them.
+  std::vector<uint8_t> with_zip64_record() const {
+    ZipArchive copy = *this;
+    copy.bytes.resize(end);
+    const auto number = [&](size_t offset, size_t width) {
+      uint64_t value = 0;
+      for (size_t b = width; b-- > 0;) value = value << 8 | bytes[end + offset + b];
+      return value;
+    };
+    copy.put(4, 0x06064b50);
+    copy.put(8, 44);
+    copy.put(4, 0x2d031e);  // versions
+    copy.put(8, 0);
+    copy.put(8, number(10, 2));
+    copy.put(8, number(10, 2));
+    copy.put(8, number(12, 4));
+    copy.put(8, number(16, 4));
+    copy.put(4, 0x07064b50);
+    copy.put(4, 0);
+    copy.put(8, end);
+    copy.put(4, 1);
+    copy.bytes.insert(copy.bytes.end(), bytes.begin() + static_cast<std::ptrdiff_t>(end), bytes.end());
+    return copy.bytes;
+  }
+
   static uint32_t crc_of(const std::string& content) {
     return static_cast<uint32_t>(
         crc32(0, reinterpret_cast<const Bytef*>(content.data()), static_cast<uInt>(content.size())));

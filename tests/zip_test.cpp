@@ -156,6 +156,39 @@ TEST_CASE("sizes that lie about a deflated entry are refused") {
   }
 }
 
+TEST_CASE("a zip64 record may stand there, and repeats the end record") {
+  const ZipArchive zip = zip_archive({{"a", "stored", false, 0x808}, {"b", kLong}});
+  const auto bytes = zip.with_zip64_record();
+  CHECK(contents(bytes) == Contents{{"a", "stored"}, {"b", kLong}});
+  const size_t record = zip.end, locator = record + 56;
+  // Sizes, disks, numbers of entries, bytes and beginning of the directory; then disk, place, number of
+  // disks.
+  for (const size_t field : {4, 16, 20, 24, 32, 40, 44, 48, 52, 56 + 4, 56 + 8, 56 + 12, 56 + 16}) {
+    auto damaged = bytes;
+    damaged[record + field] ^= 1;
+    CAPTURE(field);
+    CHECK(reason_of(damaged) == cat("the zip64 record and the end record disagree (at byte ", locator, ")"));
+  }
+  auto unsigned_record = bytes;
+  unsigned_record[record] ^= 1;
+  CHECK(reason_of(unsigned_record).starts_with("the zip64 record and the end record disagree"));
+  auto no_locator = bytes;
+  no_locator[locator] ^= 1;
+  CHECK(reason_of(no_locator).starts_with("the directory does not end where the end record begins"));
+}
+
+TEST_CASE("a stored entry can be read in its place") {
+  const ZipArchive zip = zip_archive({{"a", "text"}, {"b", kLong, true}});
+  const auto entries = parse_zip(zip.bytes).value();
+  const auto content = stored_content(entries[0]).value();
+  CHECK(content.data() == zip.bytes.data() + entries[0].offset);
+  CHECK(std::string(content.begin(), content.end()) == "text");
+  CHECK(stored_content(entries[1]).error().reason == "entry b is compressed, expected stored");
+  const auto damaged = zip.with(zip.local[0] + 31, 1, 'T');
+  CHECK(stored_content(parse_zip(damaged).value()[0]).error().reason ==
+        "entry a is damaged: its checksum is wrong");
+}
+
 TEST_CASE("limits are kept") {
   const ZipArchive zip = zip_archive({{"a", kLong, true}, {"b", kLong, true}});
   CHECK(reason_of(zip.bytes, {.entries = 2, .total_bytes = 6000}) == "accepted");
