@@ -14,13 +14,16 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/layout.h"
 #include "luxgrad/data/loader.h"
+#include "luxgrad/data/npy.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/models/official_weights.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/training/recipe.h"
 #include "luxgrad/training/run_folder.h"
 #include "process_state.h"
+#include "pth_file.h"
 #include "same_bits.h"
 #include "sample_pictures.h"
 #include "scopes.h"
@@ -155,13 +158,25 @@ TEST_CASE("reading weights leaves the model as it was, or with all of them") {
     other->init_(Generator(2, "after"));
     const State before = copied(model->state_dict()), after = copied(other->state_dict());
     const std::string path = folder.path() / name;
+    const auto read_without_memory = [&](const std::string& kind) {
+      fail_every_allocation(
+          cat(kind, " of ", name),
+          [&] { model->load_state_dict(adapted_weights(*model, load_weights(path).state)); },
+          [&] {
+            CHECK((equal(model->state_dict(), before) || equal(model->state_dict(), after)));
+            model->load_state_dict(before);
+          });
+    };
     save_weights(path, after, to_metadata(*other));
-    fail_every_allocation(
-        cat("weights of ", name), [&] { model->load_state_dict(load_weights(path).state); },
-        [&] {
-          CHECK((equal(model->state_dict(), before) || equal(model->state_dict(), after)));
-          model->load_state_dict(before);
-        });
+    read_without_memory("weights");
+    (void)write_file_atomically(path, serialize_npz(after)).value();
+    read_without_memory("arrays");
+    State theirs;
+    for (const auto& [parameter, tensor] : after) theirs[parameter] = pth::torch_layout(tensor, false);
+    for (const pth::Container container : {pth::Container::archive, pth::Container::stream}) {
+      (void)write_file_atomically(path, pth::state_file(theirs, container)).value();
+      read_without_memory("checkpoint of PyTorch");
+    }
   }
 }
 

@@ -30,6 +30,7 @@ std::unique_ptr<Command> make_train(CLI::App& app);
 std::unique_ptr<Command> make_gradcheck(CLI::App& app);
 std::unique_ptr<Command> make_info(CLI::App& app);
 std::unique_ptr<Command> make_verify(CLI::App& app);
+std::unique_ptr<Command> make_convert(CLI::App& app);
 std::unique_ptr<Command> make_bench(CLI::App& app);
 
 }  // namespace lux

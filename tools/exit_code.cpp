@@ -21,7 +21,9 @@ Failure failure_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
   } catch (const CommandError& e) {
-    return {e.code(), sentence(e)};
+    Failure failure{e.code(), sentence(e)};
+    for (const std::string& detail : e.details()) failure.details.push_back(printable(detail));
+    return failure;
   } catch (const FileException& e) {
     return {exit_code_of(e.error().code), sentence(e)};
   } catch (const OutOfMemory& e) {

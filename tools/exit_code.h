@@ -2,6 +2,8 @@
 #pragma once
 
 #include <exception>
+#include <string>
+#include <vector>
 
 #include "luxgrad/tensor/error.h"
 
@@ -18,14 +20,17 @@ enum class ExitCode : int {
   check_failed = 7,  ///< a check that was asked for did not pass
 };
 
-/// An error of a command with its outcome.
+/// An error of a command with its outcome, and a list where one sentence does not tell all.
 class CommandError : public Error {
  public:
-  CommandError(ExitCode code, const std::string& message) : Error(message), code_(code) {}
+  CommandError(ExitCode code, const std::string& message, std::vector<std::string> details = {})
+      : Error(message), code_(code), details_(std::move(details)) {}
   ExitCode code() const { return code_; }
+  const std::vector<std::string>& details() const { return details_; }
 
  private:
   ExitCode code_;
+  std::vector<std::string> details_;
 };
 
 template <class... Parts>
@@ -41,7 +46,8 @@ void check_usage(bool ok, const Parts&... parts) {
 /// An exception as a person and a script see it.
 struct Failure {
   ExitCode code;
-  std::string message;  ///< printable
+  std::string message;                 ///< printable
+  std::vector<std::string> details{};  ///< printable, a line each
 };
 Failure failure_of(const std::exception_ptr& error);
 

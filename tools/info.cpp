@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/image.h"
-#include "luxgrad/data/safetensors.h"
+#include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/command.h"
@@ -47,8 +47,8 @@ Json about_program(bool measure) {
 }
 
 Json about_file(const std::string& path) {
-  if (path.ends_with(".safetensors")) {
-    const TensorFile file = load_safetensors(path);
+  if (has_tensor_file_name(path)) {
+    const TensorFile file = load_tensor_file(path);
     Json tensors = Json::array();
     int64_t numbers = 0;
     for (const auto& [name, tensor] : file.tensors) {

@@ -23,7 +23,7 @@ struct Entry {
   std::unique_ptr<Command> (*make)(CLI::App& app);
 };
 
-const std::array<Entry, 8> kCommands = {{
+const std::array<Entry, 9> kCommands = {{
     {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
     {"evaluate", "Measure a model on pairs of dark and bright photos.",
      "luxgrad evaluate -n zero_dce --low photos/low --high photos/high", make_evaluate},
@@ -35,6 +35,8 @@ const std::array<Entry, 8> kCommands = {{
      make_gradcheck},
     {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},
     {"verify", "Read files whole and name the damaged ones.", "luxgrad verify runs/first", make_verify},
+    {"convert", "Turn weights of PyTorch, NumPy or this program into safetensors or .npz.",
+     "luxgrad convert Epoch99.pth zero_dce.safetensors --verify", make_convert},
     {"bench", "Time inference and training.", "luxgrad bench -n zero_dce", make_bench},
 }};
 
@@ -128,6 +130,7 @@ int main(int argc, char** argv) {
     } catch (...) {
       const lux::Failure failure = lux::failure_of(std::current_exception());
       lux::print_error(failure.message);
+      for (const std::string& detail : failure.details) lux::print_note("  " + detail);
       return failure.code;
     }
   };

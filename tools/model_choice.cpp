@@ -11,6 +11,7 @@
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/default_weights.h"
+#include "luxgrad/models/official_weights.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
@@ -61,29 +62,35 @@ std::optional<std::string> find_weights(const std::string& model) {
   return {};
 }
 
-/// One line of a list of faults: its head and the first three.
-std::string condensed(const std::string& list) {
-  constexpr size_t kShown = 3;
-  std::string text;
-  size_t faults = 0;
+/// Weights that do not fit, with a line for each tensor at fault.
+CommandError misfit(const std::string& source, const std::string& list) {
+  constexpr size_t kShown = 20;
+  std::vector<std::string> lines;
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find('\n', begin), list.size());
-    const std::string line = list.substr(begin, end - begin);
-    if (begin == 0) {
-      text = line;
-    } else if (++faults <= kShown) {
-      text += cat(faults == 1 ? " " : "; ", line.substr(line.find_first_not_of(' ')));
-    }
+    const size_t text = std::min(list.find_first_not_of(' ', begin), end);
+    lines.push_back(list.substr(text, end - text));
     begin = end + 1;
   }
-  return faults > kShown ? cat(text, "; and ", faults - kShown, " more") : text;
+  const std::string head = cat(source, ": ", lines.front());
+  lines.erase(lines.begin());
+  if (lines.size() > kShown) {
+    const size_t more = lines.size() - kShown;
+    lines.resize(kShown);
+    lines.push_back(cat("and ", more, " more"));
+  }
+  return {ExitCode::mismatch, head, lines};
 }
 
-/// The network for the weights in `file`, without values.
-std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata) {
+/// The network for the weights in a file, without values.
+std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata, const State& state,
+                                   const std::string& source) {
   const ModelConfig config = config_of(choice);
   std::string name = choice.name;
-  if (name.empty() && !metadata.contains("model")) name = kDefaultModel;
+  if (name.empty() && !metadata.contains("model")) name = model_of_weights(state);
+  if (name.empty() && !metadata.contains("model"))
+    throw CommandError(ExitCode::mismatch,
+                       cat(source, ": the weights are of no model known here; -n names one"));
   if (!config.empty() && !name.empty()) {
     try {
       make_model(name, config);
@@ -105,7 +112,7 @@ void add_model_options(CLI::App& app, ModelChoice& choice) {
                  "Name of the model (default: what the weights say, else zero_dce)")
       ->type_name("NAME");
   app.add_option("-m,--weights", choice.weights,
-                 "Weights, a safetensors file (default: searched, then built in)")
+                 "Weights: safetensors, .npz or .pth (default: searched, then built in)")
       ->type_name("FILE");
   add_network_options(app, choice);
 }
@@ -162,11 +169,11 @@ LoadedModel load_model(const ModelChoice& choice) {
     TensorFile content = parse_safetensors(bytes).in_file(loaded.source).value();
     file = {std::move(content.tensors), std::move(content.metadata), true};
   }
-  loaded.model = network_for(choice, file.metadata);
+  loaded.model = network_for(choice, file.metadata, file.state, loaded.source);
   try {
-    loaded.model->load_state_dict(file.state);
+    loaded.model->load_state_dict(adapted_weights(*loaded.model, file.state));
   } catch (const StateMismatch& error) {
-    throw CommandError(ExitCode::mismatch, cat(loaded.source, ": ", condensed(error.what())));
+    throw misfit(loaded.source, error.what());
   }
   loaded.metadata = std::move(file.metadata);
   return loaded;

@@ -6,6 +6,7 @@
 
 #include "luxgrad/data/dataset.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/tensor_file.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/training/checkpoint.h"
@@ -17,7 +18,7 @@ namespace fs = std::filesystem;
 
 // What the file turned out to be. Throws what is wrong with it.
 std::string kind_of(const std::string& path) {
-  if (!path.ends_with(".safetensors")) {
+  if (!has_tensor_file_name(path)) {
     const Image image = load_image(path);
     return cat("picture, ", image.width, "x", image.height);
   }
@@ -32,7 +33,7 @@ std::vector<std::string> files_below(const std::string& folder) {
   std::error_code error;
   for (fs::recursive_directory_iterator entry(folder, error), end; !error && entry != end;
        entry.increment(error)) {
-    if (entry->path().extension() == ".safetensors") files.push_back(entry->path());
+    if (has_tensor_file_name(entry->path().native())) files.push_back(entry->path());
   }
   if (error) throw FileException({FileErrorCode::unreadable, folder, -1, error.message()});
   std::sort(files.begin(), files.end());

@@ -6,8 +6,8 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
-#include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/tensor_file.h"
 
 namespace lux {
 namespace {
@@ -162,7 +162,7 @@ void save_weights(const std::string& path, const State& state, const Facts& meta
 }
 
 Weights load_weights(const std::string& path) {
-  TensorFile file = load_safetensors(path);
+  TensorFile file = load_tensor_file(path);
   return attempt([&] {
            if (file.metadata.contains("schema")) {
              Checkpoint checkpoint = from_file(file);

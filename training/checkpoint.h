@@ -72,8 +72,8 @@ std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std:
 /// Writes atomically, with a SHA-256 of the content in the metadata. Throws FileException.
 void save_weights(const std::string& path, const State& state, const Facts& metadata);
 
-/// Weights and metadata of a weight file or a checkpoint; what carries a SHA-256 must agree with it. Throws
-/// FileException.
+/// Weights and metadata of a weight file of any kind (data/tensor_file.h) or a checkpoint; what carries a
+/// SHA-256 must agree with it. Throws FileException.
 struct Weights {
   State state;
   Facts metadata;
