@@ -80,6 +80,8 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
       if (to != RLIM_INFINITY && setrlimit(what, &both) != 0) _exit(99);
     };
     limit(RLIMIT_FSIZE, options.file_bytes);
+    // Line counts that the limit cuts (tools/coverage.sh) are not added to those of other processes.
+    if (options.file_bytes != RLIM_INFINITY) setenv("GCOV_PREFIX", scratch.c_str(), 1);
     limit(RLIMIT_AS, options.address_bytes);
     if (options.obedient) {
       prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE);
