@@ -75,6 +75,22 @@ TEST_CASE("BMP: palettes, masks and direction") {
   CHECK(pixels_of(bmp_file(1, 1, 32, 0, {}, little({0x80112233}))) == Bytes{0x11, 0x22, 0x33, 0x80});
 }
 
+TEST_CASE(
+    "BMP: rows that the file does not hold, or that begin in its header, are refused without a declared "
+    "length") {
+  const Bytes whole = bmp_file(2, 3, 24, 0, {}, Bytes(24));
+  CHECK(samples::refusal(whole).empty());
+  for (size_t bytes = 54; bytes < whole.size(); ++bytes) {
+    CHECK(samples::refusal({whole.begin(), whole.begin() + static_cast<int64_t>(bytes)}) ==
+          cat("has ", bytes, " bytes for a BMP of 2 x 3 pixels, expected 78"));
+  }
+  Bytes early = whole;
+  for (const uint8_t begin : {53, 14, 0}) {
+    early[10] = begin;
+    CHECK(samples::refusal(early) == "is a damaged BMP: its rows begin in its header");
+  }
+}
+
 TEST_CASE("PNM: text and bytes, comments, any maximum") {
   CHECK(pixels_of(text("P1\n# a comment\n3 2\n0 1 0\n101")) == Bytes{255, 0, 255, 0, 255, 0});
   CHECK(pixels_of(text("P2 3 1 10\n0 5 10\n")) == Bytes{0, 128, 255});

@@ -36,8 +36,9 @@ Image side_by_side(const Image& before, const Image& after) {
 
 /// The error at work, completed by what the network needs for such a picture where memory was the reason.
 [[noreturn]] void rethrow_with_need(const Model& model, const Image& picture) {
-  const Failure failure = failure_of(std::current_exception());
-  if (failure.code != ExitCode::exhausted) throw;
+  const std::exception_ptr error = std::current_exception();
+  const Failure failure = failure_of(error);
+  if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
   throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
                         megabytes(liveness_optimum(model, picture.height, picture.width)), " for ",
                         picture.width, " x ", picture.height, " pixels"));

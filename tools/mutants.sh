@@ -10,7 +10,9 @@ esac
 
 list=$PWD/tests/mutants.txt
 copy=$PWD/build/mutants
+restore() { mv "$1.kept" "$1" && touch "$1"; }
 mkdir -p "$copy"
+find "$copy" -name '*.kept' | while read -r kept; do restore "${kept%.kept}"; done  # of a run that was interrupted
 git ls-files -z | xargs -0 cp --parents -u -t "$copy"
 cd "$copy"
 cmake --preset release -DLUX_WERROR=OFF > /dev/null
@@ -30,8 +32,7 @@ while IFS=$'\x01' read -r file old new tests; do
       if ! (cd build/release && timeout 300 "tests/$test" > ../log.txt 2>&1); then verdict="noticed by $test"; break; fi
     done
   fi
-  mv "$file.kept" "$file"
-  touch "$file"
+  restore "$file"
   [[ $verdict == noticed* ]] || survived=$((survived + 1))
   printf '%-22s %-60.60s %s\n' "$file" "$new" "$verdict"
 done < <(grep -v '^#' "$list" | grep -F -- "${1:-}" | sed 's/ @@ /\x01/g')
