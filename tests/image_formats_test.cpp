@@ -85,8 +85,8 @@ TEST_CASE(
           cat("has ", bytes, " bytes for a BMP of 2 x 3 pixels, expected 78"));
   }
   Bytes early = whole;
-  for (const uint8_t begin : {53, 14, 0}) {
-    early[10] = begin;
+  for (const int begin : {53, 14, 0}) {
+    early[10] = static_cast<uint8_t>(begin);
     CHECK(samples::refusal(early) == "is a damaged BMP: its rows begin in its header");
   }
 }

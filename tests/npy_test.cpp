@@ -174,8 +174,9 @@ TEST_CASE("headers that are not exactly a header are refused") {
       {header_of("|f4", "(3,)"), "has elements of type \"|f4\", " + type},
       {header_of("<f16", "(3,)"), "has elements of type \"<f16\", " + type},
       {header_of("", "(3,)"), "has elements of type \"\", " + type},
-      {u1("(3,)" + std::string(9942, ' ')),
-       "the header has 10003 characters, at most 10000 are read (at byte 8)"},
+      {u1("(3,)" + std::string(9939, ' ')), "accepted"},
+      {u1("(3,)" + std::string(9940, ' ')),
+       "the header has 10001 characters, at most 10000 are read (at byte 8)"},
   };
   for (const Case& c : cases) {
     CAPTURE(c.header.substr(0, 100));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <array>
@@ -13,8 +14,12 @@
 /// Takes about 4,000 bytes, then whoever draws waits.
 class Terminal {
  public:
-  Terminal() : reader_(posix_openpt(O_RDWR | O_NOCTTY)) {
+  /// `columns` 0: it does not say how wide it is.
+  explicit Terminal(int columns = 0) : reader_(posix_openpt(O_RDWR | O_NOCTTY)) {
     lux::check(reader_ >= 0 && grantpt(reader_) == 0 && unlockpt(reader_) == 0, "no pseudo-terminal");
+    winsize size{};
+    size.ws_col = static_cast<unsigned short>(columns);
+    lux::check(ioctl(reader_, TIOCSWINSZ, &size) == 0, "no size for a pseudo-terminal");
     path_ = ptsname(reader_);
     writer_ = open(path_.c_str(), O_RDWR | O_NOCTTY);  // what is drawn stays until it is read
     lux::check(writer_ >= 0, "no pseudo-terminal at ", path_);

@@ -117,6 +117,27 @@ TEST_CASE("progress on a terminal is one line, drawn again after each picture an
   }
 }
 
+TEST_CASE("progress is never wider than the terminal, whatever the name") {
+  const Workplace here;
+  for (const char* name : {"in/a.png", "in/a name that is longer than a narrow window is wide.png"})
+    save_noise(here.path(name));
+  const std::string wipe = "\r\033[K";
+  for (const int columns : {0, 20, 50, 300}) {
+    CAPTURE(columns);
+    const Terminal terminal(columns);
+    const ChildOptions options{.terminal = terminal.path(), .environment = {{"TERM", "xterm"}}};
+    CHECK(here.run({"enhance", "-i", "in", "-o", "out", "--overwrite"}, options).code == 0);
+    const std::string drawn = terminal.drawn();
+    size_t widest = 0;
+    for (size_t begin = 0, end = 0; begin < drawn.size(); begin = end + wipe.size()) {
+      end = std::min(drawn.find(wipe, begin), drawn.size());
+      widest = std::max(widest, end - begin);
+    }
+    CHECK(contains(drawn, "window is wide.png") == (columns == 300));
+    if (columns != 300) CHECK(widest == (columns == 0 ? 79 : static_cast<size_t>(columns) - 1));
+  }
+}
+
 TEST_CASE("five pictures with a corrupt third: four results, exit code 1") {
   const Workplace here;
   std::vector<std::string> command = {"enhance", "-o", "out", "--json", "-i"};

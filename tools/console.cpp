@@ -1,5 +1,6 @@
 #include "luxgrad/tools/console.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,9 +38,15 @@ std::string duration(double seconds) {
   return whole < 60 ? cat(whole, " s") : cat(whole / 60, " min ", whole % 60, " s");
 }
 
-/// At most 40 bytes of UTF-8, so that a line of progress stays one line.
-std::string shortened(const std::string& text) {
-  size_t length = std::min<size_t>(40, text.size());
+/// Columns of the terminal on standard error, 80 where it does not say.
+size_t columns() {
+  winsize size{};
+  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : size_t{80};
+}
+
+/// At most so many bytes of UTF-8, so that a line of progress stays one line.
+std::string shortened(const std::string& text, size_t most) {
+  size_t length = std::min(most, text.size());
   while (length > 0 && length < text.size() && (static_cast<unsigned char>(text[length]) & 0xc0u) == 0x80)
     --length;
   return text.substr(0, length);
@@ -115,9 +122,9 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
     constexpr int64_t kWidth = 24;
     std::string bar(static_cast<size_t>(kWidth), '.');
     std::fill_n(bar.begin(), kWidth * done / std::max<int64_t>(1, total), '#');
-    const std::string line = cat("\r\033[K[", bar, "] ", done, "/", total, ", ", remaining(done, total),
-                                 " left  ", shortened(printable(detail)));
-    std::fputs(line.c_str(), stderr);
+    const std::string line =
+        cat("[", bar, "] ", done, "/", total, ", ", remaining(done, total), " left  ", printable(detail));
+    std::fputs(cat("\r\033[K", shortened(line, columns() - 1)).c_str(), stderr);
     drawn_ = true;
   } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
     last_line_ = now;
