@@ -138,6 +138,7 @@ GradcheckResult gradcheck(const std::string& name, FunctionRef<Tensor(const Tens
     const std::vector<int64_t> elements = checked_elements(
         leaves[k].numel(), options.max_elements, Generator(options.seed, "gradcheck elements").fork(k));
     std::vector<double> analytic;
+    analytic.reserve(elements.size());
     for (const int64_t i : elements) analytic.push_back(gradient.data<double>()[i]);
     GradcheckResult result = compare(
         elements, analytic, numeric_gradient(f, leaves, leaves[k], elements, weights, options.step), options);
