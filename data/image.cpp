@@ -110,6 +110,7 @@ void set_colors(Image& image, const Tensor& picture) {
       for (int64_t c = 0; c < colors; ++c) {
         const double value = values[(y * image.width + x) * colors + c];
         const double clamped = value > 0 ? std::min(value, 1.0) : 0;  // NaN is 0
+        // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative
         set_sample(image.row(y), x * image.channels + c, image.bits, static_cast<int>(clamped * full + 0.5));
       }
     }

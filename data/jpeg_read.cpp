@@ -154,7 +154,7 @@ void JpegWalk::frame(uint8_t marker, std::span<const uint8_t> data) {
     v_max = std::max(v_max, component.v);
     components_.push_back(component);
   }
-  mcus_ = divide_up(width_, 8 * h_max) * divide_up(height_, 8 * v_max);
+  mcus_ = divide_up(width_, int64_t{8} * h_max) * divide_up(height_, int64_t{8} * v_max);
   int64_t samples = 0;
   for (Component& c : components_) {
     // stb repeats whole samples; with a fraction it would read past its planes.

@@ -81,7 +81,7 @@ class HeaderParser {
     if (quote == '\'') expect('\'');
     const size_t end = text_.find(quote, at_);
     if (end == std::string_view::npos) wrong();
-    const std::string value(text_.substr(at_, end - at_));
+    std::string value(text_.substr(at_, end - at_));
     if (value.find('\\') != std::string::npos) wrong();
     at_ = end + 1;
     return value;
@@ -246,7 +246,7 @@ Tensor parse(std::span<const uint8_t> bytes, int64_t kept_limit = INT64_MAX) {
   const bool swapped = header.type[0] == '>';
   const uint8_t* const data = bytes.data() + begin;
 
-  const Tensor tensor = empty(shape, {element.kept, kCpu});
+  Tensor tensor = empty(shape, {element.kept, kCpu});
   auto* target = static_cast<uint8_t*>(tensor.raw());
   each_in_c_order(shape, header.fortran, [&](int64_t position) {
     uint64_t bits = bits_at(data + static_cast<size_t>(position) * element.bytes, element.bytes, swapped);

@@ -75,7 +75,7 @@ void read_header(Png& png, std::span<const uint8_t> data, const ImageLimits& lim
   png.interlaced = data[12] == 1;
   png.width = big32(data.data());
   png.height = big32(data.data() + 4);
-  check_image_size(png.width, png.height, 4 * (png.bits == 16 ? 2 : 1), limits);
+  check_image_size(png.width, png.height, png.bits == 16 ? 8 : 4, limits);
 }
 
 void read_palette(Png& png, std::span<const uint8_t> data, int64_t offset) {

@@ -38,8 +38,8 @@ double lanczos3(double x) { return std::abs(x) < 3 ? sinc(x) * sinc(x / 3) : 0; 
 Taps lanczos_taps(int64_t i, int64_t in, int64_t out) {
   const double scale = static_cast<double>(in) / static_cast<double>(out), stretch = std::max(scale, 1.0);
   const double centre = (static_cast<double>(i) + 0.5) * scale, support = 3 * stretch;
-  const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(centre - support + 0.5));
-  const int64_t last = std::min(in, static_cast<int64_t>(centre + support + 0.5));
+  const int64_t first = std::max<int64_t>(0, std::lround(centre - support));
+  const int64_t last = std::min<int64_t>(in, std::lround(centre + support));
   Taps taps{first, {}};
   double sum = 0;
   for (int64_t k = first; k < last; ++k) {
@@ -115,7 +115,7 @@ void resize_pass(const float* source, float* target, int64_t outer, int64_t in, 
 
 template <class F>
 Tensor map(const Tensor& image, const F& f) {
-  const Tensor result = empty(image.shape());
+  Tensor result = empty(image.shape());
   std::transform(image.data<float>(), image.data<float>() + image.numel(), result.data<float>(), f);
   return result;
 }
@@ -123,7 +123,7 @@ Tensor map(const Tensor& image, const F& f) {
 /// The picture whose pixel (y, x) is the pixel `from(y, x)`, a flat index, of every picture in `image`.
 template <class F>
 Tensor gather(const Tensor& image, const Sizes& s, int64_t height, int64_t width, const F& from) {
-  const Tensor result = with_sides(image, height, width);
+  Tensor result = with_sides(image, height, width);
   const float* source = image.data<float>();
   float* target = result.data<float>();
   for (int64_t n = 0; n < s.N; ++n, source += s.H * s.W * s.C) {
@@ -164,7 +164,7 @@ Tensor crop(const Tensor& image, int64_t top, int64_t left, int64_t height, int6
   check(height >= 1 && width >= 1 && top >= 0 && left >= 0 && top <= s.H - height && left <= s.W - width,
         "crop: expected a part of ", image.shape(), ", got ", height, " x ", width, " at (", top, ", ", left,
         ")");
-  const Tensor result = with_sides(image, height, width);
+  Tensor result = with_sides(image, height, width);
   float* target = result.data<float>();
   for (int64_t n = 0; n < s.N; ++n) {
     for (int64_t y = 0; y < height; ++y) {

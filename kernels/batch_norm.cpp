@@ -97,7 +97,7 @@ Normalize<T> normalize_of(const Tensor& x, const Tensor& weight, const Tensor& b
 ChannelStatistics statistics_of(const Tensor& x) {
   const int64_t C = x.size(3), pixels = x.numel() / C;
   const TensorOptions options{arith_dtype(x.dtype()), x.device()};
-  const ChannelStatistics result{empty({C}, options), empty({C}, options)};
+  ChannelStatistics result{empty({C}, options), empty({C}, options)};
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto n = static_cast<double>(pixels);

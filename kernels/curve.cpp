@@ -73,8 +73,8 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
   check(s.rank() == 4 && s[3] == kChannels, "curve_iterations: expected a picture [N, H, W, 3], got ", s);
   check(iterations >= 1 && iterations <= kMaxIterations, "curve_iterations: expected 1 to ", kMaxIterations,
         " iterations, got ", iterations);
-  check(curves.shape() == s.with(3, kChannels * iterations) || curves.shape() == s,
-        "curve_iterations: expected curves ", s.with(3, kChannels * iterations), " or ", s, ", got ",
+  check(curves.shape() == s.with(3, int64_t{kChannels} * iterations) || curves.shape() == s,
+        "curve_iterations: expected curves ", s.with(3, int64_t{kChannels} * iterations), " or ", s, ", got ",
         curves.shape());
   check(x.dtype() == curves.dtype(), "curve_iterations: expected equal dtypes, got ", x.dtype(), " and ",
         curves.dtype());

@@ -140,8 +140,8 @@ Windows windows_of(const char* name, const Shape& s, const Pool2dOptions& option
             std::max({pad.top, pad.bottom, pad.left, pad.right}) < options.kernel_size,
         name, ": expected padding of 0 … ", options.kernel_size - 1, ", got ", pad.top, ", ", pad.bottom,
         ", ", pad.left, ", ", pad.right);
-  const Windows windows{make_axis(s[1], pad.top, pad.bottom, options),
-                        make_axis(s[2], pad.left, pad.right, options)};
+  Windows windows{make_axis(s[1], pad.top, pad.bottom, options),
+                  make_axis(s[2], pad.left, pad.right, options)};
   check(windows.rows.windows >= 1 && windows.columns.windows >= 1, name,
         ": expected a picture that a window of ", options.kernel_size, " fits into, got ", s);
   return windows;

@@ -140,7 +140,7 @@ std::vector<Golden> goldens_of_model(const std::string& model) {
 }
 
 Tensor formula_parameter(const std::string& name, const Shape& shape, const std::string& salt, double gain) {
-  const Tensor tensor = empty(shape);
+  Tensor tensor = empty(shape);
   auto* const values = tensor.data<float>();
   const auto [centre, spread] = range_of(name, shape, gain);
   const uint64_t hash = fnv1a(salt + name);

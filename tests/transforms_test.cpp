@@ -17,7 +17,7 @@ using Values = std::vector<double>;
 
 /// An 8-bit test picture, as multiples of 1/255.
 Tensor test_picture(int64_t height, int64_t width) {
-  const Tensor image = empty({height, width, 3});
+  Tensor image = empty({height, width, 3});
   float* target = image.data<float>();
   for (int64_t y = 0; y < height; ++y) {
     for (int64_t x = 0; x < width; ++x) {

@@ -232,7 +232,7 @@ Tensor partial_sums(int64_t tiles, int64_t blocks, int64_t size, const Add& add)
   constexpr int64_t kMostBytes = int64_t{32} << 20;
   const int64_t room = kMostBytes / (blocks * size * static_cast<int64_t>(sizeof(T)));
   const int64_t shares = std::max<int64_t>(1, std::min({tiles / 4, room, int64_t{64}}));
-  const Tensor partial = empty({shares, blocks, size}, {kDType<T>, kCpu});
+  Tensor partial = empty({shares, blocks, size}, {kDType<T>, kCpu});
   run_chunks(shares * blocks, [&](int64_t chunk) {
     T* const sums = partial.data<T>() + chunk * size;
     std::fill(sums, sums + size, T(0));
