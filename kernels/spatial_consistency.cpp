@@ -176,7 +176,7 @@ Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialFor
   Tensor means = empty({grid.regions(), 2}, {arith_dtype(enhanced.dtype()), enhanced.device()});
   dispatch(enhanced.dtype(), [&](auto t) {
     using T = decltype(t);
-    const int64_t cost = 5 * 2 * kRegion * kRegion * grid.C;
+    const int64_t cost = int64_t{5} * 2 * kRegion * kRegion * grid.C;
     parallel_reduce(
         enhanced.device(), 1, grid.regions(),
         Consistency<T>{enhanced.data<T>(), low.data<T>(), means.data<Arith<T>>(), loss.data<T>(), grid, form},

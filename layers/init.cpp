@@ -8,9 +8,13 @@ namespace lux {
 namespace {
 
 // Terms in the sum behind one output: weight [out, kH, kW, in/groups] or [out, in].
-double fan_in(const Tensor& weight) { return static_cast<double>(weight.numel() / weight.size(0)); }
+double fan_in(const Tensor& weight) {
+  return static_cast<double>(weight.numel()) / static_cast<double>(weight.size(0));
+}
 
-double fan_out(const Tensor& weight) { return static_cast<double>(weight.numel() / weight.size(-1)); }
+double fan_out(const Tensor& weight) {
+  return static_cast<double>(weight.numel()) / static_cast<double>(weight.size(-1));
+}
 
 // Calls on_weight(tensor, stream) and on_bias(tensor, its layer's weight, stream) for every parameter.
 template <class OnWeight, class OnBias>

@@ -20,7 +20,8 @@ Tensor gaussian_column(int64_t channels, TensorOptions options) {
   std::vector<double> side(kWindow);
   double sum = 0;
   for (int64_t i = 0; i < kWindow; ++i) {
-    const double t = static_cast<double>(i - kWindow / 2) / kSigma;
+    const int64_t offset = i - kWindow / 2;
+    const double t = static_cast<double>(offset) / kSigma;
     sum += side[static_cast<size_t>(i)] = std::exp(-t * t / 2);
   }
   std::vector<double> values;

@@ -44,7 +44,7 @@ class ZeroDce final : public CurveModel {
   Conv2d e_conv4{*this, "e_conv4", conv3x3(kWidth, kWidth)};
   Conv2d e_conv5{*this, "e_conv5", conv3x3(2 * kWidth, kWidth)};
   Conv2d e_conv6{*this, "e_conv6", conv3x3(2 * kWidth, kWidth)};
-  Conv2d e_conv7{*this, "e_conv7", conv3x3(2 * kWidth, 3 * kIterations, Activation::tanh)};
+  Conv2d e_conv7{*this, "e_conv7", conv3x3(2 * kWidth, int64_t{3} * kIterations, Activation::tanh)};
 
  private:
   static Conv2dSpec conv3x3(int64_t in, int64_t out, Activation activation = Activation::relu) {

@@ -104,7 +104,7 @@ struct KillingOps : WatchedOps {
 
 /// A saver with two steps saved, in a folder of its own.
 Saver two_saved(const TemporaryFolder& folder, const std::string& name, bool in_place) {
-  const Saver saver{.folder = folder.path() / name, .in_place = in_place};
+  Saver saver{.folder = folder.path() / name, .in_place = in_place};
   Unflushed quick;
   const OpsScope scope(quick);
   saver.save(1, 2);

@@ -160,7 +160,7 @@ TEST_CASE("bmpsuite: uncompressed files are read, compressed ones refused, varia
     const bool compressed =
         file.find("rle") != std::string::npos || file.find("run_length") != std::string::npos;
     CHECK((reason.find("is a compressed BMP") == 0) == compressed);
-    CHECK(compressed == (reason != ""));
+    CHECK(compressed == !reason.empty());
   }
   for (const auto& [key, image] : pictures) {
     const std::string& name = key;

@@ -9,6 +9,7 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 
+// NOLINTNEXTLINE(readability-identifier-naming): the linker looks for these names
 extern "C" const lux::cpu::Isa lux_isa_v2, lux_isa_v3, lux_isa_v4;
 #else
 extern "C" const lux::cpu::Isa lux_isa_base;

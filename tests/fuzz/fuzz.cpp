@@ -4,6 +4,7 @@
 
 #include "../hostile_formats.h"
 
+// NOLINTBEGIN(readability-identifier-naming): libFuzzer calls by these names
 extern "C" size_t LLVMFuzzerMutate(uint8_t* data, size_t size, size_t limit);
 
 namespace {
@@ -28,3 +29,4 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t lim
   std::copy(bytes.begin(), bytes.end(), data);
   return bytes.size();
 }
+// NOLINTEND(readability-identifier-naming)
