@@ -77,11 +77,13 @@ inline constexpr bool kWholeHeap = true;
 
 extern "C" {
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the C library's own, behind the names that are replaced here
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
 void* __libc_realloc(void* block, size_t size);
 void* __libc_memalign(size_t alignment, size_t size);
 void __libc_free(void* block);
+// NOLINTEND(bugprone-reserved-identifier)
 
 static void* refused() {
   errno = ENOMEM;
