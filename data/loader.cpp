@@ -32,18 +32,41 @@ Tensor shrunk_to(const Tensor& photo, int64_t longest) {
   return resize_image(photo, scaled(photo.size(0)), scaled(photo.size(1)), {.mode = Interpolation::area});
 }
 
-// Order of epoch `epoch`: a Fisher-Yates shuffle keyed by (seed, epoch).
-std::vector<int64_t> order_of(int64_t count, bool shuffle, uint64_t seed, int64_t epoch) {
+// Order of epoch `epoch`, keyed by (seed, epoch): a Fisher-Yates shuffle, or draws with replacement.
+std::vector<int64_t> order_of(int64_t count, const LoaderOptions& options, int64_t epoch) {
   std::vector<int64_t> order(static_cast<size_t>(count));
   std::iota(order.begin(), order.end(), 0);
-  if (!shuffle) return order;
-  Generator generator = Generator(seed, "order").fork(static_cast<uint64_t>(epoch));
+  Generator generator = Generator(options.seed, "order").fork(static_cast<uint64_t>(epoch));
+  if (options.replacement) {
+    for (int64_t& item : order) item = static_cast<int64_t>(generator.below(order.size()));
+    return order;
+  }
+  if (!options.shuffle) return order;
   for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[generator.below(i)]);
   return order;
 }
 
+Tensor turned(const Tensor& picture, int64_t turns, bool flipped) {
+  const Tensor rotated = rotate90(picture, turns);
+  return flipped ? flip_left_right(rotated) : rotated;
+}
+
+// first·share + second·(1 − share)
+Tensor blend(const Tensor& first, const Tensor& second, double share) {
+  Tensor result = empty(first.shape());
+  const auto *x = first.data<float>(), *y = second.data<float>();
+  auto* z = result.data<float>();
+  const auto part = static_cast<float>(share);
+  for (int64_t i = 0; i < first.numel(); ++i) z[i] = part * x[i] + (1 - part) * y[i];
+  return result;
+}
+
 Tensor stack(const std::vector<Tensor>& pictures) {
   const Shape& one = pictures[0].shape();
+  for (const Tensor& picture : pictures) {
+    check(picture.shape() == one, "loader: whole pictures in a batch have one size, got ", one, " and ",
+          picture.shape(), "; choose squares of them with a size");
+  }
   Tensor batch = empty({static_cast<int64_t>(pictures.size()), one[0], one[1], one[2]});
   auto* to = batch.data<float>();
   for (const Tensor& picture : pictures) {
@@ -76,6 +99,10 @@ class Loader::Worker {
   void produce(int64_t epoch, int64_t index);
   Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
   Pair drawn_from(const Pair& source, Generator generator) const;
+  Pair square_of(const Pair& source, Generator& generator) const;
+  Pair turned_by(const Pair& source, Generator& generator) const;
+  void light_patch(Pair& pair, Generator& generator) const;
+  void mix(std::vector<Tensor>& low, std::vector<Tensor>& high, Generator generator) const;
   const Pair& prepared(int64_t picture, Pair& scratch);
   Pair read(const PicturePaths& paths) const;
   Pair prepare(const PicturePaths& paths) const;
@@ -97,7 +124,7 @@ class Loader::Worker {
 Loader::Worker::Worker(PictureList pictures, const LoaderOptions& options)
     : pictures_(std::move(pictures)), options_(options) {
   check(!pictures_.empty(), "loader: expected at least one picture");
-  check(options_.batch_size >= 1 && options_.size >= 1 && options_.repeats >= 1,
+  check(options_.batch_size >= 1 && options_.size >= (squares() ? 1 : 0) && options_.repeats >= 1,
         "loader: expected batch, size and repeats of at least 1, got ", options_.batch_size, ", ",
         options_.size, ", ", options_.repeats);
   check(batches_per_epoch() >= 1, "loader: expected at least ", options_.batch_size,
@@ -156,7 +183,7 @@ Batch Loader::Worker::next() {
 
 void Loader::Worker::produce(int64_t epoch, int64_t index) {
   for (;; ++epoch, index = 0) {
-    const auto order = order_of(samples_per_epoch(), options_.shuffle, options_.seed, epoch);
+    const auto order = order_of(samples_per_epoch(), options_, epoch);
     for (; index < batches_per_epoch(); ++index) {
       // As a task of its own, so that what it calls runs in place and leaves the pool to the training.
       Batch batch;
@@ -171,7 +198,8 @@ void Loader::Worker::produce(int64_t epoch, int64_t index) {
 }
 
 Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order) {
-  const Generator samples = Generator(options_.seed, "samples").fork(static_cast<uint64_t>(epoch));
+  const int64_t chance = options_.every_epoch ? epoch : 0;
+  const Generator samples = Generator(options_.seed, "samples").fork(static_cast<uint64_t>(chance));
   Batch batch;
   batch.epoch = epoch;
   batch.index = index;
@@ -187,32 +215,80 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
     if (pair.high.defined()) high.push_back(std::move(pair.high));
     batch.names.push_back(pictures_[static_cast<size_t>(picture)].name);
   }
+  if (options_.mix_up && epoch >= options_.mix_up->first_epoch)
+    mix(low, high,
+        Generator(options_.seed, "mix")
+            .fork(static_cast<uint64_t>(epoch))
+            .fork(static_cast<uint64_t>(index)));
   batch.low = stack(low);
   if (!high.empty()) batch.high = stack(high);
   return batch;
 }
 
+// What chance makes of a prepared picture.
 Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
-  if (!squares()) return source;
+  Pair pair = source;
+  if (squares()) pair = square_of(source, generator);
+  if (options_.size == 0) pair = turned_by(source, generator);
+  if (options_.relight) {
+    const RelightOptions& relight = *options_.relight;
+    const bool deep = generator.uniform() < relight.deep_share;
+    const Tensor right = deep ? deepen(pair.low, generator.uniform(0, relight.black)) : pair.low;
+    return {darken(right, relight, generator), right};
+  }
+  if (options_.patch > 0 && pair.high.defined()) light_patch(pair, generator);
+  return pair;
+}
+
+Pair Loader::Worker::square_of(const Pair& source, Generator& generator) const {
   const int64_t side = options_.size;
   const auto offset = [&](int64_t n) {
     return static_cast<int64_t>(generator.below(static_cast<uint64_t>(n - side + 1)));
   };
   const int64_t top = offset(source.low.size(0)), left = offset(source.low.size(1));
-  const auto turns = static_cast<int64_t>(generator.below(4));
+  const auto square = [&](const Tensor& picture) { return crop(picture, top, left, side, side); };
+  return turned_by({square(source.low), source.high.defined() ? square(source.high) : Tensor()}, generator);
+}
+
+Pair Loader::Worker::turned_by(const Pair& source, Generator& generator) const {
+  if (options_.turns == Turns::none) return source;
+  const bool all = options_.turns == Turns::all;
+  const auto turns =
+      all ? static_cast<int64_t>(generator.below(4)) : 2 * static_cast<int64_t>(generator.below(2));
   const bool flipped = generator.below(2) == 1;
-  const auto square = [&](const Tensor& picture) {
-    const Tensor turned = rotate90(crop(picture, top, left, side, side), turns);
-    return flipped ? flip_left_right(turned) : turned;
-  };
-  const Tensor low = square(source.low);
-  if (options_.relight) {
-    const RelightOptions& relight = *options_.relight;
-    const bool deep = generator.uniform() < relight.deep_share;
-    const Tensor right = deep ? deepen(low, generator.uniform(0, relight.black)) : low;
-    return {darken(right, relight, generator), right};
+  return {turned(source.low, turns, flipped),
+          source.high.defined() ? turned(source.high, turns, flipped) : Tensor()};
+}
+
+void Loader::Worker::light_patch(Pair& pair, Generator& generator) const {
+  const int64_t height = pair.low.size(0), width = pair.low.size(1);
+  const int64_t side = std::min({options_.patch, height, width});
+  const auto top = static_cast<int64_t>(generator.below(static_cast<uint64_t>(height - side + 1)));
+  const auto left = static_cast<int64_t>(generator.below(static_cast<uint64_t>(width - side + 1)));
+  const auto share = static_cast<float>(generator.uniform());
+  pair.low = pair.low.clone();
+  auto* low = pair.low.data<float>();
+  const auto* high = pair.high.data<float>();
+  for (int64_t row = top; row < top + side; ++row) {
+    for (int64_t i = 3 * (row * width + left); i < 3 * (row * width + left + side); ++i)
+      low[i] = share * low[i] + (1 - share) * high[i];
   }
-  return {low, source.high.defined() ? square(source.high) : Tensor()};
+}
+
+// Each picture with another of the batch, its reference likewise.
+void Loader::Worker::mix(std::vector<Tensor>& low, std::vector<Tensor>& high, Generator generator) const {
+  const MixUp& mix = *options_.mix_up;
+  if (mix.or_not && generator.below(2) == 0) return;
+  std::vector<size_t> partner(low.size());
+  std::iota(partner.begin(), partner.end(), size_t{0});
+  for (size_t i = partner.size(); i > 1; --i) std::swap(partner[i - 1], partner[generator.below(i)]);
+  const std::vector<Tensor> old_low = low, old_high = high;
+  double share = generator.beta(mix.beta);
+  for (size_t i = 0; i < low.size(); ++i) {
+    if (mix.each && i > 0) share = generator.beta(mix.beta);
+    low[i] = blend(old_low[i], old_low[partner[i]], share);
+    if (!high.empty()) high[i] = blend(old_high[i], old_high[partner[i]], share);
+  }
 }
 
 Batch Loader::Worker::sample() const {
@@ -248,6 +324,7 @@ Pair Loader::Worker::prepare(const PicturePaths& paths) const {
     pair.low = resize_image(pair.low, height, width, options);
     if (pair.high.defined()) pair.high = resize_image(pair.high, height, width, options);
   };
+  if (options_.size == 0) return pair;
   if (!squares()) {
     resize(options_.size, options_.size, options_.resize);
     return pair;

@@ -14,21 +14,41 @@
 
 namespace lux {
 
+/// How pictures are turned at random: not at all; flipped up and down, left and right; by quarters and
+/// flipped.
+enum class Turns : uint8_t { none, flips, all };
+
+/// Blends of pictures, and the same blends of their references (Zhang et al., ICLR 2018, arXiv:1710.09412):
+/// λ·picture + (1 − λ)·another of the batch, λ from a Beta(beta, beta) distribution.
+struct MixUp {
+  double beta = 1.2;
+  int64_t first_epoch = 0;  ///< epochs before it are not mixed
+  bool each = false;        ///< a λ for each picture instead of one for the batch
+  bool or_not = false;      ///< every other batch, by chance, stays as it is
+};
+
 struct LoaderOptions {
   int64_t batch_size = 8;
-  int64_t size = 256;  ///< side of the squares, in pixels
+  int64_t size = 256;  ///< side of the squares, in pixels; 0: whole pictures, which must be of one size
   ResizeImageOptions resize{};
-  bool shuffle = true;     ///< each epoch in another order; else by name
-  bool drop_last = false;  ///< leave out the last, smaller batch of an epoch
-  /// Random squares of the pictures, turned and flipped, the same ones of their references, instead of whole
-  /// pictures resized. Pictures smaller than a square are enlarged to one.
+  bool shuffle = true;       ///< each epoch in another order; else by name
+  bool replacement = false;  ///< each picture of an epoch is drawn anew from all
+  bool drop_last = false;    ///< leave out the last, smaller batch of an epoch
+  /// Random squares of the pictures, the same ones of their references, instead of whole pictures resized.
+  /// Pictures smaller than a square are enlarged to one.
   bool random_squares = false;
+  Turns turns = Turns::all;  ///< of squares and whole pictures; resized ones are not turned
+  /// Side of a square of each dark picture, at a random place, that becomes z·dark + (1 − z)·reference with z
+  /// from U(0, 1); 0: none.
+  int64_t patch = 0;
+  std::optional<MixUp> mix_up = std::nullopt;
   /// Random squares of normal photos, each with a dark copy made of it; references of the list are not read.
   std::optional<RelightOptions> relight = std::nullopt;
   double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to (`expose`)
   /// With `relight`: larger photos are shrunk to it first, which removes their noise.
   int64_t longest_side = 768;
-  int64_t repeats = 1;  ///< with random squares: squares of each picture in an epoch
+  int64_t repeats = 1;      ///< with random squares: squares of each picture in an epoch
+  bool every_epoch = true;  ///< chance decides anew in every epoch; else as in the first
   uint64_t seed = 0;
   int64_t cache_bytes = int64_t{1} << 30;  ///< of prepared pictures; beyond it they are read again each epoch
   ImageLimits limits{};

@@ -123,9 +123,10 @@ Buffer::Buffer(Module& owner, std::string name, const Shape& shape, double value
   owner.add({.name = std::move(name), .buffer = this});
 }
 
-Frozen::Frozen(Module& module) {
+Frozen::Frozen(Module& module, FunctionRef<bool(std::string_view)> which) {
   for (NamedTensor& parameter : module.named_parameters()) {
-    if (parameter.tensor.requires_grad()) thawed_.push_back(parameter.tensor.requires_grad_(false));
+    if (parameter.tensor.requires_grad() && which(parameter.name))
+      thawed_.push_back(parameter.tensor.requires_grad_(false));
   }
 }
 

@@ -8,8 +8,10 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux {
@@ -97,7 +99,9 @@ class Buffer : public Tensor {
 /// While it lives, the module's parameters ask for no gradient: a frozen discriminator, a fixed trunk.
 class Frozen {
  public:
-  explicit Frozen(Module& module);
+  /// All of them, or those whose path `which` picks.
+  explicit Frozen(
+      Module& module, FunctionRef<bool(std::string_view)> which = [](std::string_view) { return true; });
   ~Frozen();
   Frozen(const Frozen&) = delete;
   Frozen& operator=(const Frozen&) = delete;

@@ -37,7 +37,7 @@ ReferenceGuidedLoss reference_guided_loss(const ReferenceGuidedPass& pass,
   };
   const auto content_of = [&](const Tensor& features) { return narrow(features, 1, luminance, content); };
   ReferenceGuidedLoss loss;
-  loss.rest = l1_loss(pass.enhanced, pass.high);
+  loss.rest = options.huber ? huber_loss(pass.enhanced, pass.high) : l1_loss(pass.enhanced, pass.high);
 
   const Tensor own = luminance_of(pass.enhanced_features);
   loss.distance_to_reference = mse_loss(luminance_of(pass.high_features), own);

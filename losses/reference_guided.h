@@ -12,6 +12,7 @@ struct ReferenceGuidedLossOptions {
   double features = 2, colors = 2;
   int64_t luminance = 96;    ///< how many of the features are luminance; the others are content
   bool hsv_gradient = true;  ///< false: colours are measured and train nothing, as under TensorFlow 1.14
+  bool huber = false;        ///< Huber's distance of the pictures instead of the mean absolute one
 };
 
 /// What one forward pass makes: pictures [N, H, W, 3] in [0, 1], features [N, F] of the three.
@@ -23,7 +24,7 @@ struct ReferenceGuidedPass {
 /// Scalars of shape []; total = rest + features · (lum + con) + colors · cont.
 struct ReferenceGuidedLoss {
   Tensor total;
-  Tensor rest;  ///< mean |enhanced - high|
+  Tensor rest;  ///< mean |enhanced - high|, or Huber's
   Tensor lum;   ///< max(distance_to_reference - distance_to_low + margin, 0)
   Tensor con;   ///< mean square distance of the contents of low and enhanced
   Tensor cont;  ///< mean of hue and saturation

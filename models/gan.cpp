@@ -1,5 +1,7 @@
 #include "luxgrad/models/gan.h"
 
+#include <algorithm>
+
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
@@ -32,6 +34,13 @@ Tensor rectified(const Tensor& x) { return leaky_relu(x, kSlope); }
 
 Tensor doubled(const Tensor& x) {
   return resize(x, 2 * x.size(1), 2 * x.size(2), {.mode = ResizeOptions::nearest});
+}
+
+// As Keras' array_to_img does with `scale`. A picture of one value becomes black.
+Tensor stretched(const Tensor& y) {
+  const std::vector<double> values = y.to_vector();
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  return *high > *low ? (y - *low) * (1 / (*high - *low)) : y - *low;
 }
 
 }  // namespace
@@ -107,7 +116,9 @@ Gan::Gan() = default;
 void Gan::init_(const Generator& generator) { init_normal_(*this, 0.02, generator); }
 
 Tensor Gan::enhance(const Tensor& x, double strength) const {
-  const Tensor y = (generator(2.0 * x - 1.0, {}) + 1.0) * 0.5;
+  const Pass pass{{inference_.statistics}, inference_.dropout, inference_.seed};
+  Tensor y = (generator(2.0 * x - 1.0, pass) + 1.0) * 0.5;
+  if (inference_.stretch) y = stretched(y);
   return strength == 1 ? y : x + strength * (y - x);
 }
 

@@ -68,11 +68,23 @@ class Gan final : public Model {
     BatchNorm2d bn2, bn3, bn4, bn5;
   };
 
+  /// How `enhance` works: by default with the statistics of the picture and without dropout.
+  struct Inference {
+    BatchNormMode::Statistics statistics = BatchNormMode::batch;
+    double dropout = 0;    ///< as published: 0.5
+    uint64_t seed = 0;     ///< of the dropout
+    bool stretch = false;  ///< as published: the result's least value becomes 0, its largest 1
+  };
+  void set_inference(const Inference& inference) { inference_ = inference; }
+
   /// x [N, H, W, 3] in [0, 1] -> the same shape and range.
   Tensor enhance(const Tensor& x, double strength) const override;
 
   GeneratorNet generator{*this};
   DiscriminatorNet discriminator{*this};
+
+ private:
+  Inference inference_;
 };
 
 }  // namespace lux

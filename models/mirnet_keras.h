@@ -18,11 +18,11 @@
 #include <optional>
 
 #include "luxgrad/layers/conv2d.h"
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/restorer.h"
 
 namespace lux {
 
-class MirnetKeras final : public Model {
+class MirnetKeras final : public Restorer {
  public:
   enum class Compat { y2021, y2023 };
 
@@ -34,8 +34,7 @@ class MirnetKeras final : public Model {
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
-  Tensor forward(const Tensor& x) const;
-  Tensor enhance(const Tensor& x, double strength) const override;
+  Tensor forward(const Tensor& x) const override;
 
   /// Dual attention unit: channel and spatial attention side by side.
   struct Dau : Module {

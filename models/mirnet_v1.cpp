@@ -135,9 +135,4 @@ Tensor MirnetV1::forward(const Tensor& x) const {
   return x + conv_out(f);
 }
 
-Tensor MirnetV1::enhance(const Tensor& x, double strength) const {
-  const Tensor y = clamp(forward(x), 0, 1);
-  return strength == 1 ? y : x + strength * (y - x);
-}
-
 }  // namespace lux

@@ -20,11 +20,11 @@
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/conv_transpose2d.h"
 #include "luxgrad/layers/prelu.h"
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/restorer.h"
 
 namespace lux {
 
-class MirnetV1 final : public Model {
+class MirnetV1 final : public Restorer {
  public:
   MirnetV1();
 
@@ -34,8 +34,7 @@ class MirnetV1 final : public Model {
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
-  Tensor forward(const Tensor& x) const;
-  Tensor enhance(const Tensor& x, double strength) const override;
+  Tensor forward(const Tensor& x) const override;
 
   /// Dual attention unit: spatial and channel attention side by side.
   struct Dau : Module {

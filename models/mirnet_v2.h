@@ -17,11 +17,11 @@
 #include <deque>
 
 #include "luxgrad/layers/conv2d.h"
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/restorer.h"
 
 namespace lux {
 
-class MirnetV2 final : public Model {
+class MirnetV2 final : public Restorer {
  public:
   MirnetV2();
 
@@ -31,8 +31,7 @@ class MirnetV2 final : public Model {
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
-  Tensor forward(const Tensor& x) const;
-  Tensor enhance(const Tensor& x, double strength) const override;
+  Tensor forward(const Tensor& x) const override;
 
   /// Residual contextual block.
   struct Rcb : Module {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
@@ -90,14 +91,38 @@ Tensor ReferenceGuided::decode(const Encoding& low, const Tensor& luminance) con
   return d.conv10(f);
 }
 
-Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
+Tensor ReferenceGuided::look_of(const Tensor& reference) const {
+  const NoGrad no_grad;
+  return encode(reference).luminance();
+}
+
+void ReferenceGuided::set_looks(Tensors looks) {
+  for (const Tensor& look : looks) {
+    check(look.shape() == Shape{1, kLuminance}, "reference_guided: expected looks [1, ", kLuminance,
+          "], got ", look.shape());
+  }
+  looks_ = std::move(looks);
+}
+
+Tensor ReferenceGuided::neutral_look(const Tensor& x) const {
   constexpr double kMiddle = 0.45, kDarkest = 1e-3;
   const double brightness = std::clamp(mean(x).item(), kDarkest, 1 - kDarkest);
   const double gamma = std::min(1.0, std::log(kMiddle) / std::log(brightness));
-  const Tensor neutral = exp(gamma * log(clamp(x, 1e-6, 1)));
+  return look_of(exp(gamma * log(clamp(x, 1e-6, 1))));
+}
+
+Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
   const Encoding low = encode(x);
-  const Tensor own = low.luminance(), look = encode(neutral).luminance();
-  return decode(low, strength == 1 ? look : own + strength * (look - own));
+  const Tensor own = low.luminance();
+  const Tensors looks = looks_.empty() ? Tensors{neutral_look(x)} : looks_;
+  Tensor sum;
+  for (const Tensor& look : looks) {
+    // Pictures of a batch share a look that was set.
+    const Tensor wanted = look.size(0) == own.size(0) ? look : look + zeros(own.shape(), own.options());
+    const Tensor y = decode(low, strength == 1 ? wanted : own + strength * (wanted - own));
+    sum = sum.defined() ? sum + y : y;
+  }
+  return looks.size() == 1 ? sum : sum * (1.0 / static_cast<double>(looks.size()));
 }
 
 }  // namespace lux

@@ -43,8 +43,14 @@ class ReferenceGuided final : public Model {
   /// The picture `low` with the luminance [N, 96] of another. [N, H, W, 3] in (0, 1).
   Tensor decode(const Encoding& low, const Tensor& luminance) const;
 
-  /// Guided by a neutral look: the picture's own, after a gamma that lifts its mean to the middle. `strength`
-  /// leads from the picture's own luminance to that.
+  /// The luminance [1, 96] of a reference, of any size: all that is needed of it.
+  Tensor look_of(const Tensor& reference) const;
+  /// What `enhance` is guided by from now on, each [1, 96]; of several the results are averaged. None: a
+  /// neutral look, that of the picture itself after a gamma that lifts its mean to the middle. Throws Error
+  /// for another shape.
+  void set_looks(Tensors looks);
+
+  /// `strength` leads from the picture's own luminance to that of the look.
   Tensor enhance(const Tensor& x, double strength) const override;
 
   struct Encoder : Module {
@@ -67,7 +73,10 @@ class ReferenceGuided final : public Model {
   Decoder decoder;
 
  private:
+  Tensor neutral_look(const Tensor& x) const;
+
   bool deconv_bias_;
+  Tensors looks_;
 };
 
 }  // namespace lux

@@ -25,9 +25,4 @@ Tensor Unet::forward(const Tensor& x) const {
   return conv_out({u, v, skip1(d1)});
 }
 
-Tensor Unet::enhance(const Tensor& x, double strength) const {
-  const Tensor y = forward(x);
-  return strength == 1 ? y : x + strength * (y - x);
-}
-
 }  // namespace lux

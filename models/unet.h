@@ -15,11 +15,11 @@
 
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/conv_transpose2d.h"
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/restorer.h"
 
 namespace lux {
 
-class Unet final : public Model {
+class Unet final : public Restorer {
  public:
   std::string name() const override { return "unet"; }
   ModelConfig config() const override { return {}; }
@@ -27,8 +27,7 @@ class Unet final : public Model {
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3] in [0, 1], H and W multiples of 4 -> the same shape and range.
-  Tensor forward(const Tensor& x) const;
-  Tensor enhance(const Tensor& x, double strength) const override;
+  Tensor forward(const Tensor& x) const override;
 
   /// Two convolutions in a row.
   struct Double : Module {

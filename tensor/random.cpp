@@ -112,6 +112,14 @@ uint64_t Generator::below(uint64_t bound) {
   }
 }
 
+// Rejection: the density (x(1 − x))^(shape − 1) is highest in the middle.
+double Generator::beta(double shape) {
+  for (;;) {
+    const double x = uniform(), u = uniform();
+    if (x > 0 && natural_log(1 - u) <= (shape - 1) * natural_log(4 * x * (1 - x))) return x;
+  }
+}
+
 void fill_uniform_(const Tensor& target, double low, double high, Generator& generator) {
   fill_from(
       target, generator, [](Generator& g) { return g.uniform(); }, high - low, low);

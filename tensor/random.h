@@ -33,6 +33,7 @@ struct Generator {
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
   double normal();                 ///< mean 0, standard deviation 1 (Box-Muller on own polynomials)
   uint64_t below(uint64_t bound);  ///< [0, bound), unbiased; bound at least 1
+  double beta(double shape);       ///< Beta(shape, shape) on (0, 1); shape at least 1
 };
 
 /// U(low, high) into every element, in order.

@@ -158,9 +158,9 @@ TEST_CASE("what is refused, and why") {
   save_safetensors(path, file);
   CHECK(message_of(read_checkpoint(path)) == "its content is not what was written (checksum)");
 
-  file.metadata["schema"] = "2";
+  file.metadata["schema"] = "3";
   save_safetensors(path, file);
-  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"2\", this program reads 1");
+  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"3\", this program reads 2");
 }
 
 TEST_CASE("counters that no run reaches are refused, whatever the checksum says") {

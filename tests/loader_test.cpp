@@ -7,9 +7,12 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <map>
+#include <set>
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/layout.h"
+#include "luxgrad/kernels/concat.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "same_bits.h"
@@ -250,4 +253,105 @@ TEST_CASE("expose brightens towards a mean, keeps hue, and leaves bright photos 
         doctest::Approx(srgb_to_linear(before[1]) / srgb_to_linear(before[0])).epsilon(1e-5));
   CHECK_THROWS_WITH_AS(expose(zeros({4, 4}), 0.5),
                        "expose: expected an f32 picture [H, W, 3], got f32 [4, 4]", Error);
+}
+
+TEST_CASE("whole pictures are turned and not resized, and must be of one size") {
+  const PairFolder pairs;
+  LoaderOptions options{.batch_size = 4, .size = 0, .turns = Turns::flips, .seed = 3};
+  Loader loader(open_dataset(pairs.path).pictures, options);
+  bool turned = false;
+  for (int epoch = 0; epoch < 4; ++epoch) {
+    const Batch batch = loader.next();
+    CHECK(batch.low.shape() == Shape{4, 18, 30, 3});
+    for (int64_t i = 0; i < 4; ++i) {
+      const Tensor low = narrow(batch.low, 0, i, 1).with_shape({18, 30, 3});
+      const auto index = static_cast<uint64_t>(std::stoul(batch.names[static_cast<size_t>(i)]));
+      const Tensor source = photo_of(index, 18, 30).with_shape({18, 30, 3});
+      const Tensor ways[] = {source, flip_left_right(source), flip_up_down(source),
+                             flip_left_right(flip_up_down(source))};
+      const auto fits = [&](const Tensor& way) {
+        double largest = 0;
+        for (int64_t k = 0; k < way.numel(); ++k)
+          largest = std::max(largest, std::abs(double{way.data<float>()[k]} - double{low.data<float>()[k]}));
+        return largest <= 0.51 / 255;
+      };
+      CHECK(std::count_if(std::begin(ways), std::end(ways), fits) == 1);
+      turned = turned || !fits(source);
+    }
+  }
+  CHECK(turned);
+  options.turns = Turns::all;  // quarters make other sizes of pictures that are not square
+  options.batch_size = 4;
+  Loader mixed(open_dataset(pairs.path).pictures, options);
+  CHECK_THROWS_AS(
+      [&] {
+        for (int epoch = 0; epoch < 8; ++epoch) mixed.next();
+      }(),
+      Error);
+}
+
+TEST_CASE("a patch of each dark picture gets some of its reference's light") {
+  const PairFolder pairs;
+  LoaderOptions options{.batch_size = 4, .size = 0, .shuffle = false, .turns = Turns::none, .seed = 3};
+  const Batch plain = Loader(open_dataset(pairs.path).pictures, options).next();
+  options.patch = 7;
+  const Batch lit = Loader(open_dataset(pairs.path).pictures, options).next();
+  CHECK(same_bits(lit.high, plain.high));
+  for (int64_t i = 0; i < 4; ++i) {
+    int64_t changed = 0;
+    std::set<int64_t> shares;  // in thousandths
+    for (int64_t k = i * 18 * 30 * 3; k < (i + 1) * 18 * 30 * 3; ++k) {
+      const double before = plain.low.data<float>()[k], after = lit.low.data<float>()[k],
+                   high = plain.high.data<float>()[k];
+      if (before == after) continue;
+      ++changed;
+      if (std::abs(high - before) > 0.2)
+        shares.insert(std::lround(1000 * (after - before) / (high - before)));
+    }
+    CHECK(changed <= 7 * 7 * 3);
+    CHECK(changed > 7 * 7 * 2);
+    CHECK(shares.size() <= 2);  // one, but for rounding
+  }
+}
+
+TEST_CASE("mixed pictures and references are blends with one share, from the stated epoch on") {
+  const PairFolder pairs;
+  LoaderOptions options{.batch_size = 4, .size = 0, .shuffle = false, .turns = Turns::none, .seed = 5};
+  const Batch plain = Loader(open_dataset(pairs.path).pictures, options).next();
+  options.mix_up = MixUp{.beta = 1.2, .first_epoch = 1};
+  Loader loader(open_dataset(pairs.path).pictures, options);
+  CHECK(same_bits(loader.next().low, plain.low));
+  const Batch mixed = loader.next();
+  CHECK_FALSE(same_bits(mixed.low, plain.low));
+  // References are the pictures' negatives, and so are their blends.
+  for (int64_t k = 0; k < mixed.low.numel(); ++k)
+    REQUIRE(mixed.low.data<float>()[k] + mixed.high.data<float>()[k] == doctest::Approx(1).epsilon(1e-5));
+  // Every picture went to exactly one other, so the sum over the batch stays.
+  double before = 0, after = 0;
+  for (int64_t k = 0; k < mixed.low.numel(); ++k) {
+    before += plain.low.data<float>()[k];
+    after += mixed.low.data<float>()[k];
+  }
+  CHECK(after == doctest::Approx(before).epsilon(1e-5));
+  loader.seek(1, 0);
+  CHECK(same_bits(loader.next().low, mixed.low));
+  int64_t unmixed = 0;
+  options.mix_up = MixUp{.beta = 1.2, .or_not = true};
+  Loader sometimes(open_dataset(pairs.path).pictures, options);
+  for (int i = 0; i < 40; ++i) unmixed += same_bits(sometimes.next().low, plain.low) ? 1 : 0;
+  CHECK(unmixed > 8);
+  CHECK(unmixed < 32);
+}
+
+TEST_CASE("with replacement some pictures come twice and others not") {
+  const Folder folder(7);
+  LoaderOptions options = small_options(false);
+  options.replacement = true;
+  Loader loader(unpaired_folder(folder.path), options);
+  std::map<std::string, int> seen;
+  for (int i = 0; i < 30; ++i) {
+    for (const std::string& name : loader.next().names) ++seen[name];
+  }
+  CHECK(seen.size() == 7);
+  CHECK(std::any_of(seen.begin(), seen.end(), [](const auto& item) { return item.second != 10; }));
 }

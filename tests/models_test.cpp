@@ -20,6 +20,7 @@
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/gan.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/models/reference_guided.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/models/zero_dce.h"
 #include "luxgrad/models/zero_dce_plus.h"
@@ -248,4 +249,43 @@ TEST_CASE("the two networks of gan have their published sizes and statistics") {
   }
   CHECK(generator == 7814);
   CHECK(discriminator == 2816);
+}
+
+TEST_CASE("gan is sharp by default, and as published on request") {
+  Gan gan;
+  gan.init_(Generator(1));
+  const Tensor x = dark_picture({1, 16, 24, 3});
+  const Tensor plain = enhance(gan, x);
+  CHECK(same_bits(enhance(gan, x), plain));
+  gan.set_inference({.statistics = BatchNormMode::running});
+  CHECK_FALSE(same_bits(enhance(gan, x), plain));
+  gan.set_inference({.dropout = 0.5, .seed = 1, .stretch = true});
+  const Tensor published = enhance(gan, x);
+  CHECK(same_bits(enhance(gan, x), published));
+  const std::vector<double> values = published.to_vector();
+  CHECK(*std::min_element(values.begin(), values.end()) == 0);
+  CHECK(*std::max_element(values.begin(), values.end()) == doctest::Approx(1));
+  gan.set_inference({.dropout = 0.5, .seed = 2, .stretch = true});
+  CHECK_FALSE(same_bits(enhance(gan, x), published));
+}
+
+TEST_CASE("reference_guided follows looks, and averages the results of several") {
+  ReferenceGuided model;
+  model.init_(Generator(1));
+  const Tensor x = dark_picture({1, 17, 22, 3}), bright = 2.0 * dark_picture({1, 30, 11, 3});
+  const Tensor neutral = enhance(model, x);
+  const Tensor one = model.look_of(bright), other = model.look_of(x);
+  CHECK(one.shape() == Shape{1, 96});
+  model.set_looks({one});
+  const Tensor first = enhance(model, x);
+  CHECK_FALSE(same_bits(first, neutral));
+  model.set_looks({other});
+  const Tensor second = enhance(model, x);
+  CHECK(same_bits(second, enhance(model, x, {.strength = 0})));  // its own luminance is its look
+  model.set_looks({one, other});
+  CHECK(same_bits(enhance(model, x), (first + second) * 0.5));
+  model.set_looks({});
+  CHECK(same_bits(enhance(model, x), neutral));
+  CHECK_THROWS_WITH_AS(model.set_looks({bright}),
+                       "reference_guided: expected looks [1, 96], got [1, 30, 11, 3]", Error);
 }

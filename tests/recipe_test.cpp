@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <set>
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/data/safetensors.h"
@@ -32,28 +33,44 @@ std::unique_ptr<Model> fresh(const std::string& name, const ModelConfig& config 
 }  // namespace
 
 TEST_CASE("every recipe gives a finite loss that reaches every parameter") {
-  const std::pair<const char*, std::vector<const char*>> all[] = {
+  const std::pair<std::string, std::vector<std::string>> all[] = {
+      {"reference_guided", {"official", "fivek"}},
+      {"mirnet_keras", {"keras", "soumik12345"}},
+      {"mirnet_v1", {"official"}},
+      {"mirnet_v2", {"official"}},
+      {"gan", {"published"}},
       {"zero_dce", {"official", "keras", "paper", "default"}},
-      {"zero_dce_plus", {"official", "paper", "default"}}};
-  const Tensor low = noise({1, 32, 32, 3}, 0.3, 1), high = noise({1, 32, 32, 3}, 1, 2);
+      {"zero_dce_plus", {"official", "paper", "default"}},
+      {"unet", {"published"}}};
+  const Tensor low = noise({2, 32, 32, 3}, 0.3, 1), high = noise({2, 32, 32, 3}, 1, 2);
+  CHECK(std::size(all) == models().size());
   for (const auto& [name, recipes] : all) {
-    for (const char* const recipe_name : recipes) {
+    CHECK(recipe_names(name) == recipes);
+    for (const std::string& recipe_name : recipes) {
       INFO(name << " " << recipe_name);
       const Recipe recipe = make_recipe(name, recipe_name);
       CHECK(recipe.name == recipe_name);
       const auto model = fresh(name, recipe.model);
-      const Loss loss = loss_of(recipe, dynamic_cast<const CurveModel&>(*model), low, high);
-      CHECK(std::isfinite(loss.total.item()));
-      double sum = 0;
       const auto facts = facts_of(recipe);
-      for (const auto& [term, value] : loss.terms)
-        sum += std::stod(facts.at("weight." + term)) * value.item();
-      CHECK(loss.total.item() == doctest::Approx(sum).epsilon(1e-5));
-      backward(loss.total);
-      for (const auto& [parameter, tensor] : model->named_parameters()) {
-        INFO(parameter);
-        CHECK(tensor.grad().defined());
+      std::set<std::string> reached;
+      const std::vector<Update> updates = recipe.objective->updates();
+      for (size_t u = 0; u < updates.size(); ++u) {
+        const Frozen frozen(*model, [&](std::string_view path) { return !updates[u].moves(path); });
+        const Loss loss = recipe.objective->loss(*model, {low, high}, u);
+        CHECK(std::isfinite(loss.total.item()));
+        double sum = 0;
+        for (const auto& [term, value] : loss.terms)
+          sum += std::stod(facts.at("weight." + term)) * value.item();
+        CHECK(loss.total.item() == doctest::Approx(sum).epsilon(1e-5));
+        model->zero_grad();
+        backward(loss.total);
+        for (const auto& [parameter, tensor] : model->named_parameters()) {
+          if (!tensor.grad().defined()) continue;
+          CHECK(updates[u].moves(parameter));
+          reached.insert(parameter);
+        }
       }
+      CHECK(reached.size() == model->named_parameters().size());
     }
   }
 }
@@ -72,17 +89,44 @@ TEST_CASE("recipes hold the published numbers") {
   CHECK(facts_of(keras).at("adam.form") == "keras");
   CHECK(facts_of(make_recipe("zero_dce_plus", "official")).at("weight.tv") == "1600");
   CHECK(facts_of(make_recipe("zero_dce", "paper")).at("weight.col") == "0.5");
+
+  const Recipe guided = make_recipe("reference_guided", "default");
+  CHECK(guided.name == "official");
+  CHECK(guided.size == 0);
+  CHECK(guided.patch == 100);
+  CHECK(guided.turns == Turns::flips);
+  CHECK(facts_of(guided).at("adam.eps") == "1e-08");
+  CHECK(facts_of(guided).at("weight.cont") == "2");
+  CHECK(facts_of(make_recipe("reference_guided", "official", "tf114")).at("loss.hsv_gradient") == "false");
+  CHECK(facts_of(make_recipe("reference_guided", "fivek")).at("loss.rest") == "huber");
+  const Recipe example = make_recipe("mirnet_keras", "keras", "2021");
+  CHECK(example.model.at("compat") == "2021");
+  CHECK(example.plateau);
+  CHECK(example.turns == Turns::none);
+  CHECK(make_recipe("mirnet_v1", "official").mix_up->first_epoch == 5);
+  CHECK(facts_of(make_recipe("mirnet_v2", "official")).at("rate") ==
+        "cosine 46: 2e-04 to 3e-04, cosine 104: 2e-04 to 1e-06");
+  CHECK(make_recipe("mirnet_v2", "official").clip_norm == 0.01);
+  CHECK(make_recipe("gan", "published").replacement);
+  CHECK(facts_of(make_recipe("gan", "published")).at("adam.beta1") == "0.5");
+  CHECK(facts_of(make_recipe("gan", "published", "norms")).at("loss.moves_norms") == "true");
+  CHECK(make_recipe("unet", "published").epochs == 10);
 }
 
 TEST_CASE("what recipes refuse") {
-  CHECK_THROWS_WITH_AS(make_recipe("unet", "paper"), "recipe: there is none for model 'unet'", Error);
+  CHECK_THROWS_WITH_AS(make_recipe("no_net", "paper"), "recipe: there is none for model 'no_net'", Error);
   CHECK_THROWS_WITH_AS(make_recipe("zero_dce_plus", "keras"),
                        "recipe: expected for zero_dce_plus one of official, paper, default, got 'keras'",
                        Error);
+  CHECK_THROWS_WITH_AS(make_recipe("gan", "published", "tf114"),
+                       "recipe: expected for gan norms, got 'tf114'", Error);
   const auto model = fresh("zero_dce");
-  CHECK_THROWS_WITH_AS(loss_of(make_recipe("zero_dce", "default"), dynamic_cast<const CurveModel&>(*model),
-                               noise({1, 32, 32, 3}, 1, 1), {}),
-                       "recipe default: expected pictures with references", Error);
+  const Recipe with_references = make_recipe("zero_dce", "default");
+  const Tensor low = noise({1, 32, 32, 3}, 1, 1);
+  CHECK_THROWS_WITH_AS(with_references.objective->loss(*model, {low}),
+                       "objective: expected pictures with references", Error);
+  CHECK_THROWS_WITH_AS(with_references.objective->loss(*fresh("unet"), {low, low}),
+                       "objective: unet is not a network that it can train", Error);
 }
 
 TEST_CASE("the weights that come along were trained by the recipe that stands here") {

@@ -6,14 +6,13 @@
 #include <cstdlib>
 
 #include "failing_malloc.h"
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/loader.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
-#include "luxgrad/training/recipe.h"
 #include "luxgrad/training/run_folder.h"
+#include "luxgrad/training/stepper.h"
 #include "process_state.h"
 #include "sample_pictures.h"
 #include "scopes.h"
@@ -35,8 +34,8 @@ class Studio {
   explicit Studio(int64_t rounds_length) : divisor_(rounds_length) {
     for (int i = 0; i < 6; ++i)
       save_image(data() / cat(i, ".png"), samples::picture(20 + 3 * i, 18 + i, 3, 8));
-    model_.init_(Generator(1, "init"));
-    model_.requires_grad_();
+    model_->init_(Generator(1, "init"));
+    model_->requires_grad_();
   }
 
   /// The `round`-th twentieth of everything.
@@ -58,13 +57,9 @@ class Studio {
   }
 
   void train(const Batch& batch) {
-    adam_.zero_grad();
-    const Loss loss = loss_of(recipe_, model_, batch.low, batch.high);
-    backward(loss.total);
-    const double norm = clip_grad_norm_(adam_.parameters(), recipe_.clip_norm);
-    adam_.step();
+    const StepOutcome outcome = stepper_.step({batch.low, batch.high}, recipe_.adam.lr);
     REQUIRE(
-        run_.log({.epoch = 1, .step = ++steps, .losses = {{"total", loss.total.item()}}, .grad_norm = norm}));
+        run_.log({.epoch = 1, .step = ++steps, .losses = outcome.losses, .grad_norm = outcome.grad_norm}));
   }
 
   void brighten() {
@@ -73,13 +68,13 @@ class Studio {
     const ImageFormat format = kFormats[enhancements % 4];
     const std::vector<uint8_t> file = encode_image(samples::picture(side(7), side(11), 3, 8), format);
     const Image dark = decode_image(file).value();
-    const Image bright = from_tensor(enhance(model_, to_tensor(dark)), dark);
+    const Image bright = from_tensor(enhance(*model_, to_tensor(dark)), dark);
     REQUIRE(encode_image(bright, format).size() > 0);
     ++enhancements;
   }
 
   void save() {
-    Checkpoint checkpoint{to_metadata(model_), model_.state_dict(), adam_.state_dict(), {}, {}};
+    Checkpoint checkpoint{to_metadata(*model_), model_->state_dict(), stepper_.state_dict(), {}, {}};
     checkpoint.progress.step = steps + ++saves;
     (void)run_.save(checkpoint);
     run_.rewind_logs({});  // or the logs fill the memory that this folder may live in
@@ -92,9 +87,8 @@ class Studio {
   TemporaryFolder folder_{in_memory()};
   RunFolder run_{folder_.path() / "run"};
   Recipe recipe_ = make_recipe("zero_dce_plus", "official");
-  std::unique_ptr<Model> made_ = make_model("zero_dce_plus");
-  CurveModel& model_ = dynamic_cast<CurveModel&>(*made_);
-  Adam adam_{model_.named_parameters(), recipe_.adam};
+  std::unique_ptr<Model> model_ = make_model("zero_dce_plus");
+  Stepper stepper_{recipe_, *model_};
 };
 
 /// What the process holds between two rounds.

@@ -304,6 +304,15 @@ TEST_CASE("distributions have the right moments and shapes") {
   for (int i = 0; i < 70000; ++i) ++seen[generator.below(7)];
   for (const int count : seen) CHECK(std::abs(count - 10000) < 400);
   CHECK(generator.below(1) == 0);
+
+  double beta_sum = 0, beta_squares = 0;
+  for (int i = 0; i < 20000; ++i) {
+    const double value = generator.beta(1.2);
+    beta_sum += value;
+    beta_squares += (value - 0.5) * (value - 0.5);
+  }
+  CHECK(beta_sum / 20000 == doctest::Approx(0.5).epsilon(0.01));
+  CHECK(beta_squares / 20000 == doctest::Approx(1 / (4 * (2 * 1.2 + 1))).epsilon(0.03));
 }
 
 TEST_CASE("normal follows Box and Muller to the last digits") {

@@ -5,9 +5,6 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "luxgrad/autograd/engine.h"
-#include "luxgrad/losses/zero_dce.h"
-#include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -15,12 +12,12 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
-#include "luxgrad/training/optimizer.h"
+#include "luxgrad/training/stepper.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kBatch = 8, kSize = 256;  // of the training step
+constexpr int64_t kLargest = 256;  // side of the pictures of a training step
 
 /// Milliseconds of `action`: the median of `repeats` runs, after one that does not count.
 template <class F>
@@ -37,17 +34,19 @@ double median_ms(int repeats, F&& action) {
   return *middle;
 }
 
-double training_step_ms(CurveModel& model, int repeats) {
-  const Tensor batch = noise_picture(kBatch, kSize, kSize);
+/// A step of the model's published recipe.
+struct TrainingStep {
+  int64_t batch, size;
+  double ms;
+};
+
+TrainingStep time_training_step(Model& model, int repeats) {
+  const Recipe recipe = make_recipe(model.name(), recipe_names(model.name()).front());
+  const int64_t size = recipe.size == 0 ? kLargest : std::min(recipe.size, kLargest);
+  const StepInput input{noise_picture(recipe.batch, size, size), noise_picture(recipe.batch, size, size)};
   model.requires_grad_();
-  Adam adam(model.named_parameters(), {.lr = 1e-4, .weight_decay = 1e-4});
-  return median_ms(repeats, [&] {
-    const CurveEnhancement result = model.forward(batch);
-    adam.zero_grad();
-    backward(zero_dce_loss(batch, result.enhanced, result.curves).total);
-    clip_grad_norm_(model.named_parameters(), 0.1);
-    adam.step();
-  });
+  Stepper stepper(recipe, model);
+  return {recipe.batch, size, median_ms(repeats, [&] { (void)stepper.step(input, recipe.adam.lr); })};
 }
 
 class Bench final : public Command {
@@ -84,18 +83,17 @@ class Bench final : public Command {
     nlohmann::ordered_json report = {
         {"model", name},         {"threads", num_threads()},  {"instruction_set", instruction_set()},
         {"forward_ms", forward}, {"memory_peak_bytes", peak}, {"memory_optimum_bytes", optimum}};
-    double step = 0;
-    if (auto* curves = dynamic_cast<CurveModel*>(model.get())) {
-      step = training_step_ms(*curves, repeats_);
-      report["training_step_ms"] = step;
-    }
+    const TrainingStep step = time_training_step(*model, repeats_);
+    report["training_step_ms"] = step.ms;
+    report["training_batch"] = step.batch;
+    report["training_size"] = step.size;
     if (json_) {
       print_result(report.dump());
       return;
     }
     print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
     print_result(cat("  inference ", kStatedWidth, "x", kStatedHeight, "      ", fixed(forward, 1), " ms"));
-    if (step > 0) print_result(cat("  training step ", kBatch, "x", kSize, "²   ", fixed(step, 1), " ms"));
+    print_result(cat("  training step ", step.batch, "x", step.size, "²   ", fixed(step.ms, 1), " ms"));
     print_result(cat("  memory of inference   ", megabytes(peak), ", ",
                      fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
                      megabytes(optimum)));

@@ -12,6 +12,7 @@
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 
@@ -55,6 +56,7 @@ class Enhance final : public Command {
     app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
         ->check(CLI::Range(0.0, 1.0).description(""));
+    add_guidance_options(app, guidance_);
     add_device_options(app, where_);
     app.add_option("-f,--format", format_, "Format of the output: png, jpg, bmp, pnm (default: by name)")
         ->type_name("FORMAT");
@@ -80,6 +82,7 @@ class Enhance final : public Command {
     const std::vector<Job> jobs = plan_batch(batch_);
     apply(where_);
     const LoadedModel loaded = load_model(choice_);
+    apply(guidance_, *loaded.model);
     ProgressLine progress(progress_style(progress_));
     const auto total = static_cast<int64_t>(jobs.size());
     int64_t done = 0;
@@ -155,6 +158,7 @@ class Enhance final : public Command {
 
   BatchOptions batch_;
   ModelChoice choice_;
+  Guidance guidance_;
   RunsOn where_;
   double strength_ = 1;
   std::string format_;

@@ -78,12 +78,18 @@ class Train final : public Command {
         ->type_name("PATH");
     app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
         ->type_name("DIR");
-    app.add_option("--recipe", recipe_, "default, official, keras or paper (default: default)")
+    app.add_option("--recipe", recipe_, cat("default, or a published one: ", recipe_list()))
+        ->type_name("NAME");
+    app.add_option("--compat", compat_, cat("Repeat an artefact of the published code: ", compat_list()))
         ->type_name("NAME");
     add_number(app, "--epochs", epochs_, "Passes over the data (default: the recipe's)");
     add_number(app, "--steps", options_.steps, "Updates in all, instead of epochs");
     add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
     add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
+    app.add_option("--lr", lr_, "Learning rate, constant (default: the recipe's)")
+        ->type_name("RATE")
+        ->check(CLI::PositiveNumber.description(""));
+    add_number(app, "--overfit", overfit_, "Learn only squares of N pictures by heart, in 400 steps");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")
         ->type_name("S")
         ->check(CLI::NonNegativeNumber.description(""));
@@ -135,20 +141,48 @@ class Train final : public Command {
     options_.model_config = config_of(choice_);
     int64_t multiple = 1;
     try {
-      options_.recipe = make_recipe(choice_.name, recipe_);
+      options_.recipe = make_recipe(choice_.name, recipe_, compat_);
       multiple = make_model(choice_.name, options_.model_config)->traits().size_multiple;
     } catch (const Error& error) {
       usage_error(error.what());
     }
     if (has_references(options_.data)) options_.recipe = with_references(options_.recipe);
-    if (epochs_ > 0) options_.recipe.epochs = epochs_;
-    if (batch_ > 0) options_.recipe.batch = batch_;
-    if (size_ > 0) options_.recipe.size = size_;
-    const int64_t smallest = smallest_size(options_.recipe);
+    Recipe& recipe = options_.recipe;
+    if (overfit_ > 0) recipe = overfitting(recipe, overfit_);
+    if (lr_ > 0) recipe.adam.lr = lr_, recipe.rate.clear();
+    if (epochs_ > 0) recipe.epochs = epochs_, recipe.steps = 0;
+    if (batch_ > 0) recipe.batch = batch_, recipe.stages.clear();
+    if (size_ > 0) {
+      recipe.squares = recipe.squares || recipe.size == 0;  // of pictures that would be taken whole
+      recipe.size = size_;
+      recipe.stages.clear();
+    }
+    if (recipe.size == 0) return;
+    const int64_t smallest = recipe.objective->smallest_size();
     check_usage(options_.recipe.size >= smallest,
                 cat("--size: expected at least ", smallest, " for recipe ", recipe_, ", got ", size_));
     check_usage(options_.recipe.size % multiple == 0, cat("--size: expected a multiple of ", multiple,
                                                           " for this network, got ", options_.recipe.size));
+  }
+
+  // "zero_dce official, keras, paper; unet published"
+  static std::string recipe_list() {
+    std::string text;
+    for (const ModelInfo& info : models()) {
+      std::string names;
+      for (const std::string& name : recipe_names(info.name)) names += cat(names.empty() ? " " : ", ", name);
+      text += cat(text.empty() ? "" : "; ", info.name, names);
+    }
+    return text;
+  }
+
+  static std::string compat_list() {
+    std::string text;
+    for (const ModelInfo& info : models()) {
+      for (const auto& [name, meaning] : compat_names(info.name))
+        text += cat(text.empty() ? "" : "; ", info.name, " ", name, ": ", meaning);
+    }
+    return text;
   }
 
   static void print_plan(const TrainPlan& plan) {
@@ -177,9 +211,10 @@ class Train final : public Command {
 
   ModelChoice choice_;
   TrainOptions options_;
-  std::string recipe_ = "default";
+  std::string recipe_ = "default", compat_;
   bool dry_run_ = false;
-  int64_t epochs_ = 0, batch_ = 0, size_ = 0;
+  int64_t epochs_ = 0, batch_ = 0, size_ = 0, overfit_ = 0;
+  double lr_ = 0;
   RunsOn where_;
   std::string progress_ = "bar";
 };

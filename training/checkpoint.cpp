@@ -12,7 +12,7 @@
 namespace lux {
 namespace {
 
-constexpr std::string_view kSchema = "1", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
+constexpr std::string_view kSchema = "2", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
                            kProgress = "progress.", kDigest = "sha256", kStem = "step_",
                            kEnding = ".safetensors";
 
@@ -26,6 +26,9 @@ void each_counter(P& progress, const F& f) {
   f("epoch_loss", progress.epoch_loss);
   f("epoch_steps", progress.epoch_steps);
   f("best", progress.best);
+  f("rate", progress.rate);
+  f("plateau_best", progress.plateau_best);
+  f("plateau_waited", progress.plateau_waited);
   f("jsonl_bytes", progress.jsonl_bytes);
   f("csv_bytes", progress.csv_bytes);
 }

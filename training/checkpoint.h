@@ -27,8 +27,12 @@ struct Progress {
   int64_t skipped = 0;      ///< steps in a row without an update, because something was not finite
   double epoch_loss = 0;    ///< sum of the losses of the current epoch
   int64_t epoch_steps = 0;  ///< and how many they are
-  double best = std::numeric_limits<double>::infinity();  ///< lowest mean loss of an epoch
-  int64_t jsonl_bytes = 0;                                ///< length of the log so far
+  /// Lowest mean loss of an epoch, or lowest negative validation PSNR where pictures validate.
+  double best = std::numeric_limits<double>::infinity();
+  double rate = 1;  ///< factor of the learning rate, lowered where validation stands still
+  double plateau_best = -std::numeric_limits<double>::infinity();
+  int64_t plateau_waited = 0;
+  int64_t jsonl_bytes = 0;  ///< length of the log so far
   int64_t csv_bytes = 0;
 };
 

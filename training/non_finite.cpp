@@ -8,18 +8,26 @@
 namespace lux {
 namespace {
 
-void run_step(const Recipe& recipe, CurveModel& model, const Batch& batch) {
-  model.zero_grad();
-  backward(loss_of(recipe, model, batch.low, batch.high).total);
-}
+/// An update that can be run again, with all pictures or one.
+struct Again {
+  const Objective& objective;
+  size_t update;
+  Model& model;
 
-/// The batch that holds only picture `i` of `batch`.
-Batch single(const Batch& batch, int64_t i) {
-  Batch one;
-  one.low = narrow(batch.low, 0, i, 1);
-  if (batch.high.defined()) one.high = narrow(batch.high, 0, i, 1);
-  return one;
-}
+  void run(const StepInput& input) const {
+    model.zero_grad();
+    StepInput watched = input;
+    watched.statistics = false;
+    backward(objective.loss(model, watched, update).total);
+  }
+
+  void run_alone(const StepInput& input, int64_t picture) const {
+    StepInput alone = input;
+    alone.low = narrow(input.low, 0, picture, 1);
+    if (input.high.defined()) alone.high = narrow(input.high, 0, picture, 1);
+    run(alone);
+  }
+};
 
 /// The weight with these bytes, or with this gradient; empty for any other tensor.
 std::string weight_of(const Model& model, const Tensor& tensor) {
@@ -45,24 +53,24 @@ std::string source_of(const Model& model, const FirstNonFinite& watch) {
 }
 
 /// The picture in whose part of a tensor [N, H, W, C] the element stands; else the first that fails alone.
-std::string picture_of(const Recipe& recipe, CurveModel& model, const Batch& batch,
+std::string picture_of(const Again& again, const StepInput& input, const std::vector<std::string>& names,
                        const FirstNonFinite& watch) {
-  const int64_t pictures = batch.low.size(0);
+  const int64_t pictures = input.low.size(0);
   const Shape shape = watch.tensor().shape();
-  if (shape.rank() == 4 && shape[0] == pictures && weight_of(model, watch.tensor()).empty()) {
-    return batch.names[static_cast<size_t>(watch.element() / (shape.numel() / pictures))];
+  if (shape.rank() == 4 && shape[0] == pictures && weight_of(again.model, watch.tensor()).empty()) {
+    return names[static_cast<size_t>(watch.element() / (shape.numel() / pictures))];
   }
   for (int64_t i = 0; i < pictures; ++i) {
     const FirstNonFinite alone;
-    run_step(recipe, model, single(batch, i));
-    if (!alone.found().empty()) return batch.names[static_cast<size_t>(i)];
+    again.run_alone(input, i);
+    if (!alone.found().empty()) return names[static_cast<size_t>(i)];
   }
   return "";
 }
 
 }  // namespace
 
-std::string ruined_state(const Model& model, const Adam& adam) {
+std::string ruined_state(const Model& model, const State& moments) {
   const auto fault = [](const std::string& name, const Tensor& tensor) {
     const int64_t at = first_non_finite(tensor);
     return at < 0 ? "" : cat(name, " is not finite at element ", at);
@@ -70,19 +78,21 @@ std::string ruined_state(const Model& model, const Adam& adam) {
   for (const auto& [name, weight] : model.named_parameters()) {
     if (std::string ruined = fault(name, weight); !ruined.empty()) return ruined;
   }
-  for (const auto& [name, moment] : adam.state_dict()) {
+  for (const auto& [name, moment] : moments) {
     if (moment.dtype() == DType::i64) continue;  // the number of steps
     if (std::string ruined = fault(name, moment); !ruined.empty()) return ruined;
   }
   return "";
 }
 
-std::string first_not_finite(const Recipe& recipe, CurveModel& model, const Batch& batch) {
+std::string first_not_finite(const Objective& objective, size_t update, Model& model, const StepInput& input,
+                             const std::vector<std::string>& names) {
+  const Again again{objective, update, model};
   const FirstNonFinite watch;
-  run_step(recipe, model, batch);
+  again.run(input);
   if (watch.found().empty()) return "";
   const std::string source = source_of(model, watch);
-  const std::string picture = picture_of(recipe, model, batch, watch);
+  const std::string picture = picture_of(again, input, names, watch);
   return cat(watch.found(), source, picture.empty() ? ", in no picture alone" : ", picture ", picture);
 }
 

@@ -104,7 +104,7 @@ std::map<std::string, Tensor> Adam::state_dict() const {
   return state;
 }
 
-void Adam::load_state_dict(const std::map<std::string, Tensor>& state) {
+void Adam::check_state_dict(const std::map<std::string, Tensor>& state) const {
   const std::map<std::string, Tensor> own = this->state_dict();
   for (const auto& [name, tensor] : own) {
     const auto found = state.find(name);
@@ -120,8 +120,13 @@ void Adam::load_state_dict(const std::map<std::string, Tensor>& state) {
   }
   const int64_t steps = state.at(kSteps).data<int64_t>()[0];
   check(steps >= 0, "adam: the saved state has done ", steps, " steps");
+}
+
+void Adam::load_state_dict(const std::map<std::string, Tensor>& state) {
+  check_state_dict(state);
+  const std::map<std::string, Tensor> own = this->state_dict();
   for (const auto& [name, tensor] : own) copy_(tensor, state.at(name));
-  steps_ = steps;
+  steps_ = own.at(kSteps).data<int64_t>()[0];
 }
 
 double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm) {

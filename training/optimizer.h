@@ -53,6 +53,8 @@ class Adam {
   /// Restores what `state_dict` gave. Throws Error, and changes nothing, when a tensor is missing, left over,
   /// of another shape or dtype, or not finite, and for a negative number of steps.
   void load_state_dict(const std::map<std::string, Tensor>& state);
+  /// Throws what `load_state_dict` would throw.
+  void check_state_dict(const std::map<std::string, Tensor>& state) const;
 
  private:
   std::vector<NamedTensor> parameters_;

@@ -2,20 +2,19 @@
 
 #include <chrono>
 
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/tensor/memory.h"
-#include "luxgrad/training/optimizer.h"
 #include "luxgrad/training/setup.h"
+#include "luxgrad/training/stepper.h"
 
 namespace lux {
 
 TrainPlan plan(const TrainOptions& options, TrainListener& listener) {
   const DatasetScan data = checked_pictures(options, listener);
-  Loader loader(data.pictures, loader_options(options));
-  const std::unique_ptr<CurveModel> model = make_trainee(options);
-  Adam adam(model->named_parameters(), options.recipe.adam);
+  Loader loader(training_part(options, data.pictures), loader_options(options));
+  const std::unique_ptr<Model> model = make_trainee(options);
+  Stepper stepper(options.recipe, *model);
   TrainPlan result;
-  result.steps = options.steps > 0 ? options.steps : options.recipe.epochs * loader.batches_per_epoch();
+  result.steps = steps_of(options, loader.batches_per_epoch());
   result.config = configuration(options, *model, data, result.steps);
   result.parameter_count = model->parameter_count();
   for (const auto& [name, parameter] : model->named_parameters())
@@ -25,9 +24,7 @@ TrainPlan plan(const TrainOptions& options, TrainListener& listener) {
   for (int step = 0; step < 2; ++step) {
     memory::reset_peak();
     const auto start = std::chrono::steady_clock::now();
-    adam.zero_grad();
-    backward(loss_of(options.recipe, *model, batch.low, batch.high).total);
-    adam.step();
+    (void)stepper.step({batch.low, batch.high}, options.recipe.adam.lr);
     result.seconds_per_step = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   result.peak_bytes = memory::stats().peak;

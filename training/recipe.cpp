@@ -1,108 +1,21 @@
 #include "luxgrad/training/recipe.h"
 
-#include "luxgrad/kernels/arithmetic.h"
-#include "luxgrad/kernels/total_variation.h"
-#include "luxgrad/losses/pixel.h"
-#include "luxgrad/losses/ssim.h"
+#include "luxgrad/tensor/text.h"
+#include "luxgrad/training/recipes/recipes.h"
 
 namespace lux {
 namespace {
 
-constexpr ResizeImageOptions kPilAntialias{Interpolation::lanczos, true};
-
-// github.com/Li-Chongyi/Zero-DCE, lowlight_train.py and dataloader.py. (The released weights are those after
-// epoch 100; the paper says 512 pixels.)
-Recipe zero_dce_official() {
-  return {.name = "official",
-          .adam = {.lr = 1e-4, .weight_decay = 1e-4},
-          .clip_norm = 0.1,
-          .batch = 8,
-          .size = 256,
-          .epochs = 200,
-          .resize = kPilAntialias,
-          .loss = zero_dce_loss_options(ZeroDceMode::official, false)};
+std::vector<RecipeRow> rows_of(const std::string& model) {
+  std::vector<RecipeRow> rows;
+  for (const auto list : {reference_guided_recipes(), mirnet_keras_recipes(), mirnet_v1_recipes(),
+                          mirnet_v2_recipes(), gan_recipes(), zero_dce_recipes(), unet_recipes()}) {
+    for (const RecipeRow& row : list) {
+      if (model == row.model) rows.push_back(row);
+    }
+  }
+  return rows;
 }
-
-// keras.io/examples/vision/zero_dce: no clipping, no decay, pictures in the order of their names.
-Recipe zero_dce_keras() {
-  return {.name = "keras",
-          .model = {{"concat", "keras"}},
-          .glorot_init = true,
-          .adam = {.lr = 1e-4, .form = AdamForm::keras},
-          .batch = 16,
-          .size = 256,
-          .epochs = 100,
-          .shuffle = false,
-          .drop_last = true,
-          .resize = {Interpolation::bilinear, false},
-          .loss = zero_dce_loss_options(ZeroDceMode::keras, false)};
-}
-
-// arXiv:2001.06826, section 4.1: 512 pixels, batch 8, Adam with its defaults and 1e-4, no decay and no
-// clipping mentioned; the number of epochs and the way of resizing are not given, so they are the code's.
-Recipe zero_dce_paper() {
-  return {.name = "paper",
-          .adam = {.lr = 1e-4},
-          .batch = 8,
-          .size = 512,
-          .epochs = 200,
-          .resize = kPilAntialias,
-          .loss = zero_dce_loss_options(ZeroDceMode::paper, false)};
-}
-
-// github.com/Li-Chongyi/Zero-DCE_extension, lowlight_train.py: PyTorch's initial values, for the call of the
-// authors' own is commented out.
-Recipe zero_dce_plus_official() {
-  Recipe recipe = zero_dce_official();
-  recipe.size = 512;
-  recipe.epochs = 100;
-  recipe.loss = zero_dce_loss_options(ZeroDceMode::official, true);
-  return recipe;
-}
-
-// arXiv:2103.00860, section 4: as the first paper.
-Recipe zero_dce_plus_paper() {
-  Recipe recipe = zero_dce_paper();
-  recipe.epochs = 100;
-  recipe.loss = zero_dce_loss_options(ZeroDceMode::paper, true);
-  return recipe;
-}
-
-// Our own. A normal photo made dark again in linear light, with a camera's noise, is a dark picture whose
-// right answer is known; so the network learns from an L1 distance and structure instead of from rules about
-// how pictures should look. The weight of tv decides between two faults: near zero the curves paint over
-// texture along with the noise, at 100 they follow no edge and wash bright skies out. The authors'
-// first values, N(0, 0.02²), shrink every layer's output to a third, which leaves the curves flat for long;
-// small squares make fast steps, and the network sees 7 pixels around each anyway.
-Recipe relit() {
-  return {.name = "default",
-          .glorot_init = true,
-          .adam = {.lr = 2e-3},
-          .lr_end = 1e-6,
-          .clip_norm = 1,
-          .batch = 8,
-          .size = 64,
-          .epochs = 12,
-          .relight = RelightOptions{},
-          .repeats = 64,
-          .loss = ReferenceLossOptions{}};
-}
-
-struct Row {
-  const char* model;
-  const char* name;
-  Recipe (*make)();
-};
-
-constexpr Row kRows[] = {
-    {"zero_dce", "official", zero_dce_official},
-    {"zero_dce", "keras", zero_dce_keras},
-    {"zero_dce", "paper", zero_dce_paper},
-    {"zero_dce", "default", relit},
-    {"zero_dce_plus", "official", zero_dce_plus_official},
-    {"zero_dce_plus", "paper", zero_dce_plus_paper},
-    {"zero_dce_plus", "default", relit},
-};
 
 std::string range(const double (&bounds)[2]) {
   return cat(exact_text(bounds[0]), " to ", exact_text(bounds[1]));
@@ -112,40 +25,85 @@ const char* name_of(AdamForm form) {
   return form == AdamForm::torch ? "torch" : form == AdamForm::keras ? "keras" : "tf1";
 }
 
-const char* name_of(ZeroDceMode mode) {
-  return mode == ZeroDceMode::official ? "official" : mode == ZeroDceMode::keras ? "keras" : "paper";
-}
-
 const char* name_of(Interpolation mode) {
   constexpr const char* kNames[] = {"nearest", "bilinear", "area", "lanczos"};
   return kNames[static_cast<size_t>(mode)];
 }
 
-Loss zero_reference_loss(const ZeroDceLossOptions& options, const Tensor& low,
-                         const CurveEnhancement& result) {
-  const ZeroDceLoss loss = zero_dce_loss(low, result.enhanced, result.curves, options);
-  return {loss.total, {{"tv", loss.tv}, {"spa", loss.spa}, {"col", loss.col}, {"exp", loss.exp}}};
+const char* name_of(Turns turns) {
+  return turns == Turns::none ? "none" : turns == Turns::flips ? "flips" : "all";
 }
 
-Loss reference_loss(const ReferenceLossOptions& options, const Tensor& high, const CurveEnhancement& result) {
-  const Tensor distance = l1_loss(result.enhanced, high);
-  const Tensor structure = 1.0 - ssim(result.enhanced, high);
-  const Tensor tv = total_variation(result.curves, VariationForm::official);
-  return {options.l1 * distance + options.structure * structure + options.tv * tv,
-          {{"l1", distance}, {"structure", structure}, {"tv", tv}}};
+// "cosine 46: 0.0002 to 0.0003, cosine 104: 0.0002 to 1e-06"
+std::string text_of(const std::vector<Phase>& rate) {
+  std::string text;
+  for (const Phase& phase : rate) {
+    text += cat(text.empty() ? "" : ", ", phase.curve == Phase::Curve::linear ? "line " : "cosine ",
+                exact_text(phase.length), ": ", exact_text(phase.from), " to ", exact_text(phase.to));
+  }
+  return text;
+}
+
+std::string text_of(const std::vector<Stage>& stages) {
+  std::string text;
+  for (const Stage& stage : stages) {
+    text += cat(text.empty() ? "" : ", ", exact_text(stage.share), ": ", stage.batch, " x ", stage.size);
+  }
+  return text;
+}
+
+// What only some recipes do; a recipe that does none of it says nothing of it.
+void add_rare_facts(const Recipe& recipe, std::map<std::string, std::string>& facts) {
+  if (recipe.rate.size() > 1) facts["rate"] = text_of(recipe.rate);
+  if (recipe.rate_by_epoch) facts["rate.by_epoch"] = "true";
+  if (recipe.plateau) facts["rate.plateau"] = "true";
+  if (!recipe.stages.empty()) facts["stages"] = text_of(recipe.stages);
+  if (recipe.overfit > 0) facts["overfit"] = std::to_string(recipe.overfit);
+  if (recipe.replacement) facts["replacement"] = "true";
+  if (recipe.validation > 0) facts["validation"] = exact_text(recipe.validation);
+  if (recipe.squares) facts["squares.repeats"] = std::to_string(recipe.repeats);
+  if ((recipe.squares || recipe.size == 0) && recipe.turns != Turns::all)
+    facts["turns"] = name_of(recipe.turns);
+  if (recipe.patch > 0) facts["patch"] = std::to_string(recipe.patch);
+  if (recipe.mix_up) {
+    facts["mix_up.beta"] = exact_text(recipe.mix_up->beta);
+    facts["mix_up.first_epoch"] = std::to_string(recipe.mix_up->first_epoch);
+    facts["mix_up.each"] = recipe.mix_up->each ? "true" : "false";
+    facts["mix_up.or_not"] = recipe.mix_up->or_not ? "true" : "false";
+  }
 }
 
 }  // namespace
 
-Recipe make_recipe(const std::string& model, const std::string& name) {
+std::vector<std::string> recipe_names(const std::string& model) {
+  std::vector<std::string> names;
+  for (const RecipeRow& row : rows_of(model)) names.emplace_back(row.name);
+  return names;
+}
+
+std::vector<std::pair<std::string, std::string>> compat_names(const std::string& model) {
+  std::vector<std::pair<std::string, std::string>> names;
+  for (const RecipeRow& row : rows_of(model)) {
+    if (*row.compat != '\0' && (names.empty() || names.back().first != row.compat))
+      names.emplace_back(row.compat, row.compat_text);
+  }
+  return names;
+}
+
+Recipe make_recipe(const std::string& model, const std::string& name, const std::string& compat) {
+  const std::vector<RecipeRow> rows = rows_of(model);
+  check(!rows.empty(), "recipe: there is none for model '", model, "'");
+  const RecipeRow* found = nullptr;
   std::string known;
-  for (const Row& row : kRows) {
-    if (model != row.model) continue;
-    if (name == row.name) return row.make();
+  for (const RecipeRow& row : rows) {
+    if (name == row.name) found = &row;
     known += cat(known.empty() ? "" : ", ", row.name);
   }
-  check(!known.empty(), "recipe: there is none for model '", model, "'");
-  fail("recipe: expected for ", model, " one of ", known, ", got '", name, "'");
+  if (found == nullptr && name == "default") found = rows.data();
+  check(found != nullptr, "recipe: expected for ", model, " one of ", known, ", got '", name, "'");
+  check(compat.empty() || compat == found->compat, "recipe: expected for ", model, " ",
+        *found->compat == '\0' ? "no artefact" : found->compat, ", got '", compat, "'");
+  return found->make(compat);
 }
 
 Recipe with_references(Recipe recipe) {
@@ -157,10 +115,21 @@ Recipe with_references(Recipe recipe) {
   return recipe;
 }
 
-int64_t smallest_size(const Recipe& recipe) {
-  constexpr int64_t kSsimWindow = 11;
-  const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss);
-  return zero != nullptr ? zero->exp_patch : kSsimWindow;
+Recipe overfitting(Recipe recipe, int64_t pictures) {
+  constexpr int64_t kSide = 48, kSteps = 400;
+  recipe.overfit = recipe.batch = pictures;
+  recipe.size = kSide;
+  recipe.steps = kSteps;
+  recipe.rate.clear();
+  recipe.stages.clear();
+  recipe.mix_up.reset();
+  recipe.rate_by_epoch = recipe.plateau = recipe.shuffle = recipe.replacement = recipe.drop_last = false;
+  recipe.validation = 0;
+  recipe.patch = 0;
+  recipe.repeats = 1;
+  recipe.squares = !recipe.relight;
+  recipe.turns = Turns::none;
+  return recipe;
 }
 
 std::map<std::string, std::string> facts_of(const Recipe& recipe) {
@@ -169,7 +138,7 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"init", recipe.glorot_init ? "glorot" : "authors"},
       {"adam.form", name_of(recipe.adam.form)},
       {"adam.lr", exact_text(recipe.adam.lr)},
-      {"adam.lr_end", exact_text(recipe.lr_end)},
+      {"adam.lr_end", recipe.rate.empty() ? "0" : exact_text(recipe.rate.back().to)},
       {"adam.beta1", exact_text(recipe.adam.beta1)},
       {"adam.beta2", exact_text(recipe.adam.beta2)},
       {"adam.eps", exact_text(recipe.adam.effective_eps())},
@@ -183,7 +152,7 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
       {"resize.mode", name_of(recipe.resize.mode)},
       {"resize.eight_bit", recipe.resize.eight_bit ? "true" : "false"},
   };
-  if (recipe.squares) facts["squares.repeats"] = std::to_string(recipe.repeats);
+  add_rare_facts(recipe, facts);
   if (recipe.relight) {
     const RelightOptions& o = *recipe.relight;
     facts["relight.dark_share"] = exact_text(o.dark_share);
@@ -197,31 +166,8 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
     facts["relight.exposure"] = exact_text(recipe.exposure);
     facts["relight.repeats"] = std::to_string(recipe.repeats);
   }
-  if (const auto* const zero = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
-    facts["loss"] = name_of(zero->mode);
-    facts["weight.tv"] = exact_text(zero->tv);
-    facts["weight.spa"] = exact_text(zero->spa);
-    facts["weight.col"] = exact_text(zero->col);
-    facts["weight.exp"] = exact_text(zero->exp);
-    facts["exp_patch"] = std::to_string(zero->exp_patch);
-    facts["exp_target"] = exact_text(zero->exp_target);
-  } else {
-    const auto& reference = std::get<ReferenceLossOptions>(recipe.loss);
-    facts["loss"] = "reference";
-    facts["weight.l1"] = exact_text(reference.l1);
-    facts["weight.structure"] = exact_text(reference.structure);
-    facts["weight.tv"] = exact_text(reference.tv);
-  }
+  facts.merge(recipe.objective->facts());
   return facts;
-}
-
-Loss loss_of(const Recipe& recipe, const CurveModel& model, const Tensor& low, const Tensor& high) {
-  const CurveEnhancement result = model.forward(low);
-  if (const auto* const options = std::get_if<ZeroDceLossOptions>(&recipe.loss)) {
-    return zero_reference_loss(*options, low, result);
-  }
-  check(high.defined(), "recipe ", recipe.name, ": expected pictures with references");
-  return reference_loss(std::get<ReferenceLossOptions>(recipe.loss), high, result);
 }
 
 }  // namespace lux

@@ -103,6 +103,13 @@ bool RunFolder::log(const StepRecord& record) {
   return json_bytes && csv_bytes;
 }
 
+bool RunFolder::log_validation(int64_t epoch, double psnr) {
+  const auto bytes = append_to_file(
+      path_ + "/log.jsonl", cat("{\"epoch\":", epoch, ",\"validation_psnr\":", json_number(psnr), "}\n"));
+  if (bytes) jsonl_bytes_ += bytes.value();
+  return static_cast<bool>(bytes);
+}
+
 void RunFolder::rewind_logs(const Progress& progress) {
   jsonl_bytes_ = cut_file(path_ + "/log.jsonl", progress.jsonl_bytes).value();
   csv_bytes_ = cut_file(path_ + "/log.csv", progress.csv_bytes).value();

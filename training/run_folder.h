@@ -54,6 +54,8 @@ class RunFolder {
 
   /// Appends a line to both logs, which readers see at once. False when the system refused it.
   bool log(const StepRecord& record);
+  /// Appends `{"epoch":3,"validation_psnr":18.2}` to log.jsonl. False when the system refused it.
+  bool log_validation(int64_t epoch, double psnr);
   /// Cuts the logs back to the lengths that a checkpoint knows and continues from there. Throws
   /// FileException.
   void rewind_logs(const Progress& progress);

@@ -38,11 +38,11 @@ Schedule warmup_cosine(double lr, double low, double warmup, double period) {
 
 double ReduceOnPlateau::operator()(double lr, double metric) {
   const double score = options_.larger_is_better ? metric : -metric;
-  if (score > best_ + options_.min_delta) {
-    best_ = score;
-    waited_ = 0;
-  } else if (++waited_ >= options_.patience) {
-    waited_ = 0;
+  if (score > best + options_.min_delta) {
+    best = score;
+    waited = 0;
+  } else if (++waited >= options_.patience) {
+    waited = 0;
     return std::max(options_.min_lr, lr * options_.factor);
   }
   return lr;

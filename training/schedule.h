@@ -52,10 +52,12 @@ class ReduceOnPlateau {
   /// The rate after an epoch that ended with `metric`, given the rate `lr` of that epoch.
   double operator()(double lr, double metric);
 
+  /// What it remembers: the best metric, and for how many epochs it was not beaten.
+  double best = -std::numeric_limits<double>::infinity();
+  int64_t waited = 0;
+
  private:
   Options options_;
-  double best_ = -std::numeric_limits<double>::infinity();
-  int64_t waited_ = 0;
 };
 
 }  // namespace lux

@@ -1,12 +1,23 @@
 #include "luxgrad/training/setup.h"
 
+#include <cmath>
+
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/split.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
 
 namespace lux {
 namespace {
+
+// So many as Keras' validation_split leaves behind ⌊n·(1 − share)⌋.
+int64_t validation_count(const TrainOptions& options, const PictureList& pictures) {
+  const auto all = static_cast<double>(pictures.size());
+  constexpr double kRounding = 1e-9;  // 485·(1 − 185/485) is 300
+  return static_cast<int64_t>(pictures.size()) -
+         static_cast<int64_t>(std::floor(all * (1 - options.recipe.validation) + kRounding));
+}
 
 std::string digest_of(const std::string& text) {
   return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
@@ -29,26 +40,68 @@ DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listene
   return scan;
 }
 
+PictureList training_part(const TrainOptions& options, const PictureList& pictures) {
+  PictureList part = split_dataset(pictures, validation_count(options, pictures)).first;
+  const auto few = static_cast<size_t>(options.recipe.overfit);
+  if (few > 0 && part.size() > few) part.resize(few);
+  return part;
+}
+
+PictureList validation_part(const TrainOptions& options, const PictureList& pictures) {
+  return split_dataset(pictures, validation_count(options, pictures)).second;
+}
+
+LoaderOptions validation_options(const TrainOptions& options) {
+  LoaderOptions validation = loader_options(options);
+  validation.batch_size = 1;
+  validation.shuffle = validation.replacement = validation.drop_last = false;
+  validation.turns = Turns::none;
+  validation.patch = 0;
+  validation.mix_up.reset();
+  validation.repeats = 1;
+  return validation;
+}
+
+int64_t steps_of(const TrainOptions& options, int64_t batches_per_epoch) {
+  if (options.steps > 0) return options.steps;
+  return options.recipe.steps > 0 ? options.recipe.steps : options.recipe.epochs * batches_per_epoch;
+}
+
+Schedule schedule_of(const Recipe& recipe, int64_t steps, int64_t batches_per_epoch) {
+  if (recipe.rate.empty()) return constant(recipe.adam.lr);
+  const double length = recipe.rate_by_epoch
+                            ? std::ceil(static_cast<double>(steps) / static_cast<double>(batches_per_epoch))
+                            : static_cast<double>(steps);
+  double all = 0;
+  for (const Phase& phase : recipe.rate) all += phase.length;
+  std::vector<Phase> stretched = recipe.rate;
+  for (Phase& phase : stretched) phase.length *= length / all;
+  return Schedule(stretched);
+}
+
 LoaderOptions loader_options(const TrainOptions& options) {
   const Recipe& recipe = options.recipe;
   return {.batch_size = recipe.batch,
           .size = recipe.size,
           .resize = recipe.resize,
           .shuffle = recipe.shuffle,
+          .replacement = recipe.replacement,
           .drop_last = recipe.drop_last,
           .random_squares = recipe.squares,
+          .turns = recipe.turns,
+          .patch = recipe.patch,
+          .mix_up = recipe.mix_up,
           .relight = recipe.relight,
           .exposure = recipe.exposure,
           .repeats = recipe.repeats,
+          .every_epoch = recipe.overfit == 0,
           .seed = options.seed};
 }
 
-std::unique_ptr<CurveModel> make_trainee(const TrainOptions& options) {
+std::unique_ptr<Model> make_trainee(const TrainOptions& options) {
   ModelConfig config = options.model_config;
   config.insert(options.recipe.model.begin(), options.recipe.model.end());
-  std::unique_ptr<Model> made = make_model(options.model, config);
-  check(dynamic_cast<CurveModel*>(made.get()) != nullptr, "train: there is no training for ", options.model);
-  std::unique_ptr<CurveModel> model(static_cast<CurveModel*>(made.release()));
+  std::unique_ptr<Model> model = make_model(options.model, config);
   const Generator generator(options.seed, "init");
   if (options.recipe.glorot_init) {
     init_glorot_uniform_(*model, generator);
@@ -82,7 +135,8 @@ void check_same_pictures(const Facts& before, const std::string& manifest, const
 }
 
 void check_same_run(const Facts& before, const Facts& now) {
-  const bool constant_rate = now.at("adam.lr_end") == "0";  // else the rate depends on the number of steps
+  // Else the rate, or the size of pictures, depends on the number of steps.
+  const bool constant_rate = now.at("adam.lr_end") == "0" && !now.contains("stages");
   for (const auto& [key, value] : now) {
     if (key == "data" || (key == "steps" && constant_rate)) continue;
     const auto found = before.find(key);

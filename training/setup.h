@@ -14,11 +14,22 @@ namespace lux {
 /// than `options.skip_bad` percent of the pictures are bad, or none is good.
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener);
 
-LoaderOptions loader_options(const TrainOptions& options);
+/// The pictures that train, and those that validate: the last of the list, as Keras splits.
+PictureList training_part(const TrainOptions& options, const PictureList& pictures);
+PictureList validation_part(const TrainOptions& options, const PictureList& pictures);
 
-/// The network with the recipe's first values, asking for gradients. Throws Error for a model that has no
-/// training.
-std::unique_ptr<CurveModel> make_trainee(const TrainOptions& options);
+LoaderOptions loader_options(const TrainOptions& options);
+/// The pictures that validate, one by one, always the same squares of them.
+LoaderOptions validation_options(const TrainOptions& options);
+
+/// Updates in all.
+int64_t steps_of(const TrainOptions& options, int64_t batches_per_epoch);
+
+/// The learning rate over steps, or over epochs where the recipe says so.
+Schedule schedule_of(const Recipe& recipe, int64_t steps, int64_t batches_per_epoch);
+
+/// The network with the recipe's first values, asking for gradients.
+std::unique_ptr<Model> make_trainee(const TrainOptions& options);
 
 /// Everything the result depends on, as text; besides, the bits depend on the instruction set.
 Facts configuration(const TrainOptions& options, const Model& model, const DatasetScan& data, int64_t steps);

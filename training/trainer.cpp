@@ -1,16 +1,17 @@
 #include "luxgrad/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
+#include "luxgrad/training/metrics.h"
 #include "luxgrad/training/non_finite.h"
 #include "luxgrad/training/schedule.h"
 #include "luxgrad/training/setup.h"
+#include "luxgrad/training/stepper.h"
 
 namespace lux {
 namespace {
@@ -35,24 +36,31 @@ class Trainer {
 
  private:
   void restore();
+  bool open_stage();
   void update(const Batch& batch, double data_seconds);
-  void skip(const Batch& batch, const std::string& ruined);
+  void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
   void finish_epoch();
+  double validation_psnr();
+  void judge(double criterion);
+  void say_how_well_learnt();
   void save();
 
   const TrainOptions& options_;
   const Recipe& recipe_;
   TrainListener& listener_;
   DatasetScan data_;
-  Loader loader_;
+  PictureList pictures_;
+  std::unique_ptr<Loader> loader_, validation_;
+  int64_t stage_end_ = 0;  // the step before which batch and size change
   int64_t steps_;
   Schedule schedule_;
-  std::unique_ptr<CurveModel> model_;
-  Adam adam_;
+  std::unique_ptr<Model> model_;
+  Stepper stepper_;
   RunFolder folder_;
   Facts config_;
   Progress progress_;
   TrainResult result_;
+  double first_loss_ = 0, last_loss_ = 0;
   bool log_failed_ = false;
 };
 
@@ -61,14 +69,17 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       recipe_(options.recipe),
       listener_(listener),
       data_(checked_pictures(options, listener)),
-      loader_(data_.pictures, loader_options(options)),
-      steps_(options.steps > 0 ? options.steps : recipe_.epochs * loader_.batches_per_epoch()),
-      schedule_(recipe_.lr_end > 0 ? cosine(recipe_.adam.lr, recipe_.lr_end, static_cast<double>(steps_))
-                                   : constant(recipe_.adam.lr)),
+      pictures_(training_part(options, data_.pictures)),
+      loader_(std::make_unique<Loader>(pictures_, loader_options(options))),
+      steps_(steps_of(options, loader_->batches_per_epoch())),
+      schedule_(schedule_of(recipe_, steps_, loader_->batches_per_epoch())),
       model_(make_trainee(options)),
-      adam_(model_->named_parameters(), recipe_.adam),
+      stepper_(recipe_, *model_),
       folder_(options.run),
-      config_(configuration(options, *model_, data_, steps_)) {}
+      config_(configuration(options, *model_, data_, steps_)) {
+  if (PictureList last = validation_part(options, data_.pictures); !last.empty())
+    validation_ = std::make_unique<Loader>(std::move(last), validation_options(options));
+}
 
 TrainResult Trainer::run() {
   options_.resume ? restore() : folder_.rewind_logs({});
@@ -79,16 +90,21 @@ TrainResult Trainer::run() {
     listener_.on_notice(cat(folder_.path(), ": the disk has room for ", room, " more checkpoints only"));
   }
   listener_.on_start(config_, progress_.step, steps_);
+  open_stage();
+  loader_->seek(progress_.epoch, progress_.batch);
   bool stopped = false;
   while (progress_.step < steps_ && !stopped) {
     const Stopwatch waiting;
-    const Batch batch = loader_.next();
+    const Batch batch = loader_->next();
     update(batch, waiting.seconds());
-    if (++progress_.batch == loader_.batches_per_epoch()) finish_epoch();
+    const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
+    if (++progress_.batch == loader_->batches_per_epoch() || stage_done) finish_epoch();
+    if (open_stage()) loader_->seek(progress_.epoch, 0);
     stopped = options_.stop != nullptr && options_.stop->load();
     if (progress_.batch == 0 || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped)
       save();
   }
+  if (recipe_.overfit > 0 && !stopped) say_how_well_learnt();
   (void)folder_.write_report(config_);
   result_.progress = progress_;
   result_.finished = progress_.step >= steps_;
@@ -104,10 +120,9 @@ void Trainer::restore() {
     check_same_pictures(checkpoint.config, folder_.manifest(), data_);
     check_same_run(checkpoint.config, config_);
     model_->load_state_dict(checkpoint.weights);
-    adam_.load_state_dict(checkpoint.optimizer);
+    stepper_.load_state_dict(checkpoint.optimizer);
     progress_ = checkpoint.progress;
     result_.checkpoint = found->path;
-    loader_.seek(progress_.epoch, progress_.batch);
   } else {
     if (!damaged.empty()) {
       throw FileException({damaged.front().code, folder_.path(), -1,
@@ -118,33 +133,49 @@ void Trainer::restore() {
   folder_.rewind_logs(progress_);
 }
 
-// One step of the algorithm: loss, gradients, clipping, Adam.
+// Where batch and size grow with the steps: the loader for the next step. A stage begins with a new epoch.
+bool Trainer::open_stage() {
+  if (recipe_.stages.empty() || progress_.step < stage_end_ || progress_.step >= steps_) return false;
+  double all = 0, done = 0;
+  for (const Stage& stage : recipe_.stages) all += stage.share;
+  for (const Stage& stage : recipe_.stages) {
+    done += stage.share;
+    stage_end_ = std::llround(static_cast<double>(steps_) * done / all);
+    if (progress_.step >= stage_end_) continue;
+    LoaderOptions loader = loader_options(options_);
+    loader.batch_size = stage.batch;
+    loader.size = stage.size;
+    loader_ = std::make_unique<Loader>(pictures_, loader);
+    break;
+  }
+  return true;
+}
+
 void Trainer::update(const Batch& batch, double data_seconds) {
   const Stopwatch working;
-  adam_.zero_grad();
-  adam_.set_lr(schedule_(static_cast<double>(progress_.step)));
-  const Loss loss = loss_of(recipe_, *model_, batch.low, batch.high);
-  backward(loss.total);
-  constexpr double kNoLimit = std::numeric_limits<double>::infinity();
-  const double norm =
-      clip_grad_norm_(adam_.parameters(), recipe_.clip_norm > 0 ? recipe_.clip_norm : kNoLimit);
-
-  const double total = loss.total.item();
-  const bool finite = std::isfinite(total) && std::isfinite(norm);
+  const double at =
+      recipe_.rate_by_epoch ? static_cast<double>(progress_.epoch + 1) : static_cast<double>(progress_.step);
+  const double lr = progress_.rate * schedule_(at);
+  Generator chance = Generator(options_.seed, "step").fork(static_cast<uint64_t>(progress_.step));
+  const StepInput input{batch.low, batch.high, chance.next()};
+  const StepOutcome outcome = stepper_.step(input, lr);
+  if (progress_.step == 0) first_loss_ = outcome.losses.front().second;
+  last_loss_ = outcome.losses.front().second;
   ++progress_.step;
-  StepRecord record{.epoch = progress_.epoch + 1, .step = progress_.step, .lr = adam_.lr()};
-  record.losses.emplace_back("total", total);
-  for (const auto& [name, term] : loss.terms) record.losses.emplace_back(name, term.item());
-  record.grad_norm = norm;
-  record.skipped = !finite;
+  const bool finite = outcome.failed < 0;
+  StepRecord record{.epoch = progress_.epoch + 1,
+                    .step = progress_.step,
+                    .lr = lr,
+                    .losses = outcome.losses,
+                    .grad_norm = outcome.grad_norm,
+                    .data_seconds = data_seconds,
+                    .step_seconds = working.seconds(),
+                    .skipped = !finite};
   if (finite) {
-    adam_.step();
     progress_.skipped = 0;
-    progress_.epoch_loss += total;
+    progress_.epoch_loss += outcome.losses.front().second;
     ++progress_.epoch_steps;
   }
-  record.data_seconds = data_seconds;
-  record.step_seconds = working.seconds();
   if (!folder_.log(record) && !log_failed_) {
     listener_.on_notice(cat(folder_.path(), ": the log cannot be written; training goes on without it"));
     log_failed_ = true;
@@ -152,13 +183,14 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   listener_.on_step(record);
   // Also after a finite step: an update can overflow, a ReLU hides a weight of minus infinity, and a weight
   // whose second moment is infinite would stand still unseen.
-  const std::string ruined = ruined_state(*model_, adam_);
-  if (!finite || !ruined.empty()) skip(batch, ruined);
+  const std::string ruined = ruined_state(*model_, stepper_.state_dict());
+  if (!finite || !ruined.empty()) skip(input, batch, outcome.failed, ruined);
 }
 
 // Says where the step went wrong, and stops where that cannot be left behind.
-void Trainer::skip(const Batch& batch, const std::string& ruined) {
-  const std::string where = first_not_finite(recipe_, *model_, batch);
+void Trainer::skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined) {
+  const auto update = static_cast<size_t>(std::max<int64_t>(0, failed));
+  const std::string where = first_not_finite(*recipe_.objective, update, *model_, input, batch.names);
   const std::string text =
       cat("step ", progress_.step, ": ", ruined.empty() ? "loss or gradient is not finite" : ruined,
           where.empty() ? ", though all is finite when the step runs again" : cat(", first in ", where));
@@ -172,27 +204,67 @@ void Trainer::skip(const Batch& batch, const std::string& ruined) {
 void Trainer::finish_epoch() {
   ++progress_.epoch;
   progress_.batch = 0;
-  if (progress_.epoch_steps > 0) {
-    const double mean = progress_.epoch_loss / static_cast<double>(progress_.epoch_steps);
-    if (mean < progress_.best) {
-      progress_.best = mean;
-      folder_.save_best(model_->state_dict(), weight_facts(*model_, config_, progress_));
+  if (validation_ != nullptr) {
+    const double psnr = validation_psnr();
+    (void)folder_.log_validation(progress_.epoch, psnr);
+    listener_.on_notice(
+        cat("epoch ", progress_.epoch, ": validation ", exact_text(std::round(100 * psnr) / 100), " dB"));
+    judge(-psnr);
+    if (recipe_.plateau) {
+      ReduceOnPlateau plateau({});
+      plateau.best = progress_.plateau_best;
+      plateau.waited = progress_.plateau_waited;
+      progress_.rate = plateau(progress_.rate, psnr);
+      progress_.plateau_best = plateau.best;
+      progress_.plateau_waited = plateau.waited;
     }
+  } else if (progress_.epoch_steps > 0) {
+    judge(progress_.epoch_loss / static_cast<double>(progress_.epoch_steps));
   }
   progress_.epoch_loss = 0;
   progress_.epoch_steps = 0;
-  const Batch sample = loader_.sample();
+  const Batch sample = loader_->sample();
   Tensors pictures{sample.low, enhance(*model_, sample.low)};
   if (sample.high.defined()) pictures.push_back(sample.high);
   folder_.save_sample(progress_.epoch, pictures);
   (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
 }
 
+// The mean over the pictures that validate.
+double Trainer::validation_psnr() {
+  validation_->seek(0, 0);
+  double sum = 0;
+  const int64_t pictures = validation_->batches_per_epoch();
+  for (int64_t i = 0; i < pictures; ++i) {
+    const Batch batch = validation_->next();
+    sum += metrics::psnr(enhance(*model_, batch.low), batch.high);
+  }
+  return sum / static_cast<double>(pictures);
+}
+
+void Trainer::judge(double criterion) {
+  if (!(criterion < progress_.best)) return;
+  progress_.best = criterion;
+  folder_.save_best(model_->state_dict(), weight_facts(*model_, config_, progress_));
+}
+
+// After squares were learned by heart.
+void Trainer::say_how_well_learnt() {
+  loader_->seek(0, 0);
+  const Batch batch = loader_->next();
+  std::string text = cat("loss ", exact_text(first_loss_), " before, ", exact_text(last_loss_), " after");
+  if (batch.high.defined())
+    text += cat(", PSNR ",
+                exact_text(std::round(100 * metrics::psnr(enhance(*model_, batch.low), batch.high)) / 100),
+                " dB");
+  listener_.on_notice(text);
+}
+
 void Trainer::save() {
   progress_.jsonl_bytes = folder_.jsonl_bytes();
   progress_.csv_bytes = folder_.csv_bytes();
   result_.checkpoint =
-      folder_.save({to_metadata(*model_), model_->state_dict(), adam_.state_dict(), config_, progress_});
+      folder_.save({to_metadata(*model_), model_->state_dict(), stepper_.state_dict(), config_, progress_});
 }
 
 }  // namespace

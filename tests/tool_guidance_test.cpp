@@ -1,0 +1,76 @@
+// The tool with networks that are guided by more than the picture.
+#include <doctest/doctest.h>
+
+#include <fstream>
+
+#include "luxgrad/models/registry.h"
+#include "luxgrad/training/checkpoint.h"
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+// A workplace with weights for reference_guided, that nobody trained; but luminance counts in them.
+struct Guided : Workplace {
+  Guided() {
+    const std::unique_ptr<Model> model = make_model("reference_guided");
+    model->init_(Generator(1));
+    const Tensor dense = model->state_dict().at("decoder.dense.weight");
+    for (int64_t i = 0; i < dense.numel(); ++i) dense.data<float>()[i] *= 100;
+    save_weights(path("reference_guided.safetensors"), model->state_dict(), to_metadata(*model));
+    save_noise(path("dark.png"));
+    save_noise(path("bright.png"), 20, 30, 2);
+    save_noise(path("other.png"), 8, 8, 3);
+  }
+
+  /// The bytes of the picture that these options make of dark.png.
+  std::vector<uint8_t> made_with(std::vector<std::string> options) const {
+    options.insert(options.begin(),
+                   {"enhance", "dark.png", "-o", "out.png", "--overwrite", "-n", "reference_guided"});
+    const ChildResult result = run(options);
+    CHECK_MESSAGE(result.code == 0, result.err);
+    return load_image(path("out.png")).samples;
+  }
+
+  int code_of(const std::string& look) const {
+    std::ofstream(path("look.json")) << look;
+    return run({"enhance", "dark.png", "-o", "never.png", "-n", "reference_guided", "--look", "look.json"})
+        .code;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a look that was kept is as good as its reference") {
+  const Guided here;
+  const std::vector<uint8_t> neutral = here.made_with({});
+  const std::vector<uint8_t> one = here.made_with({"--reference", "bright.png", "--save-look", "look.json"});
+  CHECK(one != neutral);
+  CHECK(here.made_with({"--look", "look.json"}) == one);
+  const std::vector<uint8_t> both =
+      here.made_with({"--reference", "bright.png", "other.png", "--save-look", "both.json"});
+  CHECK(here.made_with({"--look", "both.json"}) == both);
+  CHECK(here.made_with({"--look", "look.json", "--reference", "other.png"}) == both);
+}
+
+TEST_CASE("what is no look is refused, and no picture is written") {
+  const Guided here;
+  CHECK(here.code_of("no json") == 3);
+  CHECK(here.code_of("[]") == 3);
+  CHECK(here.code_of(R"({"model": 3, "looks": [[]]})") == 3);
+  CHECK(here.code_of(R"({"model": "reference_guided", "looks": []})") == 3);
+  CHECK(here.code_of(R"({"model": "reference_guided", "looks": [[1, 2, 3]]})") == 3);
+  std::string numbers = "1e300";
+  for (int i = 1; i < 96; ++i) numbers += ",1";
+  CHECK(here.code_of(R"({"model": "reference_guided", "looks": [[)" + numbers + "]]}") == 3);
+  CHECK(here.run({"enhance", "dark.png", "-o", "never.png", "-n", "reference_guided", "--reference",
+                  "absent.png"})
+            .code == 3);
+  CHECK(
+      here.run({"enhance", "dark.png", "-o", "never.png", "-n", "reference_guided", "--save-look", "l.json"})
+          .code == 2);
+  CHECK(here.run({"enhance", "dark.png", "-o", "never.png", "--reference", "bright.png"}).code == 2);
+  CHECK(here.run({"enhance", "dark.png", "-o", "never.png", "--bn", "running"}).code == 2);
+  CHECK_FALSE(fs::exists(here.path("never.png")));
+}

@@ -1,0 +1,179 @@
+// training/: what the larger recipes ask of the trainer: adversaries, validation, a rate that reacts,
+// pictures that grow. Every run is interrupted once, and must end with the bits of one that was not.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/image.h"
+#include "luxgrad/models/gan.h"
+#include "luxgrad/tensor/raw.h"
+#include "luxgrad/training/stepper.h"
+#include "luxgrad/training/trainer.h"
+#include "same_bits.h"
+#include "temporary_folder.h"
+
+using namespace lux;
+
+namespace {
+
+// Pairs of 40 x 40 pixels, the dark ones a tenth as bright.
+class Pairs {
+ public:
+  explicit Pairs(int64_t count) {
+    for (const char* part : {"low", "high"})
+      std::filesystem::create_directories(folder_.path() / "data" / part);
+    for (int64_t i = 0; i < count; ++i) {
+      Tensor bright = empty({1, 40, 40, 3});
+      Generator generator(static_cast<uint64_t>(i), "training_of_all_test");
+      fill_uniform_(bright, 0.2, 0.9, generator);
+      Tensor dark = bright.clone();
+      for (int64_t k = 0; k < dark.numel(); ++k) dark.data<float>()[k] *= 0.1f;
+      save_image(folder_.path() / "data" / "high" / cat(i, ".png"), from_tensor(bright));
+      save_image(folder_.path() / "data" / "low" / cat(i, ".png"), from_tensor(dark));
+    }
+  }
+
+  TrainOptions options(const std::string& model, const std::string& run, int64_t steps) const {
+    TrainOptions options;
+    options.model = model;
+    options.recipe = make_recipe(model, "default");
+    options.recipe.batch = 2;
+    options.recipe.size = 16;
+    options.data = folder_.path() / "data";
+    options.run = folder_.path() / run;
+    options.steps = steps;
+    options.seed = 5;
+    return options;
+  }
+
+ private:
+  TemporaryFolder folder_{in_memory()};
+};
+
+struct Witness : TrainListener {
+  explicit Witness(int64_t stop_after = -1) : stop_after(stop_after) {}
+  void on_step(const StepRecord& record) override {
+    records.push_back(record);
+    if (record.step == stop_after) stop = true;
+  }
+  int64_t stop_after;
+  std::atomic<bool> stop = false;
+  std::vector<StepRecord> records;
+};
+
+Checkpoint end_of(TrainOptions options, int64_t stop_after = -1) {
+  Witness witness(stop_after);
+  options.stop = &witness.stop;
+  const TrainResult result = train(options, witness);
+  return read_checkpoint(result.checkpoint).value();
+}
+
+std::string log_of(const TrainOptions& options) {
+  const std::vector<uint8_t> bytes = read_file(options.run + "/log.jsonl").value();
+  return {bytes.begin(), bytes.end()};
+}
+
+void check_same_state(const State& one, const State& other) {
+  REQUIRE(one.size() == other.size());
+  for (const auto& [name, tensor] : one) CHECK_MESSAGE(same_bits(tensor, other.at(name)), name);
+}
+
+// Once through, and stopped and resumed.
+Checkpoint check_resumes(const Pairs& pairs, const std::string& model, int64_t steps, int64_t stop_after,
+                         const auto& change) {
+  TrainOptions whole = pairs.options(model, "whole", steps), parts = pairs.options(model, "parts", steps);
+  change(whole.recipe);
+  change(parts.recipe);
+  const Checkpoint expected = end_of(whole);
+  CHECK(end_of(parts, stop_after).progress.step == stop_after);
+  parts.resume = true;
+  const Checkpoint got = end_of(parts);
+  check_same_state(got.weights, expected.weights);
+  check_same_state(got.optimizer, expected.optimizer);
+  CHECK(got.progress.best == expected.progress.best);
+  CHECK(got.progress.rate == expected.progress.rate);
+  CHECK(got.progress.epoch == expected.progress.epoch);
+  return expected;
+}
+
+}  // namespace
+
+TEST_CASE("adversaries resume with the same bits: two optimisers, moving statistics, dropout") {
+  const Pairs pairs(4);
+  const Checkpoint end = check_resumes(pairs, "gan", 2, 1, [](Recipe&) {});
+  CHECK(end.optimizer.contains("generator/exp_avg.generator.enc1.conv.weight"));
+  CHECK(end.optimizer.contains("discriminator/exp_avg.discriminator.conv1.weight"));
+  CHECK_FALSE(end.optimizer.contains("generator/exp_avg.discriminator.bn2.weight"));
+  CHECK(end.optimizer.at("discriminator/step").data<int64_t>()[0] == 4);
+  CHECK(end.optimizer.at("generator/step").data<int64_t>()[0] == 2);
+  const auto mean = end.weights.at("generator.enc1.bn.running_mean").to_vector();
+  CHECK(std::any_of(mean.begin(), mean.end(), [](double value) { return value != 0; }));
+}
+
+TEST_CASE("an update of the adversaries that is not finite changes nothing, statistics included") {
+  Gan gan;
+  gan.init_(Generator(1));
+  gan.requires_grad_();
+  const Recipe recipe = make_recipe("gan", "default");
+  Stepper stepper(recipe, gan);
+  const Tensor low = full({1, 16, 16, 3}, 0.1);
+  Tensor high = full({1, 16, 16, 3}, 0.7);
+  high.data<float>()[40] = std::numeric_limits<float>::quiet_NaN();
+  State before;
+  for (const auto& [name, tensor] : gan.state_dict()) before[name] = tensor.clone();
+  const StepOutcome outcome = stepper.step({low, high}, 1e-4);
+  CHECK(outcome.failed == 0);
+  check_same_state(gan.state_dict(), before);
+  CHECK(stepper.state_dict().at("discriminator/step").data<int64_t>()[0] == 0);
+}
+
+TEST_CASE("pictures that validate choose the best weights, are logged, and lower the rate") {
+  const Pairs pairs(6);
+  const auto change = [](Recipe& recipe) {
+    recipe.validation = 0.5;
+    recipe.plateau = true;
+    recipe.adam.lr = 1e-12;  // nothing changes, so the rate must
+    recipe.squares = true;
+  };
+  const Checkpoint end = check_resumes(pairs, "unet", 16, 7, change);
+  CHECK(end.progress.epoch == 8);
+  CHECK(end.progress.rate == 0.5);
+  CHECK(end.progress.best < 0);
+  TrainOptions options = pairs.options("unet", "whole", 16);
+  const std::string log = log_of(options);
+  CHECK(log.find("{\"epoch\":8,\"validation_psnr\":") != std::string::npos);
+  const Facts best = load_weights(options.run + "/best.safetensors").metadata;
+  CHECK(best.at("config.validation") == "0.5");
+}
+
+TEST_CASE("pictures grow while batches shrink, each stage from a new epoch on") {
+  const Pairs pairs(5);
+  const auto change = [](Recipe& recipe) {
+    recipe.squares = true;
+    recipe.validation = 0;
+    recipe.stages = {{4, 2, 16}, {4, 1, 32}};
+  };
+  // 3 batches an epoch: one epoch and one step; then 5 batches an epoch.
+  const Checkpoint end = check_resumes(pairs, "unet", 8, 5, change);
+  CHECK(end.progress.epoch == 2);
+  CHECK(end.progress.batch == 4);
+  const Image first = load_image(pairs.options("unet", "whole", 8).run + "/samples/epoch_001.png");
+  CHECK(first.height == 16);
+}
+
+TEST_CASE("a network that shall learn squares by heart sees nothing else, and does") {
+  const Pairs pairs(6);
+  TrainOptions options = pairs.options("unet", "by heart", 60);
+  options.recipe = overfitting(make_recipe("unet", "default"), 2);
+  options.recipe.size = 16;
+  Witness witness;
+  options.stop = &witness.stop;
+  train(options, witness);
+  REQUIRE(witness.records.size() == 60);
+  CHECK(witness.records.back().epoch == 60);
+  const auto loss = [&](size_t step) { return witness.records[step].losses.front().second; };
+  MESSAGE("loss " << loss(0) << " -> " << loss(59));
+  CHECK(loss(59) < 0.3 * loss(0));
+}

@@ -1,0 +1,98 @@
+#include "luxgrad/tools/guidance.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/image.h"
+#include "luxgrad/models/gan.h"
+#include "luxgrad/models/reference_guided.h"
+#include "luxgrad/tools/exit_code.h"
+
+namespace lux {
+namespace {
+
+using json = nlohmann::ordered_json;
+
+constexpr int64_t kMaxLookBytes = int64_t{1} << 20;
+
+// {"model": "reference_guided", "looks": [[96 numbers], ...]}
+void save_looks(const std::string& path, const Tensors& looks) {
+  json file = {{"model", "reference_guided"}, {"looks", json::array()}};
+  for (const Tensor& look : looks) file["looks"].push_back(look.to_vector());
+  const std::string text = file.dump(1) + "\n";
+  (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
+}
+
+Tensor look_from(const json& numbers, const std::string& path) {
+  const auto fits = [](const json& value) { return value.is_number() && std::isfinite(value.get<float>()); };
+  if (!numbers.is_array() || numbers.size() != ReferenceGuided::kLuminance ||
+      !std::all_of(numbers.begin(), numbers.end(), fits)) {
+    throw FileException({FileErrorCode::malformed, path, -1,
+                         cat("expected looks of ", ReferenceGuided::kLuminance, " finite numbers each")});
+  }
+  return from_vector(numbers.get<std::vector<double>>(), {1, ReferenceGuided::kLuminance});
+}
+
+Tensors load_looks(const std::string& path) {
+  const std::vector<uint8_t> bytes = read_file(path, kMaxLookBytes).value();
+  const json file = json::parse(bytes.begin(), bytes.end(), nullptr, false);
+  if (!file.is_object() || file.value("model", json()) != json("reference_guided") ||
+      !file.contains("looks") || !file["looks"].is_array() || file["looks"].empty()) {
+    throw FileException({FileErrorCode::malformed, path, -1, "it is no file of looks"});
+  }
+  Tensors looks;
+  for (const json& numbers : file["looks"]) looks.push_back(look_from(numbers, path));
+  return looks;
+}
+
+void guide(const Guidance& guidance, ReferenceGuided& model) {
+  Tensors looks;
+  for (const std::string& path : guidance.references)
+    looks.push_back(model.look_of(to_tensor(load_image(path))));
+  if (!guidance.save_look.empty()) {
+    check_usage(!looks.empty(), "--save-look saves the looks of pictures given with --reference");
+    save_looks(guidance.save_look, looks);
+  }
+  if (!guidance.look.empty()) {
+    for (Tensor& look : load_looks(guidance.look)) looks.push_back(std::move(look));
+  }
+  model.set_looks(std::move(looks));
+}
+
+}  // namespace
+
+void add_guidance_options(CLI::App& app, Guidance& guidance) {
+  app.add_option("--reference", guidance.references,
+                 "reference_guided: pictures to be as bright as; of several, results are averaged")
+      ->type_name("FILE...");
+  app.add_option("--save-look", guidance.save_look, "reference_guided: keep the look of the references")
+      ->type_name("FILE.json");
+  app.add_option("--look", guidance.look, "reference_guided: a look that was kept")->type_name("FILE.json");
+  app.add_option("--bn", guidance.statistics,
+                 "gan: statistics that normalise, of the picture (batch, default) or of training (running)")
+      ->type_name("KIND")
+      ->check(CLI::IsMember({"batch", "running"}).description(""));
+  app.add_option("--compat", guidance.compat, "gan: published, with its dropout and stretch of contrast")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"published"}).description(""));
+  app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")->type_name("S");
+}
+
+void apply(const Guidance& guidance, Model& model) {
+  auto* const guided = dynamic_cast<ReferenceGuided*>(&model);
+  const bool looks = !guidance.references.empty() || !guidance.look.empty() || !guidance.save_look.empty();
+  check_usage(guided != nullptr || !looks,
+              "--reference, --look and --save-look are for reference_guided, not for ", model.name());
+  auto* const gan = dynamic_cast<Gan*>(&model);
+  const bool modes = !guidance.statistics.empty() || !guidance.compat.empty() || guidance.seed != 0;
+  check_usage(gan != nullptr || !modes, "--bn, --compat and --seed are for gan, not for ", model.name());
+  if (guided != nullptr) guide(guidance, *guided);
+  if (gan == nullptr) return;
+  const bool published = guidance.compat == "published";
+  gan->set_inference({guidance.statistics == "running" ? BatchNormMode::running : BatchNormMode::batch,
+                      published ? 0.5 : 0.0, guidance.seed, published});
+}
+
+}  // namespace lux

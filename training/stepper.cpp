@@ -1,0 +1,102 @@
+#include "luxgrad/training/stepper.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/tensor/raw.h"
+
+namespace lux {
+namespace {
+
+std::string prefix_of(const std::string& optimizer) { return optimizer.empty() ? "" : optimizer + "/"; }
+
+State copied(const State& state) {
+  State copies;
+  for (const auto& [name, tensor] : state) copies[name] = tensor.clone();
+  return copies;
+}
+
+}  // namespace
+
+Stepper::Stepper(const Recipe& recipe, Model& model)
+    : objective_(recipe.objective),
+      clip_norm_(recipe.clip_norm > 0 ? recipe.clip_norm : std::numeric_limits<double>::infinity()),
+      model_(model),
+      updates_(recipe.objective->updates()),
+      buffers_(model.state_dict()) {
+  const std::vector<NamedTensor> all = model.named_parameters();
+  for (const NamedTensor& parameter : all) buffers_.erase(parameter.name);
+  for (const Update& update : updates_) {
+    const auto known = [&](const Optimizer& optimizer) { return optimizer.name == update.optimizer; };
+    if (std::any_of(optimizers_.begin(), optimizers_.end(), known)) continue;
+    std::vector<NamedTensor> moved;
+    for (const NamedTensor& parameter : all) {
+      if (update.moves(parameter.name)) moved.push_back(parameter);
+    }
+    optimizers_.push_back({update.optimizer, Adam(std::move(moved), recipe.adam)});
+  }
+}
+
+Adam& Stepper::optimizer_of(const Update& update) {
+  for (Optimizer& optimizer : optimizers_) {
+    if (optimizer.name == update.optimizer) return optimizer.adam;
+  }
+  fail("stepper: there is no optimizer ", update.optimizer);
+}
+
+StepOutcome Stepper::step(const StepInput& input, double lr) {
+  StepOutcome outcome;
+  double total = 0;
+  for (size_t u = 0; u < updates_.size(); ++u) {
+    Adam& adam = optimizer_of(updates_[u]);
+    const State before = copied(buffers_);
+    adam.zero_grad();
+    adam.set_lr(lr);
+    Loss loss;
+    {
+      const Frozen frozen(model_, [&](std::string_view name) { return !updates_[u].moves(name); });
+      loss = objective_->loss(model_, input, u);
+    }
+    backward(loss.total);
+    outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
+    total = loss.total.item();
+    for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());
+    if (!std::isfinite(total) || !std::isfinite(outcome.grad_norm)) {
+      for (const auto& [name, value] : before) copy_(buffers_.at(name), value);
+      outcome.failed = static_cast<int64_t>(u);
+      break;
+    }
+    adam.step();
+  }
+  outcome.losses.insert(outcome.losses.begin(), {"total", total});
+  return outcome;
+}
+
+void Stepper::zero_grad() {
+  for (Optimizer& optimizer : optimizers_) optimizer.adam.zero_grad();
+}
+
+State Stepper::state_dict() const {
+  State state;
+  for (const Optimizer& optimizer : optimizers_) {
+    for (const auto& [name, tensor] : optimizer.adam.state_dict())
+      state[prefix_of(optimizer.name) + name] = tensor;
+  }
+  return state;
+}
+
+void Stepper::load_state_dict(const State& state) {
+  std::vector<State> parts(optimizers_.size());
+  for (const auto& [name, tensor] : state) {
+    size_t i = 0;
+    while (i < optimizers_.size() && !name.starts_with(prefix_of(optimizers_[i].name))) ++i;
+    check(i < optimizers_.size(), "stepper: there is no optimizer for ", name);
+    parts[i][name.substr(prefix_of(optimizers_[i].name).size())] = tensor;
+  }
+  for (size_t i = 0; i < parts.size(); ++i) optimizers_[i].adam.check_state_dict(parts[i]);
+  for (size_t i = 0; i < parts.size(); ++i) optimizers_[i].adam.load_state_dict(parts[i]);
+}
+
+}  // namespace lux
