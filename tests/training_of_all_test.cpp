@@ -177,3 +177,27 @@ TEST_CASE("a network that shall learn squares by heart sees nothing else, and do
   MESSAGE("loss " << loss(0) << " -> " << loss(59));
   CHECK(loss(59) < 0.3 * loss(0));
 }
+
+TEST_CASE("pictures that are asked for by name train, and some of them validate") {
+  const Pairs pairs(6);
+  TrainOptions options = pairs.options("unet", "by name", 4);
+  const std::string names = options.run + ".txt";
+  const std::string text = "1\n3\n4.png\n5\n";
+  (void)write_file_atomically(names, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
+  options.recipe.squares = true;
+  options.recipe.batch = 1;
+  options.names = names;
+  options.validation = 1;
+  const Checkpoint end = end_of(options);
+  CHECK(end.config.at("pictures") == "4");
+  CHECK(end.config.at("validation") == "1 by name");
+  CHECK(end.progress.epoch == 1);
+  CHECK(end.progress.batch == 1);  // three pictures an epoch
+  CHECK(log_of(options).find("validation_psnr") != std::string::npos);
+  options = pairs.options("zero_dce", "alone", 4);
+  options.recipe = make_recipe("zero_dce", "official");
+  options.recipe.size = 32;
+  options.validation = 0.5;
+  options.data += "/low";
+  CHECK_THROWS_WITH_AS(end_of(options), "train: pictures that validate need references", Error);
+}

@@ -86,6 +86,13 @@ class Train final : public Command {
     add_number(app, "--steps", options_.steps, "Updates in all, instead of epochs");
     add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
     add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
+    app.add_option("--list", options_.names, "Only the pictures that a text file names, one name per line")
+        ->type_name("FILE");
+    app.add_option(
+           "--validation", options_.validation,
+           "Share or number of pictures that choose the best weights and do not train, chosen by name")
+        ->type_name("N")
+        ->check(CLI::NonNegativeNumber.description(""));
     app.add_option("--lr", lr_, "Learning rate, constant (default: the recipe's)")
         ->type_name("RATE")
         ->check(CLI::PositiveNumber.description(""));

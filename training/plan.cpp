@@ -10,7 +10,7 @@ namespace lux {
 
 TrainPlan plan(const TrainOptions& options, TrainListener& listener) {
   const DatasetScan data = checked_pictures(options, listener);
-  Loader loader(training_part(options, data.pictures), loader_options(options));
+  Loader loader(parts_of(options, data.pictures).first, loader_options(options));
   const std::unique_ptr<Model> model = make_trainee(options);
   Stepper stepper(options.recipe, *model);
   TrainPlan result;

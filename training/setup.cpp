@@ -26,7 +26,8 @@ std::string digest_of(const std::string& text) {
 }  // namespace
 
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
-  DatasetScan scan = scan_dataset(options.data, {.references = !options.recipe.relight});
+  DatasetScan scan =
+      scan_dataset(options.data, {.references = !options.recipe.relight, .names = options.names});
   for (const std::string& problem : scan.problems) listener.on_notice(problem);
   const int64_t all = static_cast<int64_t>(scan.pictures.size()) + scan.bad;
   if (scan.pictures.empty() ||
@@ -40,15 +41,16 @@ DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listene
   return scan;
 }
 
-PictureList training_part(const TrainOptions& options, const PictureList& pictures) {
-  PictureList part = split_dataset(pictures, validation_count(options, pictures)).first;
+std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const PictureList& pictures) {
+  const auto all = static_cast<int64_t>(pictures.size());
+  auto parts = options.validation > 0
+                   ? split_by_name(pictures, validation_size(options.validation, all), options.seed)
+                   : split_dataset(pictures, validation_count(options, pictures));
+  check(parts.second.empty() || options.recipe.relight || !parts.second.front().high.empty(),
+        "train: pictures that validate need references");
   const auto few = static_cast<size_t>(options.recipe.overfit);
-  if (few > 0 && part.size() > few) part.resize(few);
-  return part;
-}
-
-PictureList validation_part(const TrainOptions& options, const PictureList& pictures) {
-  return split_dataset(pictures, validation_count(options, pictures)).second;
+  if (few > 0 && parts.first.size() > few) parts.first.resize(few);
+  return parts;
 }
 
 LoaderOptions validation_options(const TrainOptions& options) {
@@ -117,8 +119,10 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
   facts["model"] = model.name();
   for (const auto& [key, value] : model.config()) facts["option." + key] = value;
   facts["data"] = options.data;
+  facts["found"] = data.found;
   facts["pictures"] = std::to_string(data.pictures.size());
   facts["pictures_sha256"] = digest_of(manifest_of(data.files));
+  if (options.validation > 0) facts["validation"] = cat(exact_text(options.validation), " by name");
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;
@@ -138,7 +142,7 @@ void check_same_run(const Facts& before, const Facts& now) {
   // Else the rate, or the size of pictures, depends on the number of steps.
   const bool constant_rate = now.at("adam.lr_end") == "0" && !now.contains("stages");
   for (const auto& [key, value] : now) {
-    if (key == "data" || (key == "steps" && constant_rate)) continue;
+    if (key == "data" || key == "found" || (key == "steps" && constant_rate)) continue;
     const auto found = before.find(key);
     check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
           found == before.end() ? "(nothing)" : found->second, ", got ", value);
@@ -148,7 +152,7 @@ void check_same_run(const Facts& before, const Facts& now) {
 Facts weight_facts(const Model& model, const Facts& config, const Progress& progress) {
   Facts facts = to_metadata(model);
   for (const auto& [key, value] : config)
-    if (key != "data") facts["config." + key] = value;  // a path says nothing to others
+    if (key != "data" && key != "found") facts["config." + key] = value;  // a path says nothing to others
   facts["progress.step"] = std::to_string(progress.step);
   return facts;
 }

@@ -14,9 +14,9 @@ namespace lux {
 /// than `options.skip_bad` percent of the pictures are bad, or none is good.
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener);
 
-/// The pictures that train, and those that validate: the last of the list, as Keras splits.
-PictureList training_part(const TrainOptions& options, const PictureList& pictures);
-PictureList validation_part(const TrainOptions& options, const PictureList& pictures);
+/// The pictures that train, and those that validate: chosen by name where the options ask for some, else the
+/// recipe's share, the last of the list, as Keras splits. Throws Error where those have no references.
+std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const PictureList& pictures);
 
 LoaderOptions loader_options(const TrainOptions& options);
 /// The pictures that validate, one by one, always the same squares of them.

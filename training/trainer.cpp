@@ -69,7 +69,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       recipe_(options.recipe),
       listener_(listener),
       data_(checked_pictures(options, listener)),
-      pictures_(training_part(options, data_.pictures)),
+      pictures_(parts_of(options, data_.pictures).first),
       loader_(std::make_unique<Loader>(pictures_, loader_options(options))),
       steps_(steps_of(options, loader_->batches_per_epoch())),
       schedule_(schedule_of(recipe_, steps_, loader_->batches_per_epoch())),
@@ -77,7 +77,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       stepper_(recipe_, *model_),
       folder_(options.run),
       config_(configuration(options, *model_, data_, steps_)) {
-  if (PictureList last = validation_part(options, data_.pictures); !last.empty())
+  if (PictureList last = parts_of(options, data_.pictures).second; !last.empty())
     validation_ = std::make_unique<Loader>(std::move(last), validation_options(options));
 }
 
