@@ -45,6 +45,8 @@ class Console final : public TrainListener {
  public:
   explicit Console(ProgressStyle style) : progress_(style) {}
 
+  void on_dataset(const std::string& found) override { print_note(printable(found)); }
+
   void on_start(const Facts& config, int64_t done, int64_t steps) override {
     stop_on_signals();  // until here nothing is lost by leaving at once
     for (const auto& [key, value] : config) print_note(printable(cat(key, " = ", value)));

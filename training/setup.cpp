@@ -28,6 +28,7 @@ std::string digest_of(const std::string& text) {
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
   DatasetScan scan =
       scan_dataset(options.data, {.references = !options.recipe.relight, .names = options.names});
+  listener.on_dataset(scan.found);
   for (const std::string& problem : scan.problems) listener.on_notice(problem);
   const int64_t all = static_cast<int64_t>(scan.pictures.size()) + scan.bad;
   if (scan.pictures.empty() ||
@@ -119,7 +120,6 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
   facts["model"] = model.name();
   for (const auto& [key, value] : model.config()) facts["option." + key] = value;
   facts["data"] = options.data;
-  facts["found"] = data.found;
   facts["pictures"] = std::to_string(data.pictures.size());
   facts["pictures_sha256"] = digest_of(manifest_of(data.files));
   if (options.validation > 0) facts["validation"] = cat(exact_text(options.validation), " by name");
@@ -142,7 +142,7 @@ void check_same_run(const Facts& before, const Facts& now) {
   // Else the rate, or the size of pictures, depends on the number of steps.
   const bool constant_rate = now.at("adam.lr_end") == "0" && !now.contains("stages");
   for (const auto& [key, value] : now) {
-    if (key == "data" || key == "found" || (key == "steps" && constant_rate)) continue;
+    if (key == "data" || (key == "steps" && constant_rate)) continue;
     const auto found = before.find(key);
     check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
           found == before.end() ? "(nothing)" : found->second, ", got ", value);
@@ -152,7 +152,7 @@ void check_same_run(const Facts& before, const Facts& now) {
 Facts weight_facts(const Model& model, const Facts& config, const Progress& progress) {
   Facts facts = to_metadata(model);
   for (const auto& [key, value] : config)
-    if (key != "data" && key != "found") facts["config." + key] = value;  // a path says nothing to others
+    if (key != "data") facts["config." + key] = value;  // a path says nothing to others
   facts["progress.step"] = std::to_string(progress.step);
   return facts;
 }

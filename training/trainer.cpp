@@ -269,6 +269,7 @@ void Trainer::save() {
 
 }  // namespace
 
+void TrainListener::on_dataset(const std::string&) {}
 void TrainListener::on_start(const Facts&, int64_t, int64_t) {}
 void TrainListener::on_step(const StepRecord&) {}
 void TrainListener::on_notice(const std::string&) {}

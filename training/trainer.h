@@ -33,6 +33,8 @@ struct TrainOptions {
 class TrainListener {
  public:
   virtual ~TrainListener() = default;
+  /// What the folder of pictures is: `485 pairs of our485/low and our485/high (LOL v1)`.
+  virtual void on_dataset(const std::string& found);
   /// Before the first step: the effective configuration, the steps already done, and all.
   virtual void on_start(const Facts& config, int64_t done, int64_t steps);
   virtual void on_step(const StepRecord& record);
