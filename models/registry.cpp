@@ -103,6 +103,12 @@ std::vector<ModelInfo> models() {
   return list;
 }
 
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const Entry& entry : kEntries) names.emplace_back(entry.name);
+  return names;
+}
+
 std::unique_ptr<Model> make_model(std::string_view name, const ModelConfig& config) {
   for (const Entry& entry : kEntries) {
     if (name != entry.name) continue;

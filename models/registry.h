@@ -17,8 +17,10 @@ struct ModelInfo {
   int64_t parameters = 0;  ///< with default options
 };
 
-/// All models, in a fixed order.
+/// All models, in a fixed order. Makes each once, to count its parameters.
 std::vector<ModelInfo> models();
+/// Their names only.
+std::vector<std::string> model_names();
 
 /// A network without values yet: initialise or load it. Options not given keep their defaults. Throws Error
 /// for an unknown name, option or value; the text lists what there is.

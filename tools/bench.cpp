@@ -65,9 +65,7 @@ class Bench final : public Command {
   ExitCode run() override {
     for (const std::string& name : names_) check_model_name(name);
     apply(where_);
-    if (names_.empty()) {
-      for (const ModelInfo& info : models()) names_.push_back(info.name);
-    }
+    if (names_.empty()) names_ = model_names();
     for (const std::string& name : names_) measure(name);
     return ExitCode::ok;
   }

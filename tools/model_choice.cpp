@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
@@ -139,11 +140,8 @@ ModelConfig config_of(const ModelChoice& choice) {
 }
 
 void check_model_name(const std::string& name) {
-  std::vector<std::string> names;
-  for (const ModelInfo& info : models()) {
-    if (info.name == name) return;
-    names.push_back(info.name);
-  }
+  const std::vector<std::string> names = model_names();
+  if (std::find(names.begin(), names.end(), name) != names.end()) return;
   const std::string meant = nearest(name, names);
   usage_error("unknown model ", name,
               meant.empty() ? "; luxgrad info lists them" : cat(", did you mean ", meant, "?"));

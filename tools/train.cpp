@@ -158,9 +158,18 @@ class Train final : public Command {
     if (has_references(options_.data)) options_.recipe = with_references(options_.recipe);
     Recipe& recipe = options_.recipe;
     if (overfit_ > 0) recipe = overfitting(recipe, overfit_);
-    if (lr_ > 0) recipe.adam.lr = lr_, recipe.rate.clear();
-    if (epochs_ > 0) recipe.epochs = epochs_, recipe.steps = 0;
-    if (batch_ > 0) recipe.batch = batch_, recipe.stages.clear();
+    if (lr_ > 0) {
+      recipe.adam.lr = lr_;
+      recipe.rate.clear();
+    }
+    if (epochs_ > 0) {
+      recipe.epochs = epochs_;
+      recipe.steps = 0;
+    }
+    if (batch_ > 0) {
+      recipe.batch = batch_;
+      recipe.stages.clear();
+    }
     if (size_ > 0) {
       recipe.squares = recipe.squares || recipe.size == 0;  // of pictures that would be taken whole
       recipe.size = size_;
@@ -177,19 +186,19 @@ class Train final : public Command {
   // "zero_dce official, keras, paper; unet published"
   static std::string recipe_list() {
     std::string text;
-    for (const ModelInfo& info : models()) {
+    for (const std::string& model : model_names()) {
       std::string names;
-      for (const std::string& name : recipe_names(info.name)) names += cat(names.empty() ? " " : ", ", name);
-      text += cat(text.empty() ? "" : "; ", info.name, names);
+      for (const std::string& name : recipe_names(model)) names += cat(names.empty() ? " " : ", ", name);
+      text += cat(text.empty() ? "" : "; ", model, names);
     }
     return text;
   }
 
   static std::string compat_list() {
     std::string text;
-    for (const ModelInfo& info : models()) {
-      for (const auto& [name, meaning] : compat_names(info.name))
-        text += cat(text.empty() ? "" : "; ", info.name, " ", name, ": ", meaning);
+    for (const std::string& model : model_names()) {
+      for (const auto& [name, meaning] : compat_names(model))
+        text += cat(text.empty() ? "" : "; ", model, " ", name, ": ", meaning);
     }
     return text;
   }
