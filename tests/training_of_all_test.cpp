@@ -49,7 +49,7 @@ class Pairs {
   }
 
  private:
-  TemporaryFolder folder_{in_memory()};
+  TemporaryFolder folder_;  // on a disk: a checkpoint of the adversaries has 280 MB
 };
 
 struct Witness : TrainListener {
