@@ -263,6 +263,7 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
         {"plain", nullptr, plain_forward, plain_input_gradient, plain_weight_gradient});
     cpu::add_eigen(slots);
     cpu::add_tiles(slots);
+    cpu::add_winograd(slots);
     return slots;
   }();
   return table;

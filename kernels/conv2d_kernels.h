@@ -38,6 +38,8 @@ namespace cpu {
 void add_eigen(KernelTable<Conv2dKernels>& table);
 /// The own kernels (kernels/cpu/conv2d.cpp).
 void add_tiles(KernelTable<Conv2dKernels>& table);
+/// 3x3 with stride 1 in f32 (kernels/cpu/winograd.cpp).
+void add_winograd(KernelTable<Conv2dKernels>& table);
 }  // namespace cpu
 
 inline constexpr int kMaxConv2dInputs = 8;

@@ -1,13 +1,17 @@
 // Getting pictures in and out of a tile: `load_band` copies a rectangle of several pictures, with the zeros
 // around them, into one dense band in the cache; `store_tile` carries sums through bias and activation to
 // where they belong. Between the two a convolution knows neither padding, nor concatenation, nor storage
-// types. Included by tiles.cpp only.
+// types. Included by the files that are compiled once per instruction set.
 #pragma once
 
 #include <cstdint>
 
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/epilogue.h"
+
+// The name of what a file offers, one for each instruction set.
+#define LUX_JOIN_(a, b) a##b
+#define LUX_JOIN(a, b) LUX_JOIN_(a, b)
 
 namespace {
 
@@ -19,6 +23,19 @@ using lux::cpu::Tile;
 inline int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 inline int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+
+template <class T>
+T* aligned(void* scratch) {
+  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
+}
+template <class T>
+int64_t bytes_of(int64_t elements) {
+  return elements * static_cast<int64_t>(sizeof(T));
+}
+template <class T>
+int64_t scratch_bytes(int64_t elements) {
+  return bytes_of<T>(elements) + 63;
+}
 
 // Rows and columns of a picture, which may lie outside of it, and some of its channels.
 struct Region {

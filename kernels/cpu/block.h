@@ -1,6 +1,6 @@
 // The innermost loops, in vector extensions: a product of two matrices whose result stays in registers. The
 // strides are free, so that one text serves the forward pass (pixels x outputs), the data gradient and the
-// weight gradient (outputs x taps). Included by tiles.cpp only, which is compiled once per instruction set.
+// weight gradient (outputs x taps). Included by the files that are compiled once per instruction set.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
-// The seam between the library, compiled for every processor, and the hot code in tiles.cpp, compiled once
-// per instruction set: plain structs and a C table of functions. Nothing here has code, so nothing compiled
-// for one instruction set can be linked into another.
+// The seam between the library, compiled for every processor, and the hot code in tiles.cpp and
+// winograd_points.cpp, compiled once per instruction set: plain structs and a C table of functions. Nothing
+// here has code, so nothing compiled for one instruction set can be linked into another.
 #pragma once
 
 #include <cstdint>
@@ -78,11 +78,51 @@ struct Tiles {
   void (*depthwise_weight_gradient)(const Convolution&, const Tile&, void* sums, void* scratch);
 };
 
+/// Outputs in tiles of 4x4, numbered row by row through all pictures: `count` of them from `first` on.
+struct TileRange {
+  int64_t first, count;
+};
+
+struct ChannelRange {
+  int64_t begin, end;
+};
+
+/// 3x3 convolutions of f32 with stride 1 and without groups, by Winograd's F(4x4, 3x3): source and weights
+/// are carried to 36 points, multiplied there point by point, and the sums are carried back
+/// (winograd_transforms.h). Channels of some tiles at the points are an array of `points_bytes`. Scratch
+/// memory is as for Tiles. Different channels, and different points, may run at the same time.
+struct Winograd {
+  int64_t (*packed_bytes)(const Convolution&);
+  void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
+  int64_t (*points_bytes)(int64_t tiles, int64_t channels);
+  int64_t (*scratch)(const Convolution&, const TileRange&);
+
+  void (*source_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* source,
+                           void* scratch);
+  /// sums = source · weights at one point.
+  void (*multiply)(const Convolution&, const TileRange&, int64_t point, const void* source, void* sums);
+  /// Writes the target with bias and activation.
+  void (*points_to_target)(const Convolution&, const TileRange&, const ChannelRange&, const void* sums,
+                           void* scratch);
+
+  /// The weight gradient; the target is the gradient of the output.
+  void (*target_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* target,
+                           void* scratch);
+  int64_t (*weight_sums_bytes)(const Convolution&);
+  /// sums += targetᵀ · source at one point; cleared by the caller.
+  void (*add_products)(const Convolution&, const TileRange&, int64_t point, const void* source,
+                       const void* target, void* sums);
+  /// gw[k, 3, 3, depth] for the channels `k` of the target, from `shares` sums one behind another.
+  void (*points_to_weights)(const Convolution&, const ChannelRange& k, const void* sums, int64_t shares,
+                            float* gw);
+};
+
 struct Isa {
   const char* name;
   int64_t columns;  // tiles are best as wide as a multiple of this
   int64_t depthwise_channels;
   Tiles f32, f64, bf16, f16;
+  const Winograd* winograd;
 };
 
 /// The best table this processor can run, or the one that LUX_ISA names: v2, v3 or v4, the levels of x86-64,

@@ -41,19 +41,6 @@ int64_t band_size(const Convolution& c, const Tile& t, int64_t step) {
 }
 
 template <class T>
-T* aligned(void* scratch) {
-  return reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(scratch) + 63) / 64 * 64);
-}
-template <class T>
-int64_t bytes_of(int64_t elements) {
-  return elements * static_cast<int64_t>(sizeof(T));
-}
-template <class T>
-int64_t scratch_bytes(int64_t elements) {
-  return bytes_of<T>(elements) + 63;
-}
-
-template <class T>
 int64_t packed_bytes(const Convolution& c) {
   return bytes_of<T>(c.kH * c.kW * c.depth * round_up(c.width, kLanes<T>));
 }
@@ -245,12 +232,11 @@ constexpr Tiles kTiles = {
 
 }  // namespace
 
-#define LUX_JOIN_(a, b) a##b
-#define LUX_JOIN(a, b) LUX_JOIN_(a, b)
 #define LUX_TEXT_(a) #a
 #define LUX_TEXT(a) LUX_TEXT_(a)
 
 extern "C" {
+extern const lux::cpu::Winograd LUX_JOIN(lux_winograd_, LUX_ISA);
 extern const Isa LUX_JOIN(lux_isa_, LUX_ISA);
 const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .name = LUX_TEXT(LUX_ISA),
@@ -260,5 +246,6 @@ const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .f64 = kTiles<double, double>,
     .bf16 = kTiles<lux::bf16, float>,
     .f16 = kTiles<lux::f16, float>,
+    .winograd = &LUX_JOIN(lux_winograd_, LUX_ISA),
 };
 }

@@ -1,0 +1,217 @@
+// Winograd's convolution on the CPU: 3x3 with stride 1 in f32, a quarter of the products of the direct sum.
+// Many tiles are cut into ranges that stay in the second cache level on their way through all three steps,
+// one task each; few tiles go through one step after the other, cut by channels and points, so that large
+// weights are read once. How the work is cut depends on the shape only, never on the threads.
+#include <algorithm>
+#include <cstring>
+
+#include "luxgrad/kernels/cpu/conv2d_host.h"
+#include "luxgrad/tensor/parallel.h"
+
+namespace lux {
+namespace {
+
+using cpu::ChannelRange;
+using cpu::Concatenation;
+using cpu::Convolution;
+using cpu::scratch;
+using cpu::TileRange;
+using cpu::Weights;
+using cpu::Winograd;
+using detail::blocks_of;
+
+constexpr int64_t kPoints = 36, kTile = 4;
+constexpr int64_t kSlice = 32;                     // channels per task, where a step is cut by channels
+constexpr int64_t kEnoughRanges = 16;              // fewer would leave threads without work
+constexpr int64_t kMostBytes = int64_t{32} << 20;  // of points or of partial sums in use at a time
+
+// How the tiles of all pictures are cut.
+struct Cut {
+  int64_t tiles, range;  // range: tiles of one task
+
+  Cut(int64_t N, const Convolution& c)
+      : tiles(N * blocks_of(c.target.H, kTile) * blocks_of(c.target.W, kTile)), range(0) {
+    constexpr int64_t kCache = 384 << 10;
+    const int64_t unit = cpu::isa()->columns, bytes = kPoints * 4 * (c.depth + c.width);
+    const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
+    range = std::clamp(kCache / bytes / unit * unit, least, most);
+    if (!many()) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
+  }
+  bool many() const { return count() >= kEnoughRanges; }
+  int64_t count() const { return blocks_of(tiles, range); }
+  TileRange at(int64_t index) const { return {index * range, std::min(range, tiles - index * range)}; }
+};
+
+struct Memory {
+  Tensor source, target, strip;
+
+  Memory(const Winograd& w, const Convolution& c, const TileRange& range)
+      : source(scratch(w.points_bytes(range.count, c.depth))),
+        target(scratch(w.points_bytes(range.count, c.width))),
+        strip(scratch(w.scratch(c, range))) {}
+};
+
+// step(slice of the channels, scratch), for all channels.
+template <class Step>
+void run_slices(const Winograd& w, const Convolution& c, const TileRange& range, int64_t channels,
+                const Step& step) {
+  run_chunks(blocks_of(channels, kSlice), [&](int64_t chunk) {
+    const Tensor strip = scratch(w.scratch(c, range));
+    step(ChannelRange{chunk * kSlice, std::min(channels, (chunk + 1) * kSlice)}, strip.raw());
+  });
+}
+
+Tensor packed(const Winograd& w, const Convolution& c, const Weights& weights) {
+  Tensor to = scratch(w.packed_bytes(c));
+  const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
+  run_chunks(slices, [&](int64_t slice) { w.pack(c, weights, slice, slices, to.raw()); });
+  return to;
+}
+
+void convolve(int64_t N, Convolution c, const Weights& weights) {
+  const Winograd& w = *cpu::isa()->winograd;
+  const Tensor points = packed(w, c, weights);
+  c.weights = points.raw();
+  const Cut cut(N, c);
+  const ChannelRange all_source{0, c.depth}, all_target{0, c.width};
+  if (cut.many()) {
+    run_chunks(cut.count(), [&](int64_t chunk) {
+      const TileRange range = cut.at(chunk);
+      const Memory m(w, c, range);
+      w.source_to_points(c, range, all_source, m.source.raw(), m.strip.raw());
+      for (int64_t point = 0; point < kPoints; ++point)
+        w.multiply(c, range, point, m.source.raw(), m.target.raw());
+      w.points_to_target(c, range, all_target, m.target.raw(), m.strip.raw());
+    });
+    return;
+  }
+  for (int64_t index = 0; index < cut.count(); ++index) {
+    const TileRange range = cut.at(index);
+    const Memory m(w, c, range);
+    run_slices(w, c, range, c.depth, [&](const ChannelRange& channels, void* strip) {
+      w.source_to_points(c, range, channels, m.source.raw(), strip);
+    });
+    run_chunks(kPoints, [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
+    run_slices(w, c, range, c.width, [&](const ChannelRange& channels, void* strip) {
+      w.points_to_target(c, range, channels, m.target.raw(), strip);
+    });
+  }
+}
+
+Convolution convolution(const Concatenation& source, const Concatenation& target, const Conv2dProblem& s) {
+  return {.source = source.pictures(s.H, s.W),
+          .target = target.pictures(s.P, s.Q),
+          .kH = 3,
+          .kW = 3,
+          .stride = 1,
+          .top = s.top,
+          .left = s.left,
+          .depth = s.C,
+          .width = s.K,
+          .row = 0,
+          .column = 0,
+          .step = 1,
+          .weights = nullptr,
+          .bias = nullptr,
+          .activation = static_cast<uint8_t>(Activation::none),
+          .slope = 0};
+}
+
+void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+             const Tensor& y) {
+  const Concatenation source(inputs), target({y});
+  Convolution c = convolution(source, target, s);
+  c.bias = bias.defined() ? bias.raw() : nullptr;
+  c.activation = static_cast<uint8_t>(s.activation);
+  c.slope = s.slope;
+  convolve(s.N, c, {weight.raw(), 9 * s.C, 3 * s.C, s.C, 1});
+}
+
+// The convolution of gz with the weights turned around, and inputs and outputs exchanged.
+void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
+                    const std::vector<int64_t>& channels, const Tensors& gx) {
+  const Concatenation source({gz}), target(gx, channels);
+  Conv2dProblem back = s;
+  back.H = s.P;
+  back.W = s.Q;
+  back.C = s.K;
+  back.P = s.H;
+  back.Q = s.W;
+  back.K = s.C;
+  back.top = 2 - s.top;
+  back.left = 2 - s.left;
+  const float* const last = weight.data<float>() + 8 * s.C;
+  convolve(s.N, convolution(source, target, back), {last, 1, -3 * s.C, -s.C, 9 * s.C});
+}
+
+// The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
+// the shares are added in f64. Few tiles have one share, which is cut by points.
+void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz, const Tensor& gw) {
+  constexpr int64_t kMostShares = 32, kEnoughShares = 8;
+  const Winograd& w = *cpu::isa()->winograd;
+  const Concatenation source(inputs), target({gz});
+  const Convolution c = convolution(source, target, s);
+  const Cut cut(s.N, c);
+  const int64_t bytes = w.weight_sums_bytes(c);
+  const int64_t room = std::min(kMostShares, kMostBytes / bytes);
+  const bool shared = cut.many() && room >= kEnoughShares;
+  const int64_t shares = shared ? std::min(room, cut.count()) : 1;
+  const Tensor sums = scratch(shares * bytes);
+  char* const all = static_cast<char*>(sums.raw());
+  const ChannelRange all_source{0, c.depth}, all_target{0, c.width};
+  if (shared) {
+    run_chunks(shares, [&](int64_t share) {
+      void* const own = all + share * bytes;
+      std::memset(own, 0, static_cast<size_t>(bytes));
+      const Memory m(w, c, cut.at(0));
+      for (int64_t index = cut.count() * share / shares; index < cut.count() * (share + 1) / shares;
+           ++index) {
+        const TileRange range = cut.at(index);
+        w.source_to_points(c, range, all_source, m.source.raw(), m.strip.raw());
+        w.target_to_points(c, range, all_target, m.target.raw(), m.strip.raw());
+        for (int64_t point = 0; point < kPoints; ++point)
+          w.add_products(c, range, point, m.source.raw(), m.target.raw(), own);
+      }
+    });
+  } else {
+    run_chunks(kPoints, [&](int64_t point) {
+      std::memset(all + point * (bytes / kPoints), 0, static_cast<size_t>(bytes / kPoints));
+    });
+    for (int64_t index = 0; index < cut.count(); ++index) {
+      const TileRange range = cut.at(index);
+      const Memory m(w, c, range);
+      run_slices(w, c, range, c.depth, [&](const ChannelRange& channels, void* strip) {
+        w.source_to_points(c, range, channels, m.source.raw(), strip);
+      });
+      run_slices(w, c, range, c.width, [&](const ChannelRange& channels, void* strip) {
+        w.target_to_points(c, range, channels, m.target.raw(), strip);
+      });
+      run_chunks(kPoints, [&](int64_t point) {
+        w.add_products(c, range, point, m.source.raw(), m.target.raw(), all);
+      });
+    }
+  }
+  run_chunks(s.K, [&](int64_t k) { w.points_to_weights(c, {k, k + 1}, all, shares, gw.data<float>()); });
+}
+
+bool can(const Conv2dProblem& s) {
+  return cpu::isa() != nullptr && s.dtype == DType::f32 && s.kH == 3 && s.kW == 3 && s.stride == 1 &&
+         s.groups == 1 && s.C > 0;
+}
+
+// Measured against the direct tiles: few channels leave lanes empty, small pictures leave tiles empty and do
+// not pay for the transform of the weights.
+bool pays(const Conv2dProblem& s) {
+  const int64_t tiles = blocks_of(s.P, kTile) * blocks_of(s.Q, kTile);
+  return s.C >= 8 && s.K >= 8 && 3 * s.P * s.Q >= tiles * kTile * kTile && s.N * s.P * s.Q >= 64;
+}
+
+bool takes(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }
+
+}  // namespace
+
+void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
+  table.set(Device::Type::cpu, {"winograd", takes, forward, input_gradient, weight_gradient});
+}
+
+}  // namespace lux
