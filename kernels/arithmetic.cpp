@@ -63,6 +63,10 @@ Tensor pairwise(const char* name, const Tensor& a, const Tensor& b, const F& f) 
       parallel_for(a.device(), y.numel(), Pairwise<T, F, Strided>{pa, pb, y.data<T>(), f, of_a, of_b});
     }
   });
+  if (a.numel() > b.numel())
+    describe_pointwise(y, {b, a}, [name, f](const Tensors& in) { return pairwise(name, in[1], in[0], f); });
+  else
+    describe_pointwise(y, {a, b}, [name, f](const Tensors& in) { return pairwise(name, in[0], in[1], f); });
   return y;
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -118,6 +119,12 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
     forward.y = y.data<T>();
     parallel_for(x.device(), x.numel(), forward);
   });
+  if (!of_batch) {
+    describe_pointwise(y, {x},
+                       [weight = weight.detach(), bias = bias.detach(), statistics, eps](const Tensors& in) {
+                         return normalize(in[0], weight, bias, statistics, eps, false);
+                       });
+  }
 
   return differentiable(
       "batch_norm", y, {x, weight, bias},

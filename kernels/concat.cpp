@@ -3,6 +3,7 @@
 #include "luxgrad/kernels/concat.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -96,6 +97,8 @@ Tensor concat(const Tensors& tensors, int dim) {
     });
     offset += run;
   }
+  if (d == 3 || first.shape().rank() < 4)
+    describe_pointwise(y, tensors, [d](const Tensors& in) { return concat(in, d); });
 
   return differentiable("concat", y, tensors, [sizes, d](const Tensor& gy, const Need& need) {
     Grads grads(sizes.size());
@@ -121,6 +124,8 @@ Tensor narrow(const Tensor& x, int dim, int64_t start, int64_t length) {
     parallel_rows(x.device(), outer_of(s, d), run,
                   CopyRuns<T>{x.data<T>() + start * inner, y.data<T>(), run, s[d] * inner, run});
   });
+  if (d == 3 || s.rank() < 4)
+    describe_pointwise(y, {x}, [=](const Tensors& in) { return narrow(in[0], d, start, length); });
   return differentiable("narrow", y, {x},
                         [s, d, start](const Tensor& gy) { return Grads{widen(gy, s, d, start)}; });
 }

@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -255,6 +256,43 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
           .slope = options.negative_slope};
 }
 
+// Some rows: the same convolution of the rows that they see, with zeros only where the picture ends.
+struct ConvolvedRows final : RowOperator {
+  ConvolvedRows(const Tensor& weight, const Tensor& bias, const Conv2dOptions& options)
+      : weight(weight.detach()), bias(bias.detach()), options(options) {}
+
+  Shape shape(const std::vector<Shape>& inputs) const override {
+    const Padding& pad = options.padding;
+    const auto outputs = [&](int64_t size, int64_t zeros, int64_t kernel) {
+      return (size + zeros - kernel) / options.stride + 1;
+    };
+    return {1, outputs(inputs[0][1], pad.top + pad.bottom, weight.size(1)),
+            outputs(inputs[0][2], pad.left + pad.right, weight.size(2)), weight.size(0)};
+  }
+  Rows reads(Rows y) const override {
+    const int64_t first = y.begin * options.stride - options.padding.top;
+    return {first, first + (y.count() - 1) * options.stride + weight.size(1)};
+  }
+  void run(const Bands& inputs, const Band& y) const override {
+    Tensors tensors;
+    for (const Band& input : inputs) tensors.push_back(input.tensor);
+    const Rows wanted = reads(y.rows), given = inputs[0].rows;
+    Conv2dOptions here = options;
+    here.padding.top = given.begin - wanted.begin;
+    here.padding.bottom = wanted.end - given.end;
+    const Conv2dProblem s = problem_of(tensors, weight, here);
+    Conv2dProblem all = s;  // whoever runs the whole picture runs its rows
+    all.H = inputs[0].height;
+    all.P = y.height;
+    all.top = options.padding.top;
+    conv2d_kernels().pick(y.tensor.device(), all).forward(s, tensors, weight, bias, y.tensor);
+  }
+  Tensor whole(const Tensors& inputs) const override { return conv2d(inputs, weight, bias, options); }
+
+  Tensor weight, bias;
+  Conv2dOptions options;
+};
+
 }  // namespace
 
 KernelTable<Conv2dKernels>& conv2d_kernels() {
@@ -275,6 +313,7 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
   const Conv2dProblem s = problem_of(inputs, weight, options);
   Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
   conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
+  describe_rows(y, inputs, ConvolvedRows(weight, bias, options));
 
   // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
   Tensors operands = inputs;

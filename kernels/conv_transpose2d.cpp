@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -59,21 +60,21 @@ Tensor bias_gradient(const Tensor& gy) {
 }
 
 // The convolution from y to x.
-Conv2dProblem problem_of(const Tensor& x, const Tensor& weight, const ConvTranspose2dOptions& options) {
+Conv2dProblem problem_of(const Shape& x, const Tensor& weight, const ConvTranspose2dOptions& options) {
   const Padding& pad = options.padding;
   const int64_t kH = weight.size(1), kW = weight.size(2), stride = options.stride;
-  const int64_t H = (x.size(1) - 1) * stride + kH - pad.top - pad.bottom;
-  const int64_t W = (x.size(2) - 1) * stride + kW - pad.left - pad.right;
-  check(H >= 1 && W >= 1 && x.size(1) >= 1 && x.size(2) >= 1,
-        "conv_transpose2d: expected a result with pixels, got ", H, "x", W, " from ", x.shape());
-  return {.dtype = x.dtype(),
-          .N = x.size(0),
+  const int64_t H = (x[1] - 1) * stride + kH - pad.top - pad.bottom;
+  const int64_t W = (x[2] - 1) * stride + kW - pad.left - pad.right;
+  check(H >= 1 && W >= 1 && x[1] >= 1 && x[2] >= 1, "conv_transpose2d: expected a result with pixels, got ",
+        H, "x", W, " from ", x);
+  return {.dtype = weight.dtype(),
+          .N = x[0],
           .H = H,
           .W = W,
           .C = weight.size(0),
-          .P = x.size(1),
-          .Q = x.size(2),
-          .K = x.size(3),
+          .P = x[1],
+          .Q = x[2],
+          .K = x[3],
           .kH = kH,
           .kW = kW,
           .stride = stride,
@@ -102,20 +103,56 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
   }
 }
 
+// The result of the whole, written into y.
+void transpose_into(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                    const Tensor& y) {
+  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged(weight), {s.C}, {y});
+  if (!bias.defined()) return;
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(), AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
+  });
+}
+
+// Some rows: the rows that reach them, with what these reach besides cut off.
+struct TransposedRows final : RowOperator {
+  TransposedRows(const Tensor& weight, const Tensor& bias, const ConvTranspose2dOptions& options)
+      : weight(weight.detach()), bias(bias.detach()), options(options) {}
+
+  Shape shape(const std::vector<Shape>& inputs) const override {
+    const Conv2dProblem s = problem_of(inputs[0], weight, options);
+    return {1, s.H, s.W, s.C};
+  }
+  Rows reads(Rows y) const override {
+    const int64_t stride = options.stride, top = options.padding.top, before = y.begin + top - weight.size(1);
+    const int64_t first = before < 0 ? 0 : before / stride + 1;
+    return {first, (y.end - 1 + top) / stride + 1};
+  }
+  void run(const Bands& inputs, const Band& y) const override {
+    const Band& x = inputs[0];
+    ConvTranspose2dOptions here = options;
+    here.padding.top = y.rows.begin + options.padding.top - x.rows.begin * options.stride;
+    here.padding.bottom =
+        (x.rows.count() - 1) * options.stride + weight.size(1) - here.padding.top - y.rows.count();
+    transpose_into(problem_of(x.tensor.shape(), weight, here), x.tensor, weight, bias, y.tensor);
+  }
+  Tensor whole(const Tensors& inputs) const override {
+    return conv_transpose2d(inputs[0], weight, bias, options);
+  }
+
+  Tensor weight, bias;
+  ConvTranspose2dOptions options;
+};
+
 }  // namespace
 
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options) {
   check_operands(x, weight, bias, options);
-  const Conv2dProblem s = problem_of(x, weight, options);
+  const Conv2dProblem s = problem_of(x.shape(), weight, options);
   Tensor y = empty({s.N, s.H, s.W, s.C}, x.options());
-  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged(weight), {s.C}, {y});
-  if (bias.defined()) {
-    dispatch(s.dtype, [&](auto t) {
-      using T = decltype(t);
-      parallel_for(y.device(), y.numel(), AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
-    });
-  }
+  transpose_into(s, x, weight, bias, y);
+  describe_rows(y, {x}, TransposedRows(weight, bias, options));
 
   return differentiable(
       "conv_transpose2d", y, {x, weight, bias},

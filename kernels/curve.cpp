@@ -3,6 +3,7 @@
 #include "luxgrad/kernels/curve.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -89,6 +90,8 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
                  Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride},
                  grain);
   });
+  describe_pointwise(y, {x, curves},
+                     [iterations](const Tensors& in) { return curve_iterations(in[0], in[1], iterations); });
 
   const auto backward = [=, x = Saved(x), curves = Saved(curves)](const Tensor& gy, const Need& need) {
     Tensor gx, gcurves;

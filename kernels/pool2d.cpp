@@ -2,6 +2,7 @@
 #include "luxgrad/kernels/pool2d.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -147,6 +148,33 @@ Windows windows_of(const char* name, const Shape& s, const Pool2dOptions& option
   return windows;
 }
 
+// Some rows of max_pool2d: the windows that begin there, padded only where the picture ends.
+struct PooledRows final : RowOperator {
+  explicit PooledRows(const Pool2dOptions& options)
+      : options(options), stride(options.stride == 0 ? options.kernel_size : options.stride) {}
+
+  Shape shape(const std::vector<Shape>& inputs) const override {
+    const Shape& s = inputs[0];
+    const auto [rows, columns] = windows_of("max_pool2d", s, options);
+    return {1, rows.windows, columns.windows, s[3]};
+  }
+  Rows reads(Rows y) const override {
+    const int64_t first = y.begin * stride - options.padding.top;
+    return {first, first + (y.count() - 1) * stride + options.kernel_size};
+  }
+  void run(const Bands& inputs, const Band& y) const override {
+    const Rows wanted = reads(y.rows), given = inputs[0].rows;
+    Pool2dOptions here = options;
+    here.padding.top = given.begin - wanted.begin;
+    here.padding.bottom = wanted.end - given.end;
+    copy_(y.tensor, max_pool2d(inputs[0].tensor, here));
+  }
+  Tensor whole(const Tensors& inputs) const override { return max_pool2d(inputs[0], options); }
+
+  Pool2dOptions options;
+  int64_t stride;
+};
+
 }  // namespace
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
@@ -181,6 +209,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
     using T = decltype(t);
     parallel_for(x.device(), y.numel(), MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
   });
+  describe_rows(y, {x}, PooledRows(options));
 
   return differentiable(
       "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = Saved(x)](const Tensor& gy) {

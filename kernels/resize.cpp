@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -64,16 +65,17 @@ struct Resize {
   const T* x;
   T* y;
   Axis rows, columns;
-  int64_t C, groups;  // groups of channels
+  int64_t C, groups;                          // groups of channels
+  int64_t first_input = 0, first_output = 0;  // rows that x and y begin with, of a single picture
 
   LUX_HD void operator()(int64_t i) const {
     using A = Arith<T>;
     const int64_t pixel = i / groups, c = i % groups * kLanes, end = std::min(C, c + kLanes);
     const int64_t q = pixel % columns.out, p = pixel / columns.out % rows.out,
                   n = pixel / columns.out / rows.out;
-    const Taps row = rows.taps(p), column = columns.taps(q);
-    const T* const top = x + (n * rows.in + row.first) * columns.in * C;
-    const T* const bottom = x + (n * rows.in + row.second) * columns.in * C;
+    const Taps row = rows.taps(p + first_output), column = columns.taps(q);
+    const T* const top = x + (n * rows.in + row.first - first_input) * columns.in * C;
+    const T* const bottom = x + (n * rows.in + row.second - first_input) * columns.in * C;
     const int64_t left = column.first * C, right = column.second * C;
     const A fy = A(row.fraction), fx = A(column.fraction);
     for (int64_t k = c; k < end; ++k) {
@@ -111,6 +113,55 @@ struct ResizeGradient {
   }
 };
 
+struct Geometry {
+  Axis rows, columns;
+  int64_t C, groups, grain;
+
+  Geometry(const Shape& x, int64_t height, int64_t width, const ResizeOptions& options)
+      : rows(make_axis(x[1], height, options.ratio_h, options)),
+        columns(make_axis(x[2], width, options.ratio_w, options)),
+        C(x[3]),
+        groups((C + kLanes - 1) / kLanes),
+        grain(std::max<int64_t>(1, detail::kGrain / std::min(C, kLanes))) {}
+};
+
+// Some rows, of a picture that is resized by the ratio of `from` to `to`.
+struct ResizedRows final : RowOperator {
+  ResizedRows(const Shape& from, const Shape& to, const ResizeOptions& options)
+      : from(from), to(to), options(options) {}
+
+  Shape shape(const std::vector<Shape>& inputs) const override {
+    const Shape& s = inputs[0];
+    return {1, s[1] * to[1] / from[1], s[2] * to[2] / from[2], s[3]};
+  }
+  Rows reads(Rows y) const override {
+    // Centres lie at most half a pixel from these places, corners that stay in place move them by less than
+    // one, and the second of two neighbours follows.
+    const int64_t room = options.mode == ResizeOptions::bilinear  ? 2
+                         : options.mode == ResizeOptions::nearest ? 0
+                                                                  : 1;
+    return {y.begin * from[1] / to[1] - room, (y.end - 1) * from[1] / to[1] + from[1] / to[1] + room + 1};
+  }
+  void run(const Bands& inputs, const Band& y) const override {
+    const Band& x = inputs[0];
+    const Geometry g(x.tensor.shape().with(1, x.height), y.height, y.tensor.size(2), options);
+    dispatch(x.tensor.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(kCpu, y.rows.count() * y.tensor.size(2) * g.groups,
+                   Resize<T>{x.tensor.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, g.groups,
+                             x.rows.begin, y.rows.begin},
+                   g.grain);
+    });
+  }
+  Tensor whole(const Tensors& inputs) const override {
+    const Shape s = shape({inputs[0].shape()});
+    return resize(inputs[0], s[1], s[2], options);
+  }
+
+  Shape from, to;
+  ResizeOptions options;
+};
+
 }  // namespace
 
 Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOptions& options) {
@@ -119,24 +170,22 @@ Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOption
   check(height >= 1 && width >= 1, "resize: expected a size of at least 1x1, got ", height, "x", width);
   check(options.ratio_h >= 0 && options.ratio_w >= 0, "resize: expected ratios of at least 0, got ",
         options.ratio_h, " and ", options.ratio_w);
-  const Axis rows = make_axis(s[1], height, options.ratio_h, options);
-  const Axis columns = make_axis(s[2], width, options.ratio_w, options);
-  const int64_t C = s[3], groups = (C + kLanes - 1) / kLanes;
-  const int64_t grain = std::max<int64_t>(1, detail::kGrain / std::min(C, kLanes));
+  const Geometry g(s, height, width, options);
 
-  Tensor y = empty({s[0], height, width, C}, x.options());
+  Tensor y = empty({s[0], height, width, s[3]}, x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    parallel_for(x.device(), s[0] * height * width * groups,
-                 Resize<T>{x.data<T>(), y.data<T>(), rows, columns, C, groups}, grain);
+    parallel_for(x.device(), s[0] * height * width * g.groups,
+                 Resize<T>{x.data<T>(), y.data<T>(), g.rows, g.columns, g.C, g.groups}, g.grain);
   });
+  describe_rows(y, {x}, ResizedRows(s, y.shape(), options));
 
   return differentiable("resize", y, {x}, [=](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(gy.device(), s[0] * s[1] * s[2] * groups,
-                   ResizeGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, C, groups}, grain);
+      parallel_for(gy.device(), s[0] * s[1] * s[2] * g.groups,
+                   ResizeGradient<T>{gy.data<T>(), gx.data<T>(), g.rows, g.columns, g.C, g.groups}, g.grain);
     });
     return Grads{gx};
   });

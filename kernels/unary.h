@@ -7,6 +7,7 @@
 #pragma once
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -59,6 +60,7 @@ Tensor unary(const char* name, const Tensor& x, const F& f) {
     using T = decltype(t);
     parallel_for(x.device(), x.numel(), detail::UnaryValue<T, F>{x.data<T>(), y.data<T>(), f});
   });
+  describe_pointwise(y, {x}, [name, f](const Tensors& in) { return unary(name, in[0], f); });
 
   const Saved kept(detail::ConstantSlope<F> ? Tensor() : detail::SlopeOfOutput<F> ? y : x);
   return differentiable(name, y, {x}, [f, kept](const Tensor& gy) {

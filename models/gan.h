@@ -28,7 +28,10 @@ class Gan final : public Model {
 
   std::string name() const override { return "gan"; }
   ModelConfig config() const override { return {}; }
-  ModelTraits traits() const override { return {.size_multiple = 4, .global = true}; }
+  ModelTraits traits() const override {
+    return {.size_multiple = 4,
+            .global = inference_.stretch || inference_.statistics == BatchNormMode::batch};
+  }
   void init_(const Generator& generator) override;
 
   /// How a pass treats statistics and chance.

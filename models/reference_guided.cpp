@@ -7,11 +7,10 @@
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/expand.h"
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/reductions.h"
-#include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/reshape.h"
-#include "luxgrad/kernels/resize.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
@@ -22,15 +21,9 @@ Conv2dSpec conv3x3(int64_t in, int64_t out) { return same_conv(in, out, 3, Activ
 // `same` pooling of TensorFlow: the last row or column of an odd size makes a window of its own.
 Tensor halved(const Tensor& x) { return max_pool2d(x, {.ceil_mode = true}); }
 
-// The first rows and columns, as many as `like` has.
-Tensor cut_to(const Tensor& x, const Tensor& like) {
-  return reflect_pad(x, {0, like.size(1) - x.size(1), 0, like.size(2) - x.size(2)});
-}
-
 // g [N, C] for every pixel of `like`.
 Tensor spread(const Tensor& g, const Tensor& like) {
-  return resize(reshape(g, {g.size(0), 1, 1, g.size(1)}), like.size(1), like.size(2),
-                {.mode = ResizeOptions::nearest});
+  return expand_as(reshape(g, {g.size(0), 1, 1, g.size(1)}), like);
 }
 
 }  // namespace
@@ -85,9 +78,9 @@ Tensor ReferenceGuided::decode(const Encoding& low, const Tensor& luminance) con
   const Decoder& d = decoder;
   const Tensor g = relu(d.dense(concat({luminance, low.content()}, 1)));
   Tensor f = d.conv6_2(d.conv6_1({low.c4, spread(g, low.c4)}));
-  f = d.conv7_2(d.conv7_1({cut_to(d.up7(f), low.c3), low.c3}));
-  f = d.conv8_2(d.conv8_1({cut_to(d.up8(f), low.c2), low.c2}));
-  f = d.conv9_2(d.conv9_1({cut_to(d.up9(f), low.c1), low.c1}));
+  f = d.conv7_2(d.conv7_1({crop_as(d.up7(f), low.c3), low.c3}));
+  f = d.conv8_2(d.conv8_1({crop_as(d.up8(f), low.c2), low.c2}));
+  f = d.conv9_2(d.conv9_1({crop_as(d.up9(f), low.c1), low.c1}));
   return d.conv10(f);
 }
 
@@ -106,8 +99,8 @@ void ReferenceGuided::set_looks(Tensors looks) {
 
 Tensor ReferenceGuided::neutral_look(const Tensor& x) const {
   constexpr double kMiddle = 0.45, kDarkest = 1e-3;
-  const double brightness = std::clamp(mean(x).item(), kDarkest, 1 - kDarkest);
-  const double gamma = std::min(1.0, std::log(kMiddle) / std::log(brightness));
+  const Tensor brightness = mean(mean(x, {1, 2}, true), {3}, true);  // [N, 1, 1, 1]
+  const Tensor gamma = clamp(std::log(kMiddle) / log(clamp(brightness, kDarkest, 1 - kDarkest)), 0, 1);
   return look_of(exp(gamma * log(clamp(x, 1e-6, 1))));
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 
 #include "luxgrad/tensor/device.h"
 #include "luxgrad/tensor/memory.h"
@@ -13,7 +14,12 @@ class Storage {
  public:
   /// Uninitialised bytes. Throws OutOfMemory, and Error for a device this build cannot use.
   Storage(int64_t bytes, Device device);
-  ~Storage() { memory::deallocate(block_); }
+  /// `bytes` of `whole` from `offset` on, which live as long as this does: rows of a picture, for code that
+  /// runs operators on some of them. Throws Error where they are not all inside.
+  Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes);
+  ~Storage() {
+    if (whole_ == nullptr) memory::deallocate(block_);
+  }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
@@ -28,6 +34,7 @@ class Storage {
 
  private:
   memory::Block block_;
+  std::shared_ptr<Storage> whole_;  // whose bytes these are; null: its own
   Device device_;
   uint64_t version_ = 0;
 };

@@ -9,6 +9,14 @@ Storage::Storage(int64_t bytes, Device device) : device_(device) {
   block_ = memory::allocate(bytes);
 }
 
+Storage::Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes)
+    : whole_(std::move(whole)), device_(whole_->device()) {
+  check(offset >= 0 && bytes >= 0 && offset <= whole_->bytes() && bytes <= whole_->bytes() - offset,
+        "storage: expected a part of ", whole_->bytes(), " bytes, got ", bytes, " from ", offset, " on");
+  block_.data = static_cast<char*>(whole_->data()) + offset;
+  block_.bytes = bytes;
+}
+
 namespace {
 
 int64_t bytes_of(const Shape& shape, DType dtype) {

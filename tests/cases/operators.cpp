@@ -7,6 +7,7 @@
 #include "luxgrad/kernels/color_constancy.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
+#include "luxgrad/kernels/expand.h"
 #include "luxgrad/kernels/exposure.h"
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/reductions.h"
@@ -245,6 +246,18 @@ OP_CASE(
 OP_CASE(
     "resize, ratio", {{1, 7, 5, 3}},
     [](const Tensors& x) { return scaled(x[0], 0.43, 0.4, {.ratio_h = 2, .ratio_w = 2.5}); }, kLargeResize);
+
+OP_CASE("expand_as", {{2, 1, 1, 2}},
+        [](const Tensors& x) {
+          return expand_as(x[0], zeros({2, 4 * x[0].size(3), 3 * x[0].size(3), 1}));
+        },
+        {.large = {{2, 1, 1, 24}}});
+ERROR_CASE("expand_as", {{2, 1, 1, 3}, {1, 4, 5, 3}},
+           "expand_as: expected x [N, 1, 1, C] and a picture [N, H, W, …], got [2, 1, 1, 3] and [1, 4, 5, 3]",
+           [](const Tensors& x) { return expand_as(x[0], x[1]); });
+ERROR_CASE("crop_as", {{1, 4, 5, 3}, {1, 4, 6, 3}},
+           "crop_as: expected a picture of at least the size of [1, 4, 6, 3], got [1, 4, 5, 3]",
+           [](const Tensors& x) { return crop_as(x[0], x[1]); });
 
 ERROR_CASE("avg_pool2d", {{3, 4}}, "avg_pool2d: expected [N, H, W, C], got [3, 4]",
            [](const Tensors& x) { return avg_pool2d(x[0], {}); });
