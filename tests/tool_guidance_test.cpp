@@ -74,3 +74,40 @@ TEST_CASE("what is no look is refused, and no picture is written") {
   CHECK(here.run({"enhance", "dark.png", "-o", "never.png", "--bn", "running"}).code == 2);
   CHECK_FALSE(fs::exists(here.path("never.png")));
 }
+
+TEST_CASE("evaluate has a row for each reference, for the pictures' own, and for a look") {
+  const Guided here;
+  for (const char* folder : {"low", "high"}) {
+    fs::create_directory(here.path(folder));
+    for (uint64_t i = 1; i <= 2; ++i)
+      save_noise(here.path(cat(folder, "/", i, ".png")), 20, 16, i + (*folder == 'h' ? 10 : 0));
+  }
+  const auto scores = [&](std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"evaluate", "-n", "reference_guided", "--low", "low", "--high", "high", "--json"});
+    const ChildResult result = here.run(more);
+    INFO(result.err);
+    REQUIRE(result.code == 0);
+    return nlohmann::json::parse(result.out);
+  };
+  const nlohmann::json neutral = scores({});
+  CHECK(neutral["method"] == "reference_guided (neutral look)");
+  CHECK_FALSE(neutral.contains("guides"));
+  here.made_with({"--reference", "bright.png", "--save-look", "look.json"});
+  const nlohmann::json all =
+      scores({"--reference", "own", "bright.png", "--look", "look.json", "--baseline", "gamma"});
+  CHECK(all["model"] == "reference_guided");
+  CHECK(all["method"] == "reference_guided (own references)");
+  CHECK(all["baselines"].size() == 1);
+  const nlohmann::json& fixed = all["guides"]["reference_guided (bright.png)"];
+  CHECK(fixed["psnr"] == all["guides"]["reference_guided (look.json)"]["psnr"]);
+  CHECK(fixed["psnr"] != all["psnr"]);
+  CHECK(all["psnr"] != neutral["psnr"]);
+  // Its own references one by one are what `own` means.
+  fs::remove(here.path("low/2.png"));
+  fs::remove(here.path("high/2.png"));
+  const nlohmann::json one = scores({"--reference", "high/1.png", "own"});
+  CHECK(one["psnr"] == one["guides"]["reference_guided (own references)"]["psnr"]);
+  CHECK(here.run({"evaluate", "--low", "low", "--high", "high", "--reference", "own"}).code == 2);
+  CHECK(here.run({"evaluate", "--low", "low", "--high", "high", "--bn", "running"}).code == 2);
+}

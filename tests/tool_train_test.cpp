@@ -13,6 +13,15 @@ void make_photos(const Workplace& here) {
   for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("photos/", i, ".png")), 40, 36, i);
 }
 
+/// As many pairs in `pairs`, named from 1 on.
+void make_pairs(const Workplace& here, uint64_t count) {
+  for (const char* const side : {"pairs/low", "pairs/high"}) {
+    fs::create_directories(here.path(side));
+    for (uint64_t i = 1; i <= count; ++i)
+      save_noise(here.path(cat(side, "/", i, ".png")), 40, 36, i + (side[6] == 'h' ? 10 : 0));
+  }
+}
+
 std::vector<std::string> training(std::vector<std::string> more) {
   std::vector<std::string> command = {"train",  "zero_dce", "--data",  "photos", "--recipe",   "official",
                                       "--size", "32",       "--batch", "2",      "--progress", "none"};
@@ -130,11 +139,7 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
 TEST_CASE("folders low and high are trained on as pairs, others are made dark") {
   const Workplace here;
   make_photos(here);
-  for (const char* const side : {"pairs/low", "pairs/high"}) {
-    fs::create_directories(here.path(side));
-    for (const uint64_t index : {1u, 2u})
-      save_noise(here.path(cat(side, "/", index, ".png")), 40, 36, index + (side[6] == 'h' ? 10 : 0));
-  }
+  make_pairs(here, 2);
   REQUIRE(
       here.run({"train", "zero_dce", "--data", "pairs", "--run", "paired", "--steps", "1", "--size", "32"})
           .code == 0);
@@ -145,6 +150,32 @@ TEST_CASE("folders low and high are trained on as pairs, others are made dark") 
   REQUIRE(here.run({"train", "zero_dce", "--data", "photos", "--run", "dark", "--steps", "1", "--size", "32"})
               .code == 0);
   CHECK(contains(slurp(here.path("dark/config.toml")), "relight.deep_share = "));
+}
+
+TEST_CASE("squares, turns, patches, the end of the rate and listed validation change a published recipe") {
+  const Workplace here;
+  make_pairs(here, 4);
+  spill(here.path("names.txt"), "2\n3.png\n");
+  const auto planned = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"train", "unet", "--data", "pairs", "--size", "16", "--dry-run"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
+  };
+  const ChildResult result =
+      planned({"--squares", "3", "--turns", "flips", "--patch", "5", "--lr", "0.01", "--lr-end", "0.0001",
+               "--epochs", "2", "--batch", "2", "--validation", "names.txt"});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  for (const char* fact : {"squares.repeats = 3\n", "turns = flips\n", "patch = 5\n", "adam.lr = 0.01\n",
+                           "adam.lr_end = 1e-04\n", "steps = 6\n", "validation = listed"})
+    CHECK_MESSAGE(contains(result.out, fact), std::string(fact));
+  CHECK_FALSE(contains(planned({"--turns", "all"}).out, "squares.repeats"));
+  spill(here.path("names.txt"), "5\n");
+  CHECK(planned({"--validation", "names.txt"}).code == 3);
+  CHECK(planned({"--validation", "absent.txt"}).code == 3);
+  CHECK(planned({"--validation", "-1"}).code == 2);
+  CHECK(planned({"--turns", "some"}).code == 2);
+  CHECK(here.run({"train", "reference_guided", "--data", "pairs", "--squares", "2", "--dry-run"}).code == 2);
 }
 
 TEST_CASE("what cannot be trained is refused with the right code") {

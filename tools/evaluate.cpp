@@ -11,9 +11,9 @@
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/split.h"
 #include "luxgrad/models/default_weights.h"
-#include "luxgrad/models/enhance.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/training/baselines.h"
 
@@ -76,7 +76,7 @@ class Table {
   const std::string& text() const { return text_; }
 
  private:
-  static constexpr size_t kTitle = 30, kColumn = 10;
+  static constexpr size_t kTitle = 36, kColumn = 10;
   std::vector<std::string> measures_;
   std::string text_;
 };
@@ -91,13 +91,20 @@ class Evaluate final : public Command {
         ->type_name("PATH");
     app.add_option("--list", list_, "Only the pictures that this file names, one per line")
         ->type_name("FILE");
+    app.add_option("--reference", guidance_.references,
+                   "reference_guided: a row for each picture to be as bright as; own: the reference that a "
+                   "picture is compared with, as published (default: a neutral look)")
+        ->type_name("own|FILE...");
+    app.add_option("--look", guidance_.look, "reference_guided: also a row for a look that was kept")
+        ->type_name("FILE.json");
+    add_statistics_options(app, guidance_);
     app.add_option("--baseline", baselines_,
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
         ->type_name("NAME...");
     app.add_option("--csv", csv_, "Also write the scores of every picture")->type_name("FILE");
     app.add_option("--min-psnr", min_psnr_, "Exit with 7 when the mean PSNR is below this")->type_name("DB");
     app.add_option("--min-ssim", min_ssim_, "Exit with 7 when the mean SSIM is below this")->type_name("S");
-    app.add_option("--seed", bootstrap_.seed, "Of the bootstrap (default 0)")
+    app.add_option("--seed", bootstrap_.seed, "Of the bootstrap, and of the dropout of gan (default 0)")
         ->type_name("S")
         ->check(CLI::NonNegativeNumber.description(""));
     add_device_options(app, where_);
@@ -114,7 +121,9 @@ class Evaluate final : public Command {
     apply(where_);
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_);
-    const std::vector<Evaluation> evaluations = measured(loaded, pairs);
+    if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;
+    const std::vector<Evaluation> evaluations =
+        measured(*loaded.model, guides_of(guidance_, *loaded.model), pairs);
     print_result(json_ ? as_json(evaluations, loaded, pairs) : as_text(evaluations, loaded));
     if (!csv_.empty()) {
       const std::string text = to_csv(evaluations);
@@ -145,15 +154,20 @@ class Evaluate final : public Command {
     return list_.empty() ? pairs : sound(select_named(pairs, list_));
   }
 
-  /// The model first, then the baselines.
-  std::vector<Evaluation> measured(const LoadedModel& loaded, const PictureList& pairs) const {
+  /// The model first, with one guide after another, then the baselines.
+  std::vector<Evaluation> measured(Model& model, const std::vector<Guide>& guides,
+                                   const PictureList& pairs) const {
     ProgressLine progress(progress_style(progress_));
-    const auto total = static_cast<int64_t>(pairs.size() * (1 + baselines_.size()));
+    const auto total = static_cast<int64_t>(pairs.size() * (guides.size() + baselines_.size()));
     int64_t done = 0;
     const auto each = [&](const ImageScores& image) { progress.show(++done, total, image.name); };
-    std::vector<Evaluation> evaluations{evaluate(
-        loaded.model->name(), [&](const Tensor& low, const Tensor&) { return enhance(*loaded.model, low); },
-        pairs, each)};
+    std::vector<Evaluation> evaluations;
+    for (const Guide& guide : guides) {
+      const auto guided = [&](const Tensor& low, const Tensor& high) {
+        return enhance(model, guide, low, high);
+      };
+      evaluations.push_back(evaluate(guide.title, guided, pairs, each));
+    }
     for (const std::string& name : baselines_) {
       evaluations.push_back(evaluate(
           name, [&](const Tensor& low, const Tensor&) { return baseline(name, low); }, pairs, each));
@@ -174,12 +188,14 @@ class Evaluate final : public Command {
     const auto range = [&](const char* name, int digits) {
       return cat(fixed(between.at(name).low, digits), " to ", fixed(between.at(name).high, digits));
     };
-    std::string text = cat(model.method, ", weights ", printable(loaded.source), ", ", model.images.size(),
-                           " pictures\n\n", table.text(), "\n\n95 % interval of the mean, RGB: PSNR ",
-                           range("psnr", 3), " dB, SSIM ", range("ssim", 4));
+    std::string text =
+        cat(printable(model.method), ", weights ", printable(loaded.source), ", ", model.images.size(),
+            " pictures\n\n", table.text(), "\n\n95 % interval of the mean, RGB: PSNR ", range("psnr", 3),
+            " dB, SSIM ", range("ssim", 4));
     if (evaluations.size() == 1) return text;
     Table others("RGB");
-    for (const Evaluation& evaluation : evaluations) others.add(evaluation.method, "RGB", evaluation.mean);
+    for (const Evaluation& evaluation : evaluations)
+      others.add(printable(evaluation.method), "RGB", evaluation.mean);
     return cat(text, "\n\n", others.text());
   }
 
@@ -190,19 +206,24 @@ class Evaluate final : public Command {
     report["seed"] = bootstrap_.seed;
     report["images"] = pairs.size();
     report["data_sha256"] = sha256_of(pairs);
-    report["model"] = evaluations[0].method;
+    report["model"] = loaded.model->name();
+    report["method"] = evaluations[0].method;
     report["weights"] = loaded.source;
     report["weights_sha256"] = sha256_of_weights(loaded);
     report["version"] = LUX_VERSION;
     report["device"] = "cpu";
-    for (size_t i = 1; i < evaluations.size(); ++i)
-      report["baselines"][evaluations[i].method] = record_of(evaluations[i], bootstrap_);
+    const size_t guides = evaluations.size() - baselines_.size();
+    for (size_t i = 1; i < evaluations.size(); ++i) {
+      report[i < guides ? "guides" : "baselines"][evaluations[i].method] =
+          record_of(evaluations[i], bootstrap_);
+    }
     return report.dump(-1, ' ', true, Json::error_handler_t::replace);
   }
 
   ModelChoice choice_;
   std::string low_, high_, data_, list_, csv_;
   std::vector<std::string> baselines_;
+  Guidance guidance_;
   BootstrapOptions bootstrap_;
   double min_psnr_ = -1e9, min_ssim_ = -1e9;
   RunsOn where_;

@@ -6,6 +6,7 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/models/gan.h"
 #include "luxgrad/models/reference_guided.h"
 #include "luxgrad/tools/exit_code.h"
@@ -47,10 +48,13 @@ Tensors load_looks(const std::string& path) {
   return looks;
 }
 
+Tensor look_of_picture(const ReferenceGuided& model, const std::string& path) {
+  return model.look_of(to_tensor(load_image(path)));
+}
+
 void guide(const Guidance& guidance, ReferenceGuided& model) {
   Tensors looks;
-  for (const std::string& path : guidance.references)
-    looks.push_back(model.look_of(to_tensor(load_image(path))));
+  for (const std::string& path : guidance.references) looks.push_back(look_of_picture(model, path));
   if (!guidance.save_look.empty()) {
     check_usage(!looks.empty(), "--save-look saves the looks of pictures given with --reference");
     save_looks(guidance.save_look, looks);
@@ -59,6 +63,21 @@ void guide(const Guidance& guidance, ReferenceGuided& model) {
     for (Tensor& look : load_looks(guidance.look)) looks.push_back(std::move(look));
   }
   model.set_looks(std::move(looks));
+}
+
+void set_inference(const Guidance& guidance, Gan& gan) {
+  const bool published = guidance.compat == "published";
+  gan.set_inference({guidance.statistics == "running" ? BatchNormMode::running : BatchNormMode::batch,
+                     published ? 0.5 : 0.0, guidance.seed, published});
+}
+
+void check_fits(const Guidance& guidance, const Model& model) {
+  const bool looks = !guidance.references.empty() || !guidance.look.empty() || !guidance.save_look.empty();
+  check_usage(dynamic_cast<const ReferenceGuided*>(&model) != nullptr || !looks,
+              "--reference, --look and --save-look are for reference_guided, not for ", model.name());
+  const bool modes = !guidance.statistics.empty() || !guidance.compat.empty() || guidance.seed != 0;
+  check_usage(dynamic_cast<const Gan*>(&model) != nullptr || !modes,
+              "--bn, --compat and --seed are for gan, not for ", model.name());
 }
 
 }  // namespace
@@ -70,6 +89,11 @@ void add_guidance_options(CLI::App& app, Guidance& guidance) {
   app.add_option("--save-look", guidance.save_look, "reference_guided: keep the look of the references")
       ->type_name("FILE.json");
   app.add_option("--look", guidance.look, "reference_guided: a look that was kept")->type_name("FILE.json");
+  add_statistics_options(app, guidance);
+  app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")->type_name("S");
+}
+
+void add_statistics_options(CLI::App& app, Guidance& guidance) {
   app.add_option("--bn", guidance.statistics,
                  "gan: statistics that normalise, of the picture (batch, default) or of training (running)")
       ->type_name("KIND")
@@ -77,22 +101,37 @@ void add_guidance_options(CLI::App& app, Guidance& guidance) {
   app.add_option("--compat", guidance.compat, "gan: published, with its dropout and stretch of contrast")
       ->type_name("NAME")
       ->check(CLI::IsMember({"published"}).description(""));
-  app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")->type_name("S");
 }
 
 void apply(const Guidance& guidance, Model& model) {
-  auto* const guided = dynamic_cast<ReferenceGuided*>(&model);
-  const bool looks = !guidance.references.empty() || !guidance.look.empty() || !guidance.save_look.empty();
-  check_usage(guided != nullptr || !looks,
-              "--reference, --look and --save-look are for reference_guided, not for ", model.name());
-  auto* const gan = dynamic_cast<Gan*>(&model);
-  const bool modes = !guidance.statistics.empty() || !guidance.compat.empty() || guidance.seed != 0;
-  check_usage(gan != nullptr || !modes, "--bn, --compat and --seed are for gan, not for ", model.name());
-  if (guided != nullptr) guide(guidance, *guided);
-  if (gan == nullptr) return;
-  const bool published = guidance.compat == "published";
-  gan->set_inference({guidance.statistics == "running" ? BatchNormMode::running : BatchNormMode::batch,
-                      published ? 0.5 : 0.0, guidance.seed, published});
+  check_fits(guidance, model);
+  if (auto* const guided = dynamic_cast<ReferenceGuided*>(&model)) guide(guidance, *guided);
+  if (auto* const gan = dynamic_cast<Gan*>(&model)) set_inference(guidance, *gan);
+}
+
+std::vector<Guide> guides_of(const Guidance& guidance, Model& model) {
+  check_fits(guidance, model);
+  if (auto* const gan = dynamic_cast<Gan*>(&model)) set_inference(guidance, *gan);
+  const auto* const guided = dynamic_cast<const ReferenceGuided*>(&model);
+  if (guided == nullptr) return {{model.name()}};
+  const auto title = [&](const std::string& text) { return cat(model.name(), " (", text, ")"); };
+  std::vector<Guide> guides;
+  for (const std::string& path : guidance.references) {
+    if (path == "own") {
+      guides.push_back({title("own references"), true});
+    } else {
+      guides.push_back({title(path), false, {look_of_picture(*guided, path)}});
+    }
+  }
+  if (!guidance.look.empty()) guides.push_back({title(guidance.look), false, load_looks(guidance.look)});
+  if (guides.empty()) guides.push_back({title("neutral look")});
+  return guides;
+}
+
+Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high) {
+  if (auto* const guided = dynamic_cast<ReferenceGuided*>(&model))
+    guided->set_looks(guide.own ? Tensors{guided->look_of(high)} : guide.looks);
+  return enhance(model, low);
 }
 
 }  // namespace lux

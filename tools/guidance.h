@@ -23,9 +23,26 @@ struct Guidance {
 
 /// --reference, --look, --save-look, --bn, --compat, --seed.
 void add_guidance_options(CLI::App& app, Guidance& guidance);
+/// --bn and --compat alone.
+void add_statistics_options(CLI::App& app, Guidance& guidance);
 
 /// Sets the model up. Throws CommandError for what it does not know, and for a file that holds no looks;
 /// FileException for one that cannot be read or written.
 void apply(const Guidance& guidance, Model& model);
+
+/// One way to have a network guided, where several are compared.
+struct Guide {
+  std::string title;  ///< `reference_guided (own references)`
+  bool own = false;   ///< each picture by the reference that it is compared with
+  Tensors looks{};    ///< none: as the network is without any
+};
+
+/// A guide for each of `guidance.references`, of which `own` says that every picture has its own, and one for
+/// `guidance.look`; where there are none, and for other networks, one that changes nothing. Throws as
+/// `apply`.
+std::vector<Guide> guides_of(const Guidance& guidance, Model& model);
+
+/// The picture `low`, guided. `high`: its own reference.
+Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high);
 
 }  // namespace lux

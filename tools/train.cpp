@@ -3,6 +3,8 @@
 
 #include <CLI/CLI.hpp>
 #include <atomic>
+#include <charconv>
+#include <cmath>
 #include <csignal>
 
 #include "luxgrad/data/layout.h"
@@ -10,6 +12,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/training/plan.h"
 
 namespace lux {
@@ -80,25 +83,17 @@ class Train final : public Command {
         ->type_name("PATH");
     app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
         ->type_name("DIR");
-    app.add_option("--recipe", recipe_, cat("default, or a published one: ", recipe_list()))
-        ->type_name("NAME");
-    app.add_option("--compat", compat_, cat("Repeat an artefact of the published code: ", compat_list()))
-        ->type_name("NAME");
-    add_number(app, "--epochs", epochs_, "Passes over the data (default: the recipe's)");
-    add_number(app, "--steps", options_.steps, "Updates in all, instead of epochs");
-    add_number(app, "--batch", batch_, "Pictures per update (default: the recipe's)");
-    add_number(app, "--size", size_, "Side of the training pictures in pixels (default: the recipe's)");
+    app.add_option("--steps", options_.steps, "Updates in all, instead of epochs")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 30).description(""));
+    add_recipe_options(app, recipe_);
     app.add_option("--list", options_.names, "Only the pictures that a text file names, one name per line")
         ->type_name("FILE");
     app.add_option(
-           "--validation", options_.validation,
-           "Share or number of pictures that choose the best weights and do not train, chosen by name")
-        ->type_name("N")
-        ->check(CLI::NonNegativeNumber.description(""));
-    app.add_option("--lr", lr_, "Learning rate, constant (default: the recipe's)")
-        ->type_name("RATE")
-        ->check(CLI::PositiveNumber.description(""));
-    add_number(app, "--overfit", overfit_, "Learn only squares of N pictures by heart, in 400 steps");
+           "--validation", validation_,
+           "Pictures that choose the best weights and do not train: a share or number of them, chosen "
+           "by their names, or a text file of names")
+        ->type_name("N|FILE");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")
         ->type_name("S")
         ->check(CLI::NonNegativeNumber.description(""));
@@ -124,7 +119,7 @@ class Train final : public Command {
     check_model_name(choice_.name);
     check_usage(!options_.data.empty(), "name the pictures with --data");
     check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
-    check_usage(epochs_ == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
+    check_usage(recipe_.epochs == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     apply(where_);
     prepare();
     options_.stop = &stop_requested;
@@ -141,66 +136,23 @@ class Train final : public Command {
   }
 
  private:
-  static void add_number(CLI::App& app, const char* name, int64_t& value, const char* text) {
-    app.add_option(name, value, text)->type_name("N")->check(CLI::Range(1, 1 << 30).description(""));
-  }
-
   void prepare() {
+    read_validation();
     options_.model = choice_.name;
     options_.model_config = config_of(choice_);
-    int64_t multiple = 1;
-    try {
-      options_.recipe = make_recipe(choice_.name, recipe_, compat_);
-      multiple = make_model(choice_.name, options_.model_config)->traits().size_multiple;
-    } catch (const Error& error) {
-      usage_error(error.what());
-    }
-    if (has_references(options_.data)) options_.recipe = with_references(options_.recipe);
-    Recipe& recipe = options_.recipe;
-    if (overfit_ > 0) recipe = overfitting(recipe, overfit_);
-    if (lr_ > 0) {
-      recipe.adam.lr = lr_;
-      recipe.rate.clear();
-    }
-    if (epochs_ > 0) {
-      recipe.epochs = epochs_;
-      recipe.steps = 0;
-    }
-    if (batch_ > 0) {
-      recipe.batch = batch_;
-      recipe.stages.clear();
-    }
-    if (size_ > 0) {
-      recipe.squares = recipe.squares || recipe.size == 0;  // of pictures that would be taken whole
-      recipe.size = size_;
-      recipe.stages.clear();
-    }
-    if (recipe.size == 0) return;
-    const int64_t smallest = recipe.objective->smallest_size();
-    check_usage(options_.recipe.size >= smallest,
-                cat("--size: expected at least ", smallest, " for recipe ", recipe_, ", got ", size_));
-    check_usage(options_.recipe.size % multiple == 0, cat("--size: expected a multiple of ", multiple,
-                                                          " for this network, got ", options_.recipe.size));
+    options_.recipe = recipe_of(recipe_, choice_.name, options_.model_config, has_references(options_.data));
   }
 
-  // "zero_dce official, keras, paper; unet published"
-  static std::string recipe_list() {
-    std::string text;
-    for (const std::string& model : model_names()) {
-      std::string names;
-      for (const std::string& name : recipe_names(model)) names += cat(names.empty() ? " " : ", ", name);
-      text += cat(text.empty() ? "" : "; ", model, names);
+  // What reads as a number is one.
+  void read_validation() {
+    const char* const end = validation_.data() + validation_.size();
+    const auto [rest, error] = std::from_chars(validation_.data(), end, options_.validation);
+    if (error != std::errc() || rest != end) {
+      options_.validation = 0;
+      options_.validation_names = validation_;
     }
-    return text;
-  }
-
-  static std::string compat_list() {
-    std::string text;
-    for (const std::string& model : model_names()) {
-      for (const auto& [name, meaning] : compat_names(model))
-        text += cat(text.empty() ? "" : "; ", model, " ", name, ": ", meaning);
-    }
-    return text;
+    check_usage(std::isfinite(options_.validation) && options_.validation >= 0,
+                "--validation: expected a share, a number or a file, got ", validation_);
   }
 
   static void print_plan(const TrainPlan& plan) {
@@ -229,11 +181,10 @@ class Train final : public Command {
 
   ModelChoice choice_;
   TrainOptions options_;
-  std::string recipe_ = "default", compat_;
+  RecipeChoice recipe_;
   bool dry_run_ = false;
-  int64_t epochs_ = 0, batch_ = 0, size_ = 0, overfit_ = 0;
-  double lr_ = 0;
   RunsOn where_;
+  std::string validation_;
   std::string progress_ = "bar";
 };
 

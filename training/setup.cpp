@@ -1,5 +1,6 @@
 #include "luxgrad/training/setup.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "luxgrad/data/sha256.h"
@@ -23,6 +24,24 @@ std::string digest_of(const std::string& text) {
   return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
+// Those that the file does not name, and those that it names.
+std::pair<PictureList, PictureList> split_by_list(const PictureList& pictures, const std::string& names) {
+  std::pair<PictureList, PictureList> parts{{}, sound(select_named(pictures, names))};
+  for (const PicturePaths& picture : pictures) {
+    if (std::find(parts.second.begin(), parts.second.end(), picture) == parts.second.end())
+      parts.first.push_back(picture);
+  }
+  return parts;
+}
+
+std::pair<PictureList, PictureList> split_as_asked(const TrainOptions& options, const PictureList& pictures) {
+  const auto all = static_cast<int64_t>(pictures.size());
+  if (options.validation > 0)
+    return split_by_name(pictures, validation_size(options.validation, all), options.seed);
+  if (!options.validation_names.empty()) return split_by_list(pictures, options.validation_names);
+  return split_dataset(pictures, validation_count(options, pictures));
+}
+
 }  // namespace
 
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
@@ -43,10 +62,7 @@ DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listene
 }
 
 std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const PictureList& pictures) {
-  const auto all = static_cast<int64_t>(pictures.size());
-  auto parts = options.validation > 0
-                   ? split_by_name(pictures, validation_size(options.validation, all), options.seed)
-                   : split_dataset(pictures, validation_count(options, pictures));
+  auto parts = split_as_asked(options, pictures);
   check(parts.second.empty() || options.recipe.relight || !parts.second.front().high.empty(),
         "train: pictures that validate need references");
   const auto few = static_cast<size_t>(options.recipe.overfit);
@@ -122,7 +138,14 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
   facts["data"] = options.data;
   facts["pictures"] = std::to_string(data.pictures.size());
   facts["pictures_sha256"] = digest_of(manifest_of(data.files));
-  if (options.validation > 0) facts["validation"] = cat(exact_text(options.validation), " by name");
+  if (options.validation > 0) {
+    facts["validation"] = cat(exact_text(options.validation), " by name");
+  } else if (!options.validation_names.empty()) {
+    std::string names;
+    for (const PicturePaths& picture : split_by_list(data.pictures, options.validation_names).second)
+      names += picture.name + "\n";
+    facts["validation"] = cat("listed, SHA-256 of the names ", digest_of(names));
+  }
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;

@@ -22,8 +22,10 @@ struct TrainOptions {
   int64_t steps = 0;           ///< updates in all; 0: as many as the recipe's epochs have
   uint64_t seed = 0;
   std::string names;  ///< file of names: only these pictures (data/split.h); empty: all
-  double validation =
-      0;  ///< share or number of pictures that validate, chosen by name; 0: as the recipe has it
+  /// Share or number of pictures that validate, chosen by name; 0: those of `validation_names`, a file like
+  /// `names`; where that is empty, as the recipe has it.
+  double validation = 0;
+  std::string validation_names;
   double skip_bad = 0;  ///< train without bad pictures where they are at most so many percent
   bool resume = false;  ///< continue from the newest good checkpoint in the run folder
   const std::atomic<bool>* stop = nullptr;  ///< looked at after every step; a signal handler may set it
