@@ -61,6 +61,13 @@ Tensor blend(const Tensor& first, const Tensor& second, double share) {
   return result;
 }
 
+Tensor brightened(const Tensor& picture, double gain) {
+  const Tensor result = empty(picture.shape());
+  for (int64_t i = 0; i < picture.numel(); ++i)
+    result.data<float>()[i] = std::clamp(static_cast<float>(gain) * picture.data<float>()[i], 0.0f, 1.0f);
+  return result;
+}
+
 Tensor stack(const std::vector<Tensor>& pictures) {
   const Shape& one = pictures[0].shape();
   for (const Tensor& picture : pictures) {
@@ -227,9 +234,7 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
 
 // What chance makes of a prepared picture.
 Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
-  Pair pair = source;
-  if (squares()) pair = square_of(source, generator);
-  if (options_.size == 0) pair = turned_by(source, generator);
+  Pair pair = squares() ? square_of(source, generator) : turned_by(source, generator);
   if (options_.relight) {
     const RelightOptions& relight = *options_.relight;
     const bool deep = generator.uniform() < relight.deep_share;
@@ -237,6 +242,8 @@ Pair Loader::Worker::drawn_from(const Pair& source, Generator generator) const {
     return {darken(right, relight, generator), right};
   }
   if (options_.patch > 0 && pair.high.defined()) light_patch(pair, generator);
+  if (options_.gain)
+    pair.low = brightened(pair.low, generator.uniform(options_.gain->low, options_.gain->high));
   return pair;
 }
 

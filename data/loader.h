@@ -27,6 +27,11 @@ struct MixUp {
   bool or_not = false;      ///< every other batch, by chance, stays as it is
 };
 
+/// Brightness that a dark picture alone is multiplied by, from U(low, high); it stays within [0, 1].
+struct Gain {
+  double low = 0.8, high = 1.2;
+};
+
 struct LoaderOptions {
   int64_t batch_size = 8;
   int64_t size = 256;  ///< side of the squares, in pixels; 0: whole pictures, which must be of one size
@@ -37,11 +42,12 @@ struct LoaderOptions {
   /// Random squares of the pictures, the same ones of their references, instead of whole pictures resized.
   /// Pictures smaller than a square are enlarged to one.
   bool random_squares = false;
-  Turns turns = Turns::all;  ///< of squares and whole pictures; resized ones are not turned
+  Turns turns = Turns::none;
   /// Side of a square of each dark picture, at a random place, that becomes z·dark + (1 − z)·reference with z
   /// from U(0, 1); 0: none.
   int64_t patch = 0;
   std::optional<MixUp> mix_up = std::nullopt;
+  std::optional<Gain> gain = std::nullopt;
   /// Random squares of normal photos, each with a dark copy made of it; references of the list are not read.
   std::optional<RelightOptions> relight = std::nullopt;
   double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to (`expose`)

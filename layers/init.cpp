@@ -39,6 +39,8 @@ void fan_in_uniform(const Tensor& target, const Tensor& weight, Generator& strea
   fill_uniform_(target, -bound, bound, stream);
 }
 
+void no_bias(const Tensor& target, const Tensor&, Generator&) { fill_(target, 0); }
+
 }  // namespace
 
 void init_fan_in_uniform_(Module& module, const Generator& generator) {
@@ -48,11 +50,11 @@ void init_fan_in_uniform_(Module& module, const Generator& generator) {
       fan_in_uniform);
 }
 
-void init_normal_(Module& module, double deviation, const Generator& generator) {
+void init_normal_(Module& module, double deviation, const Generator& generator, FirstBias bias) {
   each_parameter(
       module, generator,
       [=](const Tensor& weight, Generator& stream) { fill_normal_(weight, 0, deviation, stream); },
-      fan_in_uniform);
+      bias == FirstBias::zero ? no_bias : fan_in_uniform);
 }
 
 void init_glorot_uniform_(Module& module, const Generator& generator) {
@@ -62,7 +64,7 @@ void init_glorot_uniform_(Module& module, const Generator& generator) {
         const double bound = std::sqrt(6 / (fan_in(weight) + fan_out(weight)));
         fill_uniform_(weight, -bound, bound, stream);
       },
-      [](const Tensor& bias, const Tensor&, Generator&) { fill_(bias, 0); });
+      no_bias);
 }
 
 }  // namespace lux

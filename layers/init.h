@@ -12,8 +12,11 @@ namespace lux {
 /// convolutions and linear layers.
 void init_fan_in_uniform_(Module& module, const Generator& generator);
 
-/// Weights N(0, deviation²), biases as above: Zero-DCE's official code, with deviation 0.02.
-void init_normal_(Module& module, double deviation, const Generator& generator);
+/// Weights N(0, deviation²); biases as above, as in Zero-DCE's official code, or 0, as Keras has them beside
+/// whatever weights.
+enum class FirstBias { fan_in_uniform, zero };
+void init_normal_(Module& module, double deviation, const Generator& generator,
+                  FirstBias bias = FirstBias::fan_in_uniform);
 
 /// Weights U(±√(6 / (fan_in + fan_out))), biases 0: Keras' default (Glorot and Bengio, AISTATS 2010, Eq. 16).
 void init_glorot_uniform_(Module& module, const Generator& generator);

@@ -113,7 +113,7 @@ Tensor Gan::DiscriminatorNet::operator()(const Tensor& source, const Tensor& tar
 
 Gan::Gan() = default;
 
-void Gan::init_(const Generator& generator) { init_normal_(*this, 0.02, generator); }
+void Gan::init_(const Generator& generator) { init_normal_(*this, 0.02, generator, FirstBias::zero); }
 
 Tensor Gan::enhance(const Tensor& x, double strength) const {
   const Pass pass{{inference_.statistics}, inference_.dropout, inference_.seed};

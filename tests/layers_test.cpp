@@ -152,6 +152,9 @@ TEST_CASE("initialisers have the published spread") {
   CHECK(largest(net.conv.weight) > 0.06);
   CHECK(largest(net.conv.bias) <= 1 / 24.0);  // fan_in 3·3·64 = 24²
   CHECK(largest(net.conv.bias) > 0.9 / 24.0);
+  init_normal_(net, 0.02, Generator(1), FirstBias::zero);
+  CHECK(deviation(net.conv.weight) == doctest::Approx(0.02).epsilon(0.02));
+  CHECK(largest(net.conv.bias) == 0);
   init_fan_in_uniform_(net, Generator(1));
   CHECK(largest(net.conv.weight) <= 1 / 24.0);
   CHECK(deviation(net.conv.weight) == doctest::Approx(1 / 24.0 / std::sqrt(3.0)).epsilon(0.02));

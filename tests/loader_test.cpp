@@ -13,6 +13,7 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/layout.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "same_bits.h"
@@ -354,4 +355,36 @@ TEST_CASE("with replacement some pictures come twice and others not") {
   }
   CHECK(seen.size() == 7);
   CHECK(std::any_of(seen.begin(), seen.end(), [](const auto& item) { return item.second != 10; }));
+}
+
+TEST_CASE("resized pictures are turned when asked for, and the dark one alone gets another brightness") {
+  const PairFolder folder;
+  LoaderOptions options{.batch_size = 4, .size = 16, .shuffle = false, .seed = 3};
+  const PictureList pairs = open_dataset(folder.path).pictures;
+  const Batch plain = Loader(pairs, options).next();
+  options.turns = Turns::all;
+  const Batch turned = Loader(pairs, options).next();
+  CHECK_FALSE(same_bits(turned.low, plain.low));
+  CHECK(sum(turned.low).item() == doctest::Approx(sum(plain.low).item()).epsilon(1e-6));
+  for (int64_t i = 0; i < turned.low.numel(); ++i)
+    REQUIRE(turned.low.data<float>()[i] + turned.high.data<float>()[i] == doctest::Approx(1).epsilon(1e-6));
+  options.turns = Turns::none;
+  options.gain = Gain{0.8, 1.2};
+  Loader loader(pairs, options);
+  const Batch first = loader.next(), second = loader.next();
+  CHECK(same_bits(first.high, plain.high));
+  std::set<float> gains;
+  for (int64_t n = 0; n < 4; ++n) {
+    float gain = 0;
+    for (int64_t i = n * 768; i < (n + 1) * 768; ++i) {
+      const float before = plain.low.data<float>()[i], after = first.low.data<float>()[i];
+      if (gain == 0) gain = after / before;
+      REQUIRE(after == doctest::Approx(std::min(1.0f, gain * before)).epsilon(1e-5));
+    }
+    CHECK(gain >= 0.8f);
+    CHECK(gain <= 1.2f);
+    gains.insert(gain);
+  }
+  CHECK(gains.size() == 4);
+  CHECK_FALSE(same_bits(second.low, first.low));
 }

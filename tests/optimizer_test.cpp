@@ -8,6 +8,7 @@
 #include "golden.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/schedule.h"
+#include "luxgrad/training/setup.h"
 
 using namespace lux;
 using nlohmann::json;
@@ -145,13 +146,17 @@ TEST_CASE("schedules give the published rates") {
   };
 
   const json& c = all["cosine"];
-  CHECK(relative_error(rates(cosine(c["lr"], c["eta_min"], c["T"]), count(c["lr_at_step"].size(), 0)),
+  CHECK(relative_error(rates(Schedule({{c["T"], c["lr"], c["eta_min"]}}), count(c["lr_at_step"].size(), 0)),
                        c["lr_at_step"]) <= 1e-12);
 
   const json& w = all["warmup_cosine"];
-  CHECK(relative_error(rates(warmup_cosine(w["lr"], w["eta_min"], w["warmup_epochs"], w["epochs"]),
-                             count(w["lr_at_epoch"].size(), 1)),
-                       w["lr_at_epoch"]) <= 1e-12);
+  Recipe warm{};
+  warm.rate = {{1, w["lr"], w["eta_min"]}};
+  warm.warm_up = w["warmup_epochs"];
+  warm.rate_by_epoch = true;
+  CHECK(relative_error(
+            rates(schedule_of(warm, w["epochs"].get<int64_t>(), 1), count(w["lr_at_epoch"].size(), 1)),
+            w["lr_at_epoch"]) <= 1e-12);
   MESSAGE("skipped: warmup_cosine code_lr_at_epoch, the rates of a scheduler called one time too often");
 
   for (const char* const name : {"mirnetv2_cyclic_small", "mirnetv2_cyclic"}) {
@@ -177,8 +182,12 @@ TEST_CASE("schedules give the published rates") {
 TEST_CASE("a constant schedule stays, a schedule ends at its last rate") {
   CHECK(constant(1e-4)(0) == 1e-4);
   CHECK(constant(1e-4)(1e6) == 1e-4);
-  CHECK(cosine(1, 0.25, 10)(1000) == 0.25);
-  CHECK_THROWS_WITH_AS(cosine(1, 0, 0), "schedule: expected phases of positive length, got 0", Error);
+  CHECK(Schedule({{10, 1, 0.25}})(1000) == 0.25);
+  Recipe cold{};  // over before it is warm
+  cold.rate = {{1, 8, 0}};
+  cold.warm_up = 4;
+  CHECK(schedule_of(cold, 6, 3)(6) == 4);
+  CHECK_THROWS_WITH_AS(Schedule({{0, 1, 0}}), "schedule: expected phases of positive length, got 0", Error);
 }
 
 TEST_CASE("clipping leaves small gradients, and a gradient that two leaves share is scaled once for each") {

@@ -37,11 +37,11 @@ TEST_CASE("every recipe gives a finite loss that reaches every parameter") {
       {"reference_guided", {"official", "fivek"}},
       {"mirnet_keras", {"keras", "soumik12345"}},
       {"mirnet_v1", {"official"}},
-      {"mirnet_v2", {"official"}},
+      {"mirnet_v2", {"official", "fivek"}},
       {"gan", {"published"}},
       {"zero_dce", {"official", "keras", "paper", "default"}},
       {"zero_dce_plus", {"official", "paper", "default"}},
-      {"unet", {"published"}}};
+      {"unet", {"published", "readme"}}};
   const Tensor low = noise({2, 32, 32, 3}, 0.3, 1), high = noise({2, 32, 32, 3}, 1, 2);
   CHECK(std::size(all) == models().size());
   for (const auto& [name, recipes] : all) {
@@ -111,6 +111,11 @@ TEST_CASE("recipes hold the published numbers") {
   CHECK(facts_of(make_recipe("gan", "published")).at("adam.beta1") == "0.5");
   CHECK(facts_of(make_recipe("gan", "published", "norms")).at("loss.moves_norms") == "true");
   CHECK(make_recipe("unet", "published").epochs == 10);
+  CHECK(make_recipe("unet", "published").turns == Turns::none);
+  CHECK(facts_of(make_recipe("unet", "readme")).at("gain") == "0.8 to 1.2");
+  CHECK(facts_of(make_recipe("unet", "readme")).at("turns") == "all");
+  CHECK(make_recipe("mirnet_v1", "official").warm_up == 3);
+  CHECK(make_recipe("mirnet_v2", "fivek").steps == 300000);
 }
 
 TEST_CASE("what recipes refuse") {

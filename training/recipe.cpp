@@ -56,14 +56,16 @@ std::string text_of(const std::vector<Stage>& stages) {
 void add_rare_facts(const Recipe& recipe, std::map<std::string, std::string>& facts) {
   if (recipe.rate.size() > 1) facts["rate"] = text_of(recipe.rate);
   if (recipe.rate_by_epoch) facts["rate.by_epoch"] = "true";
+  if (recipe.warm_up > 0) facts["rate.warm_up"] = exact_text(recipe.warm_up);
   if (recipe.plateau) facts["rate.plateau"] = "true";
   if (!recipe.stages.empty()) facts["stages"] = text_of(recipe.stages);
   if (recipe.overfit > 0) facts["overfit"] = std::to_string(recipe.overfit);
   if (recipe.replacement) facts["replacement"] = "true";
   if (recipe.validation > 0) facts["validation"] = exact_text(recipe.validation);
   if (recipe.squares) facts["squares.repeats"] = std::to_string(recipe.repeats);
-  if ((recipe.squares || recipe.size == 0) && recipe.turns != Turns::all)
-    facts["turns"] = name_of(recipe.turns);
+  const bool resized = recipe.size > 0 && !recipe.squares && !recipe.relight;
+  if (recipe.turns != (resized ? Turns::none : Turns::all)) facts["turns"] = name_of(recipe.turns);
+  if (recipe.gain) facts["gain"] = cat(exact_text(recipe.gain->low), " to ", exact_text(recipe.gain->high));
   if (recipe.patch > 0) facts["patch"] = std::to_string(recipe.patch);
   if (recipe.mix_up) {
     facts["mix_up.beta"] = exact_text(recipe.mix_up->beta);
@@ -123,6 +125,7 @@ Recipe overfitting(Recipe recipe, int64_t pictures) {
   recipe.rate.clear();
   recipe.stages.clear();
   recipe.mix_up.reset();
+  recipe.gain.reset();
   recipe.rate_by_epoch = recipe.plateau = recipe.shuffle = recipe.replacement = recipe.drop_last = false;
   recipe.validation = 0;
   recipe.patch = 0;

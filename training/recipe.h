@@ -28,6 +28,7 @@ struct Recipe {
   AdamOptions adam;
   /// The learning rate over the whole run; lengths are relative to each other. Empty: `adam.lr` throughout.
   std::vector<Phase> rate{};
+  double warm_up = 0;          ///< epochs before that, however long the run, in which the rate grows from 0
   bool rate_by_epoch = false;  ///< the rate changes after epochs only, and the first counts as one done
   bool plateau = false;        ///< the rate is halved when five epochs did not raise the validation PSNR
   double clip_norm = 0;        ///< 0: no clipping
@@ -44,12 +45,13 @@ struct Recipe {
   ResizeImageOptions resize{};
   /// Pairs made from normal photos (data/relight.h) instead of pictures as they are.
   std::optional<RelightOptions> relight{};
-  double exposure = 0.48;    ///< with `relight`: the mean that photos are exposed to first
-  bool squares = false;      ///< random squares of the pictures instead of whole ones resized
-  Turns turns = Turns::all;  ///< of random squares and whole pictures
-  int64_t repeats = 1;       ///< with `relight` or `squares`: squares of each picture in an epoch
-  int64_t patch = 0;         ///< side of a patch of each dark picture that gets some of its reference's light
+  double exposure = 0.48;  ///< with `relight`: the mean that photos are exposed to first
+  bool squares = false;    ///< random squares of the pictures instead of whole ones resized
+  Turns turns = Turns::all;
+  int64_t repeats = 1;  ///< with `relight` or `squares`: squares of each picture in an epoch
+  int64_t patch = 0;    ///< side of a patch of each dark picture that gets some of its reference's light
   std::optional<MixUp> mix_up{};
+  std::optional<Gain> gain{};
   std::shared_ptr<const Objective> objective;
 };
 

@@ -30,12 +30,6 @@ double Schedule::operator()(double t) const {
 
 Schedule constant(double lr) { return Schedule({{1, lr, lr}}); }
 
-Schedule cosine(double lr, double low, double period) { return Schedule({{period, lr, low}}); }
-
-Schedule warmup_cosine(double lr, double low, double warmup, double period) {
-  return Schedule({{warmup, 0, lr, Phase::Curve::linear}, {period - warmup, lr, low}});
-}
-
 double ReduceOnPlateau::operator()(double lr, double metric) {
   const double score = options_.larger_is_better ? metric : -metric;
   if (score > best + options_.min_delta) {

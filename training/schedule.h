@@ -8,7 +8,8 @@
 
 namespace lux {
 
-/// Part of a schedule, `length` steps (or epochs) long.
+/// Part of a schedule, `length` steps (or epochs) long: a line, or half a cosine, to + (from − to)·(1 + cos(π
+/// t / length)) / 2 (Loshchilov & Hutter, arXiv:1608.03983, eq. 5).
 struct Phase {
   enum class Curve : uint8_t { linear, cosine };
   double length;
@@ -31,10 +32,6 @@ class Schedule {
 };
 
 Schedule constant(double lr);
-/// low + (lr − low)·(1 + cos(π t / period)) / 2 (Loshchilov & Hutter, arXiv:1608.03983, eq. 5).
-Schedule cosine(double lr, double low, double period);
-/// A line from 0 to `lr` over `warmup`, then a cosine down to `low` at `period`.
-Schedule warmup_cosine(double lr, double low, double warmup, double period);
 
 /// Multiplies the rate by `factor` when a metric has not improved by more than `min_delta` for `patience`
 /// epochs in a row, as Keras's ReduceLROnPlateau.

@@ -77,6 +77,7 @@ LoaderOptions validation_options(const TrainOptions& options) {
   validation.turns = Turns::none;
   validation.patch = 0;
   validation.mix_up.reset();
+  validation.gain.reset();
   validation.repeats = 1;
   return validation;
 }
@@ -88,14 +89,19 @@ int64_t steps_of(const TrainOptions& options, int64_t batches_per_epoch) {
 
 Schedule schedule_of(const Recipe& recipe, int64_t steps, int64_t batches_per_epoch) {
   if (recipe.rate.empty()) return constant(recipe.adam.lr);
-  const double length = recipe.rate_by_epoch
-                            ? std::ceil(static_cast<double>(steps) / static_cast<double>(batches_per_epoch))
-                            : static_cast<double>(steps);
+  const auto all_steps = static_cast<double>(steps), epoch = static_cast<double>(batches_per_epoch);
+  const double warm_up = recipe.warm_up * (recipe.rate_by_epoch ? 1 : epoch);
+  const double length = (recipe.rate_by_epoch ? std::ceil(all_steps / epoch) : all_steps) - warm_up;
+  std::vector<Phase> phases;
+  if (warm_up > 0) phases.push_back({warm_up, 0, recipe.rate.front().from, Phase::Curve::linear});
+  if (length <= 0) return Schedule(phases);  // it ends before it is warm
   double all = 0;
   for (const Phase& phase : recipe.rate) all += phase.length;
-  std::vector<Phase> stretched = recipe.rate;
-  for (Phase& phase : stretched) phase.length *= length / all;
-  return Schedule(stretched);
+  for (Phase phase : recipe.rate) {
+    phase.length *= length / all;
+    phases.push_back(phase);
+  }
+  return Schedule(phases);
 }
 
 LoaderOptions loader_options(const TrainOptions& options) {
@@ -110,6 +116,7 @@ LoaderOptions loader_options(const TrainOptions& options) {
           .turns = recipe.turns,
           .patch = recipe.patch,
           .mix_up = recipe.mix_up,
+          .gain = recipe.gain,
           .relight = recipe.relight,
           .exposure = recipe.exposure,
           .repeats = recipe.repeats,
@@ -164,11 +171,16 @@ void check_same_pictures(const Facts& before, const std::string& manifest, const
 void check_same_run(const Facts& before, const Facts& now) {
   // Else the rate, or the size of pictures, depends on the number of steps.
   const bool constant_rate = now.at("adam.lr_end") == "0" && !now.contains("stages");
-  for (const auto& [key, value] : now) {
+  const auto value_of = [](const Facts& facts, const std::string& key) {
+    const auto found = facts.find(key);
+    return found == facts.end() ? "(nothing)" : found->second;
+  };
+  Facts either = now;  // what only one of them has is a difference, too
+  either.insert(before.begin(), before.end());
+  for (const auto& [key, value] : either) {
     if (key == "data" || (key == "steps" && constant_rate)) continue;
-    const auto found = before.find(key);
-    check(found != before.end() && found->second == value, "train: the run to be resumed has ", key, " = ",
-          found == before.end() ? "(nothing)" : found->second, ", got ", value);
+    const std::string was = value_of(before, key), is = value_of(now, key);
+    check(was == is, "train: the run to be resumed has ", key, " = ", was, ", got ", is);
   }
 }
 

@@ -1,5 +1,6 @@
 // MIRNet (Zamir et al., ECCV 2020, arXiv:2003.06792) as github.com/swz30/MIRNet trains: three epochs of
-// warming up, half a cosine, and mixed pictures after the fifth epoch. The length is the paper's.
+// warming up, half a cosine, and mixed pictures after the fifth epoch. The length is the paper's: 7·10⁵
+// updates.
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/training/recipes/recipes.h"
 #include "luxgrad/training/recipes/restoration.h"
@@ -9,17 +10,15 @@ namespace {
 
 Tensor distance(const Tensor& x, const Tensor& y) { return charbonnier(x, y); }
 
-// 7·10⁵ updates of 16 crops; 485 pairs make 30 updates an epoch, so warming up takes 90 of them.
 Recipe official(const std::string&) {
-  constexpr int64_t kSteps = 700000;
-  constexpr double kEpochs = kSteps / 30.0, kWarmUp = 3;
   return {.name = "official",
           .adam = {.lr = 2e-4, .weight_decay = 1e-8},
-          .rate = {{kWarmUp, 0, 2e-4, Phase::Curve::linear}, {kEpochs - kWarmUp, 2e-4, 1e-6}},
+          .rate = {{1, 2e-4, 1e-6}},
+          .warm_up = 3,
           .rate_by_epoch = true,
           .batch = 16,
           .size = 128,
-          .steps = kSteps,
+          .steps = 700000,
           .squares = true,
           .turns = Turns::all,
           .mix_up = MixUp{.beta = 1.2, .first_epoch = 5, .each = true},

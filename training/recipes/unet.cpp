@@ -1,5 +1,6 @@
-// The simplified MIRNet, as its README trains it: mean square error and nothing else. (The README also speaks
-// of a perceptual loss and of flips and turns; the code has neither.)
+// The simplified MIRNet, as its README trains it: mean square error and nothing else. The README also speaks
+// of flips, turns and brightness, which the code does not have; they are a recipe of their own. (And of a
+// perceptual loss: training/perceptual.h.)
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/training/recipes/recipes.h"
 #include "luxgrad/training/recipes/restoration.h"
@@ -19,7 +20,15 @@ Recipe published(const std::string&) {
           .objective = std::make_shared<Restoration>("mse", mse_loss)};
 }
 
-constexpr RecipeRow kRows[] = {{"unet", "published", published}};
+Recipe readme(const std::string& compat) {
+  Recipe recipe = published(compat);
+  recipe.name = "readme";
+  recipe.turns = Turns::all;
+  recipe.gain = Gain{0.8, 1.2};
+  return recipe;
+}
+
+constexpr RecipeRow kRows[] = {{"unet", "published", published}, {"unet", "readme", readme}};
 
 }  // namespace
 

@@ -81,6 +81,7 @@ Recipe official(const std::string&) {
           .size = 256,
           .epochs = 200,
           .resize = kPilAntialias,
+          .turns = Turns::none,
           .objective = std::make_shared<ZeroReference>(ZeroDceMode::official, false)};
 }
 
@@ -96,6 +97,7 @@ Recipe keras(const std::string&) {
           .shuffle = false,
           .drop_last = true,
           .resize = {Interpolation::bilinear, false},
+          .turns = Turns::none,
           .objective = std::make_shared<ZeroReference>(ZeroDceMode::keras, false)};
 }
 
@@ -108,6 +110,7 @@ Recipe paper(const std::string&) {
           .size = 512,
           .epochs = 200,
           .resize = kPilAntialias,
+          .turns = Turns::none,
           .objective = std::make_shared<ZeroReference>(ZeroDceMode::paper, false)};
 }
 
