@@ -1,9 +1,9 @@
-// One call per output element; the backward gathers, per pixel, from the windows that see it.
+// One call per window, for all its channels; the backward gathers, per pixel, from the windows that see it.
 #include "luxgrad/kernels/pool2d.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/rows.h"
-#include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
@@ -41,16 +41,18 @@ struct AveragePool {
   Axis rows, columns;
   int64_t C;
 
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t c = i % C, q = i / C % columns.windows, p = i / C / columns.windows % rows.windows;
-    const int64_t n = i / C / columns.windows / rows.windows;
-    double sum = 0;
-    for (int64_t h = rows.begin(p); h < rows.end(p); ++h) {
-      const T* const line = x + (n * rows.size + h) * columns.size * C + c;
-      for (int64_t w = columns.begin(q); w < columns.end(q); ++w)
-        sum += static_cast<double>(Arith<T>(line[w * C]));
-    }
-    y[i] = T(static_cast<Arith<T>>(sum / static_cast<double>(rows.count(p) * columns.count(q))));
+  LUX_HD void operator()(const Team& team, int64_t window) const {
+    const auto [n, p, q] = Pixel::of(window, rows.windows, columns.windows);
+    const auto count = static_cast<double>(rows.count(p) * columns.count(q));
+    team.each(C, [&, n = n, p = p, q = q](int64_t c) {
+      double sum = 0;
+      for (int64_t h = rows.begin(p); h < rows.end(p); ++h) {
+        const T* const line = x + Pixel{n, h, 0}.index(rows.size, columns.size) * C + c;
+        for (int64_t w = columns.begin(q); w < columns.end(q); ++w)
+          sum += static_cast<double>(Arith<T>(line[w * C]));
+      }
+      y[window * C + c] = T(static_cast<Arith<T>>(sum / count));
+    });
   }
 };
 
@@ -61,17 +63,20 @@ struct AveragePoolGradient {
   Axis rows, columns;
   int64_t C;
 
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t c = i % C, w = i / C % columns.size, h = i / C / columns.size % rows.size;
-    const int64_t n = i / C / columns.size / rows.size;
-    double sum = 0;
-    for (int64_t p = rows.first_window(h); p <= rows.last_window(h); ++p) {
-      for (int64_t q = columns.first_window(w); q <= columns.last_window(w); ++q) {
-        const auto g = Arith<T>(gy[((n * rows.windows + p) * columns.windows + q) * C + c]);
-        sum += static_cast<double>(g) / static_cast<double>(rows.count(p) * columns.count(q));
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    const auto [n, h, w] = Pixel::of(pixel, rows.size, columns.size);
+    const int64_t first_p = rows.first_window(h), last_p = rows.last_window(h);
+    const int64_t first_q = columns.first_window(w), last_q = columns.last_window(w);
+    team.each(C, [&, n = n](int64_t c) {
+      double sum = 0;
+      for (int64_t p = first_p; p <= last_p; ++p) {
+        for (int64_t q = first_q; q <= last_q; ++q) {
+          const auto g = Arith<T>(gy[Pixel{n, p, q}.index(rows.windows, columns.windows) * C + c]);
+          sum += static_cast<double>(g) / static_cast<double>(rows.count(p) * columns.count(q));
+        }
       }
-    }
-    gx[i] = T(static_cast<Arith<T>>(sum));
+      gx[pixel * C + c] = T(static_cast<Arith<T>>(sum));
+    });
   }
 };
 
@@ -82,11 +87,11 @@ struct Largest {
   Axis rows, columns;
   int64_t C;
 
-  LUX_HD int64_t operator()(int64_t n, int64_t p, int64_t q, int64_t c) const {
+  LUX_HD int64_t operator()(const Pixel& window, int64_t c) const {
     int64_t best = -1;
-    for (int64_t h = rows.begin(p); h < rows.end(p); ++h) {
-      for (int64_t w = columns.begin(q); w < columns.end(q); ++w) {
-        const int64_t at = ((n * rows.size + h) * columns.size + w) * C + c;
+    for (int64_t h = rows.begin(window.h); h < rows.end(window.h); ++h) {
+      for (int64_t w = columns.begin(window.w); w < columns.end(window.w); ++w) {
+        const int64_t at = Pixel{window.n, h, w}.index(rows.size, columns.size) * C + c;
         const Arith<T> value = x[at];
         if (best < 0 || value > Arith<T>(x[best]) || value != value) best = at;
       }
@@ -100,9 +105,9 @@ struct MaxPool {
   Largest<T> largest;
   T* y;
 
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t C = largest.C, Q = largest.columns.windows, P = largest.rows.windows;
-    y[i] = largest.x[largest(i / C / Q / P, i / C / Q % P, i / C % Q, i % C)];
+  LUX_HD void operator()(const Team& team, int64_t window) const {
+    const Pixel at = Pixel::of(window, largest.rows.windows, largest.columns.windows);
+    team.each(largest.C, [&](int64_t c) { y[window * largest.C + c] = largest.x[largest(at, c)]; });
   }
 };
 
@@ -112,18 +117,23 @@ struct MaxPoolGradient {
   const T* gy;
   T* gx;
 
-  LUX_HD void operator()(int64_t i) const {
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
     const Axis &rows = largest.rows, &columns = largest.columns;
-    const int64_t C = largest.C, c = i % C, w = i / C % columns.size, h = i / C / columns.size % rows.size;
-    const int64_t n = i / C / columns.size / rows.size;
-    double sum = 0;
-    for (int64_t p = rows.first_window(h); p <= rows.last_window(h); ++p) {
-      for (int64_t q = columns.first_window(w); q <= columns.last_window(w); ++q) {
-        if (largest(n, p, q, c) == i)
-          sum += static_cast<double>(Arith<T>(gy[((n * rows.windows + p) * columns.windows + q) * C + c]));
+    const auto [n, h, w] = Pixel::of(pixel, rows.size, columns.size);
+    const int64_t C = largest.C;
+    const int64_t first_p = rows.first_window(h), last_p = rows.last_window(h);
+    const int64_t first_q = columns.first_window(w), last_q = columns.last_window(w);
+    team.each(C, [&, n = n](int64_t c) {
+      double sum = 0;
+      for (int64_t p = first_p; p <= last_p; ++p) {
+        for (int64_t q = first_q; q <= last_q; ++q) {
+          const Pixel window{n, p, q};
+          if (largest(window, c) == pixel * C + c)
+            sum += static_cast<double>(Arith<T>(gy[window.index(rows.windows, columns.windows) * C + c]));
+        }
       }
-    }
-    gx[i] = T(static_cast<Arith<T>>(sum));
+      gx[pixel * C + c] = T(static_cast<Arith<T>>(sum));
+    });
   }
 };
 
@@ -183,15 +193,14 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
   Tensor y = empty({s[0], rows.windows, columns.windows, s[3]}, x.options());
   dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
     using T = decltype(t);
-    parallel_for(x.device(), y.numel(), AveragePool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
+    parallel_pixels(y, AveragePool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
   });
 
   return differentiable("avg_pool2d", y, {x}, [s, rows = rows, columns = columns](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(gy.device(), gx.numel(),
-                   AveragePoolGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
+      parallel_pixels(gx, AveragePoolGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
     });
     return Grads{gx};
   });
@@ -207,7 +216,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   Tensor y = empty({s[0], rows.windows, columns.windows, s[3]}, x.options());
   dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
     using T = decltype(t);
-    parallel_for(x.device(), y.numel(), MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
+    parallel_pixels(y, MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
   });
   describe_rows(y, {x}, PooledRows(options));
 
@@ -216,9 +225,8 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
         Tensor gx = empty(s, gy.options());
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          parallel_for(
-              gy.device(), gx.numel(),
-              MaxPoolGradient<T>{{xs.get().data<T>(), rows, columns, s[3]}, gy.data<T>(), gx.data<T>()});
+          parallel_pixels(
+              gx, MaxPoolGradient<T>{{xs.get().data<T>(), rows, columns, s[3]}, gy.data<T>(), gx.data<T>()});
         });
         return Grads{gx};
       });

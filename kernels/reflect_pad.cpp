@@ -1,10 +1,10 @@
-// One call per element; the backward gathers, per pixel, from all of its images.
+// One call per pixel, for all its channels; the backward gathers from all images of a pixel.
 #include "luxgrad/kernels/reflect_pad.h"
 
 #include <algorithm>
 
 #include "luxgrad/autograd/node.h"
-#include "luxgrad/tensor/parallel.h"
+#include "luxgrad/kernels/pixel.h"
 
 namespace lux {
 namespace {
@@ -41,10 +41,11 @@ struct Mirror {
   Walk rows, columns;
   int64_t C;
 
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t c = i % C, w = i / C % columns.target, h = i / C / columns.target % rows.target;
-    const int64_t n = i / C / columns.target / rows.target;
-    y[i] = x[((n * rows.size + rows.pixel(h)) * columns.size + columns.pixel(w)) * C + c];
+  LUX_HD void operator()(const Team& team, int64_t image) const {
+    const auto [n, h, w] = Pixel::of(image, rows.target, columns.target);
+    const T* const from = x + Pixel{n, rows.pixel(h), columns.pixel(w)}.index(rows.size, columns.size) * C;
+    T* const to = y + image * C;
+    team.each(C, [&](int64_t c) { to[c] = from[c]; });
   }
 };
 
@@ -55,16 +56,31 @@ struct MirrorGradient {
   Walk rows, columns;
   int64_t C;
 
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t c = i % C, w = i / C % columns.size, h = i / C / columns.size % rows.size;
-    const int64_t n = i / C / columns.size / rows.size;
-    double sum = 0;
-    rows.each_step(h, [&](int64_t p) {
-      columns.each_step(w, [&](int64_t q) {
-        sum += static_cast<double>(Arith<T>(gy[((n * rows.target + p) * columns.target + q) * C + c]));
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    const auto [n, h, w] = Pixel::of(pixel, rows.size, columns.size);
+    const auto each_image = [&, n = n, h = h, w = w](const auto& f) {
+      rows.each_step(h, [&](int64_t p) {
+        columns.each_step(w, [&](int64_t q) {
+          f(gy + Pixel{n, p, q}.index(rows.target, columns.target) * C);
+        });
       });
+    };
+    int images = 0;
+    const T* only = nullptr;
+    each_image([&](const T* image) {
+      ++images;
+      only = image;
     });
-    gx[i] = T(static_cast<Arith<T>>(sum));
+    T* const to = gx + pixel * C;
+    if (images == 1) {  // as nearly all
+      team.each(C, [&](int64_t c) { to[c] = only[c]; });
+      return;
+    }
+    team.each(C, [&](int64_t c) {
+      double sum = 0;
+      each_image([&](const T* image) { sum += static_cast<double>(Arith<T>(image[c])); });
+      to[c] = T(static_cast<Arith<T>>(sum));
+    });
   }
 };
 
@@ -79,15 +95,14 @@ Tensor reflect_pad(const Tensor& x, const Padding& padding) {
   Tensor y = empty({s[0], rows.target, columns.target, s[3]}, x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    parallel_for(y.device(), y.numel(), Mirror<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
+    parallel_pixels(y, Mirror<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
   });
 
   return differentiable("reflect_pad", y, {x}, [=](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(gx.device(), gx.numel(),
-                   MirrorGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
+      parallel_pixels(gx, MirrorGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
     });
     return Grads{gx};
   });
