@@ -40,8 +40,10 @@ struct Spread {
   const T* gy;
   T* gx;
   int64_t C, pixels;
-  LUX_HD void operator()(int64_t i) const {
-    gx[i] = T(Arith<T>(gy[i / (C * pixels) * C + i % C]) / static_cast<Arith<T>>(pixels));
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    const T* const from = gy + pixel / pixels * C;
+    T* const to = gx + pixel * C;
+    team.each(C, [&](int64_t c) { to[c] = T(Arith<T>(from[c]) / static_cast<Arith<T>>(pixels)); });
   }
 };
 
@@ -50,30 +52,29 @@ struct WeightedSum {
   Streams<T> x, weights;
   T* y;
   int64_t C, pixels;
-  LUX_HD void operator()(int64_t i) const {
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
     using A = Arith<T>;
-    const int64_t channel = i / (C * pixels) * C + i % C;
-    A sum = 0;
-    for (int s = 0; s < x.count; ++s) sum += A(x.data[s][i]) * A(weights.data[s][channel]);
-    y[i] = T(sum);
+    const int64_t at = pixel * C, channel = pixel / pixels * C;
+    team.each(C, [&](int64_t c) {
+      A sum = 0;
+      for (int s = 0; s < x.count; ++s) sum += A(x.data[s][at + c]) * A(weights.data[s][channel + c]);
+      y[at + c] = T(sum);
+    });
   }
 };
 
+// Of one stream and its weight, in one pass over gy and the stream.
 template <class T>
 struct StreamGradient {
-  const T *weight, *gy;
-  T* gx;
+  const T *x, *weight, *gy;
+  T *gx, *gw;  // gx null where nobody wants it
   int64_t C, pixels;
-  LUX_HD void operator()(int64_t i) const {
-    gx[i] = T(Arith<T>(gy[i]) * Arith<T>(weight[i / (C * pixels) * C + i % C]));
-  }
-};
 
-template <class T>
-struct WeightGradient {
-  const T *x, *gy;
-  T* gw;
-  int64_t C;
+  LUX_HD void row(int64_t pixel) const {
+    if (gx == nullptr) return;
+    const int64_t at = pixel * C, channel = pixel / pixels * C;
+    for (int64_t c = 0; c < C; ++c) gx[at + c] = T(Arith<T>(gy[at + c]) * Arith<T>(weight[channel + c]));
+  }
   LUX_HD Arith<T> term(int64_t pixel, int64_t c) const {
     return Arith<T>(x[pixel * C + c]) * Arith<T>(gy[pixel * C + c]);
   }
@@ -112,7 +113,7 @@ Tensor pooled_sum(const Tensors& streams) {
     Tensor gx = empty(s, gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(gy.device(), gx.numel(), Spread<T>{gy.data<T>(), gx.data<T>(), C, pixels});
+      parallel_rows(gy.device(), s[0] * pixels, C, Spread<T>{gy.data<T>(), gx.data<T>(), C, pixels});
     });
     Grads grads(count);
     for (size_t i = 0; i < count; ++i) grads[i] = need(i) ? gx : Tensor();
@@ -134,15 +135,14 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
   Tensor y = empty(s, streams[0].options());
   dispatch(y.dtype(), [&](auto t) {
     using T = decltype(t);
-    parallel_for(y.device(), y.numel(),
-                 WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
+    parallel_rows(y.device(), N * pixels, C * static_cast<int64_t>(count),
+                  WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
   });
 
   Tensors operands = streams;
   operands.insert(operands.end(), weights.begin(), weights.end());
   std::vector<Saved> saved;
-  for (size_t i = 0; i < count; ++i) saved.emplace_back(weights[i].requires_grad() ? streams[i] : Tensor());
-  for (size_t i = 0; i < count; ++i) saved.emplace_back(streams[i].requires_grad() ? weights[i] : Tensor());
+  for (const Tensor& operand : operands) saved.emplace_back(operand);
   return differentiable(
       "weighted_sum", y, operands,
       [s, N, C, pixels, count, saved = std::move(saved)](const Tensor& gy, const Need& need) {
@@ -150,18 +150,13 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           for (size_t i = 0; i < count; ++i) {
-            if (need(i)) {
-              grads[i] = empty(s, gy.options());
-              parallel_for(gy.device(), gy.numel(),
-                           StreamGradient<T>{saved[count + i].get().data<T>(), gy.data<T>(),
-                                             grads[i].data<T>(), C, pixels});
-            }
-            if (need(count + i)) {
-              grads[count + i] = empty({N, 1, 1, C}, gy.options());
-              reduce_columns(
-                  gy.device(), N, pixels, C,
-                  WeightGradient<T>{saved[i].get().data<T>(), gy.data<T>(), grads[count + i].data<T>(), C});
-            }
+            if (!need(i) && !need(count + i)) continue;
+            if (need(i)) grads[i] = empty(s, gy.options());
+            grads[count + i] = empty({N, 1, 1, C}, gy.options());
+            reduce_columns(gy.device(), N, pixels, C,
+                           StreamGradient<T>{saved[i].get().data<T>(), saved[count + i].get().data<T>(),
+                                             gy.data<T>(), need(i) ? grads[i].data<T>() : nullptr,
+                                             grads[count + i].data<T>(), C, pixels});
           }
         });
         return grads;

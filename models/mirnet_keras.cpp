@@ -1,10 +1,9 @@
 #include "luxgrad/models/mirnet_keras.h"
 
 #include "luxgrad/kernels/activations.h"
-#include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/pool2d.h"
-#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/layers/fusion.h"
@@ -31,10 +30,10 @@ MirnetKeras::Dau::Dau(Module& parent, std::string name, int64_t channels, Compat
 
 Tensor MirnetKeras::Dau::operator()(const Tensor& x) const {
   const Tensor f = conv2(conv1(x));
-  const Tensor of_channels = f * ca2(ca1(mean(f, {1, 2}, true)));
-  const Tensor largest = amax(f), average = mean(f, {3}, true);
-  const Tensor of_pixels = f * (compat == Compat::y2021 ? sa({largest, average}) : sa({average, largest}));
-  return x + conv_out({of_channels, of_pixels});
+  const auto [largest, average, mean] = attention_pool(f);
+  const Tensor channels = ca2(ca1(mean));
+  const Tensor pixels = compat == Compat::y2021 ? sa({largest, average}) : sa({average, largest});
+  return x + conv_out(attention_scale(f, pixels, channels, AttentionOrder::channels_first));
 }
 
 MirnetKeras::Skff::Skff(Module& parent, std::string name, int64_t channels)

@@ -1,11 +1,9 @@
 #include "luxgrad/models/mirnet_v1.h"
 
 #include "luxgrad/kernels/activations.h"
-#include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/blur_pool.h"
-#include "luxgrad/kernels/concat.h"
-#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/layers/fusion.h"
@@ -39,9 +37,9 @@ MirnetV1::Dau::Dau(Module& parent, std::string name, int64_t channels, const PRe
 
 Tensor MirnetV1::Dau::operator()(const Tensor& x) const {
   const Tensor f = body2(slope(body0(x)));
-  const Tensor of_pixels = f * spatial({amax(f), mean(f, {3}, true)});
-  const Tensor of_channels = f * channel2(channel0(mean(f, {1, 2}, true)));
-  return conv({of_pixels, of_channels}) + x;
+  const AttentionPools pools = attention_pool(f);
+  const Tensor pixels = spatial({pools.largest, pools.average}), channels = channel2(channel0(pools.mean));
+  return conv(attention_scale(f, pixels, channels, AttentionOrder::pixels_first)) + x;
 }
 
 MirnetV1::Skff::Skff(Module& parent, std::string name, int64_t channels)

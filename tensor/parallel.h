@@ -50,6 +50,11 @@ inline double tree_sum(const double* values, int64_t count, int64_t stride) {
   return tree_sum(values, half, stride) + tree_sum(values + half * stride, count - half, stride);
 }
 
+template <class F>
+concept HasRow = requires(const F& f) {
+  f.row(int64_t{});
+};
+
 inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
 }  // namespace detail
@@ -115,7 +120,8 @@ void parallel_reduce(Device device, int64_t outputs, int64_t n, const F& f, int6
 }
 
 /// For every group g and column c: f.finish(g, c, sum of f.term(row, c) over the `rows` rows of that group);
-/// rows are numbered through all groups.
+/// rows are numbered through all groups. Where f has f.row(row) it is called once for each, before its terms:
+/// for what else can be made of a row while it is at hand.
 template <class F>
 void reduce_columns([[maybe_unused]] Device device, int64_t groups, int64_t rows, int64_t columns,
                     const F& f) {
@@ -127,6 +133,7 @@ void reduce_columns([[maybe_unused]] Device device, int64_t groups, int64_t rows
     const int64_t group = chunk / blocks, block = chunk % blocks;
     const int64_t end = std::min(rows, (block + 1) * detail::kColumnBlock);
     for (int64_t row = block * detail::kColumnBlock; row < end; ++row) {
+      if constexpr (detail::HasRow<F>) kernel.row(group * rows + row);
 #pragma GCC ivdep
       for (int64_t c = 0; c < columns; ++c)
         sums[c] += static_cast<double>(kernel.term(group * rows + row, c));

@@ -8,6 +8,7 @@
 #include "luxgrad/kernels/blur_pool.h"
 #include "luxgrad/kernels/conv_transpose2d.h"
 #include "luxgrad/kernels/dropout.h"
+#include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/hsv.h"
 #include "luxgrad/kernels/linear.h"
 #include "luxgrad/kernels/pool2d.h"
@@ -103,6 +104,25 @@ OP_CASE("softmax, over pixels", {{2, 12, 3}}, [](const Tensors& x) { return soft
         {.large = {{2, 3000, 8}}});
 ERROR_CASE("softmax", {{2, 3}}, "softmax: expected a dimension of [2, 3] with elements, got 2",
            [](const Tensors& x) { return softmax(x[0], 2); });
+OP_CASE("attention_pool", {{2, 3, 4, 5}},
+        [](const Tensors& x) {
+          const auto [largest, average, mean] = attention_pool(x[0]);
+          return largest * mean + average;
+        },
+        {.large = {{2, 48, 64, 16}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+OP_CASE("attention_scale", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1, 5}},
+        [](const Tensors& x) { return attention_scale(x[0], x[1], x[2], AttentionOrder::pixels_first); },
+        {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 1, 1, 16}}});
+OP_CASE("attention_scale, channels first", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1, 5}},
+        [](const Tensors& x) { return attention_scale(x[0], x[1], x[2], AttentionOrder::channels_first); },
+        {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 1, 1, 16}}});
+ERROR_CASE("attention_pool", {{1, 0, 4, 2}},
+           "attention_pool: expected a picture [N, H, W, C] with pixels, got [1, 0, 4, 2]",
+           [](const Tensors& x) { return attention_pool(x[0]).mean; });
+ERROR_CASE("attention_scale", {{1, 3, 4, 2}, {1, 3, 4, 2}, {1, 1, 1, 2}},
+           "attention_scale: expected attentions [1, 3, 4, 1] and [1, 1, 1, 2] of the picture's dtype, got "
+           "[1, 3, 4, 2] and [1, 1, 1, 2]",
+           [](const Tensors& x) { return attention_scale(x[0], x[1], x[2], AttentionOrder::pixels_first); });
 const CaseOptions kLargeStreams{.large = {{2, 48, 64, 16}, {2, 48, 64, 16}, {2, 48, 64, 16}}};
 OP_CASE(
     "pooled_sum", {{2, 3, 4, 5}, {2, 3, 4, 5}, {2, 3, 4, 5}}, [](const Tensors& x) { return pooled_sum(x); },
