@@ -2,6 +2,8 @@
 // of two channels and R. Its derivatives follow from dR = dM - dm.
 #include "luxgrad/kernels/hsv.h"
 
+#include <algorithm>
+
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/tensor/parallel.h"
 
@@ -53,15 +55,17 @@ struct Backward {
   LUX_HD void operator()(int64_t i) const {
     using A = Arith<T>;
     const Order<A> o(x + 3 * i);
-    const A range = o.range(), value = o.rgb[o.largest];
+    // Colours that are nearly gray or black have slopes that overflow; below this they stay as they are here.
+    constexpr A kLeast = A(1e-8);
+    const A range = std::max(o.range(), kLeast), value = std::max(o.rgb[o.largest], kLeast);
     const A hue = A(gy[3 * i]), saturation = A(gy[3 * i + 1]);
     A g[3] = {0, 0, 0};
     g[o.largest] += A(gy[3 * i + 2]);
-    if (value != A(0)) {
-      g[o.largest] += saturation * o.rgb[o.smallest] / (value * value);
+    if (o.rgb[o.largest] != A(0)) {
+      g[o.largest] += saturation * (o.rgb[o.smallest] / value) / value;
       g[o.smallest] -= saturation / value;
     }
-    if (range > A(0)) {
+    if (o.range() > A(0)) {
       const A step = hue / (A(6) * range);
       const A along = step * (o.rgb[o.left()] - o.rgb[o.right()]) / range;
       g[o.left()] += step;

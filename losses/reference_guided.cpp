@@ -12,22 +12,32 @@
 namespace lux {
 namespace {
 
-// (z - mean) / standard deviation, both over all elements of the batch.
-Tensor normalized(const Tensor& z) {
-  const Tensor centered = z - mean(z);
-  return centered / sqrt(mean(square(centered)));
+Tensor at_least(const Tensor& x, double least) {
+  return clamp(x, least, std::numeric_limits<double>::infinity());
 }
 
-// 1 - cosine of the angle between two maps [N, H, W, 1], mean over the pictures.
-Tensor cosine_distance(const Tensor& a, const Tensor& b) {
-  constexpr double kLeast = 1e-12, kMost = std::numeric_limits<double>::infinity();
-  const auto unit = [](const Tensor& x) {
-    return x / sqrt(clamp(sum(square(x), {1, 2}, true), kLeast, kMost));
-  };
-  return 1.0 - mean(sum(unit(a) * unit(b), {1, 2}, true));
+// (z - mean) / standard deviation, both over all elements of the batch. Where all are equal it is 0, and so
+// is its slope.
+Tensor normalized(const Tensor& z) {
+  constexpr double kLeast = 1e-37;  // the square of what is no deviation at all
+  const Tensor centered = z - mean(z);
+  return centered / sqrt(at_least(mean(square(centered)), kLeast));
 }
 
 }  // namespace
+
+Tensor cosine_distance(const Tensor& x, const Tensor& y) {
+  check(x.shape() == y.shape() && x.shape().rank() == 4,
+        "cosine_distance: expected two equal shapes [N, H, W, C], got ", x.shape(), " and ", y.shape());
+  const auto unit = [](const Tensor& map) {
+    return map / sqrt(at_least(sum(square(map), {1, 2}, true), 1e-12));
+  };
+  return 1.0 - sum(unit(x) * unit(y)) / static_cast<double>(x.size(0) * x.size(3));
+}
+
+Tensor triplet_hinge(const Tensor& to_positive, const Tensor& to_negative, double margin) {
+  return relu(to_positive - to_negative + margin);
+}
 
 ReferenceGuidedLoss reference_guided_loss(const ReferenceGuidedPass& pass,
                                           const ReferenceGuidedLossOptions& options) {
@@ -42,7 +52,7 @@ ReferenceGuidedLoss reference_guided_loss(const ReferenceGuidedPass& pass,
   const Tensor own = luminance_of(pass.enhanced_features);
   loss.distance_to_reference = mse_loss(luminance_of(pass.high_features), own);
   loss.distance_to_low = mse_loss(luminance_of(pass.low_features), own);
-  loss.lum = relu(loss.distance_to_reference - loss.distance_to_low + options.margin);
+  loss.lum = triplet_hinge(loss.distance_to_reference, loss.distance_to_low, options.margin);
   loss.con = mse_loss(content_of(pass.low_features), content_of(pass.enhanced_features));
 
   Tensor before = rgb_to_hsv(pass.low), after = rgb_to_hsv(pass.enhanced);

@@ -7,6 +7,14 @@
 
 namespace lux {
 
+/// 1 − cosine of the angle between x and y, of each channel of each picture [N, H, W, C] as a vector of H·W
+/// numbers, averaged; a vector shorter than 10⁻⁶ counts as that long, as in TensorFlow. Throws Error for
+/// other shapes.
+Tensor cosine_distance(const Tensor& x, const Tensor& y);
+
+/// max(to_positive − to_negative + margin, 0), element by element; slope 0 where it is 0.
+Tensor triplet_hinge(const Tensor& to_positive, const Tensor& to_negative, double margin);
+
 struct ReferenceGuidedLossOptions {
   double margin = 0.08;  ///< of the triplet of luminances
   double features = 2, colors = 2;

@@ -5,7 +5,9 @@
 #include <utility>
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/losses/pixel.h"
+#include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/losses/ssim.h"
 #include "luxgrad/losses/zero_dce.h"
 #include "luxgrad/tensor/random.h"
@@ -219,5 +221,37 @@ TEST_CASE("black, gray and white pictures give finite losses and gradients") {
         }
       }
     }
+  }
+}
+
+TEST_CASE("cosine distance and hinge by hand") {
+  const TensorOptions f64{DType::f64, kCpu};
+  const Tensor x = from_vector({3, 0, 4, 1}, {1, 2, 1, 2}, f64),
+               y = from_vector({1, 2, 0, 2}, {1, 2, 1, 2}, f64);
+  // channels (3, 4) and (1, 0); (0, 1) and (2, 2)
+  CHECK(cosine_distance(x, y).item() == doctest::Approx(1 - (3.0 / 5 + std::sqrt(0.5)) / 2).epsilon(1e-14));
+  CHECK(cosine_distance(x, zeros({1, 2, 1, 2}, f64)).item() == 1);
+  Tensor near = from_vector({0.5, 0.1}, {2}, f64).requires_grad_();
+  const Tensor hinge = triplet_hinge(near, from_vector({0.4, 0.4}, {2}, f64), 0.08);
+  CHECK(hinge.to_vector()[0] == doctest::Approx(0.18).epsilon(1e-14));
+  CHECK(hinge.to_vector()[1] == 0);
+  backward(sum(hinge));
+  CHECK(near.grad().to_vector() == std::vector<double>{1, 0});
+}
+
+TEST_CASE("features without deviation and colours without hue leave the reference-guided loss finite") {
+  for (const double level : {0.0, 1e-30, 1e-9, 0.5}) {
+    CAPTURE(level);
+    Tensor low = full({2, 4, 4, 3}, level), enhanced = full({2, 4, 4, 3}, level);
+    enhanced.data<float>()[1] *= 1.5f;  // hardly a colour
+    low.requires_grad_();
+    enhanced.requires_grad_();
+    Tensor features = full({2, 100}, 0.25).requires_grad_();
+    const ReferenceGuidedLoss loss =
+        reference_guided_loss({low, full({2, 4, 4, 3}, 0.5), enhanced, features, features, features});
+    CHECK(std::isfinite(loss.total.item()));
+    CHECK(loss.distance_to_low.item() == 0);
+    backward(loss.total);
+    for (const Tensor& leaf : {low, enhanced, features}) CHECK(first_non_finite(leaf.grad()) == -1);
   }
 }
