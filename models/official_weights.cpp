@@ -120,14 +120,14 @@ Tensor reordered(const Tensor& tensor, const Order& order) {
 }
 
 /// Our layout, where more weights fit the network when they are taken for PyTorch's.
-State in_our_layout(const Model& model, State state) {
-  const State known = model.state_dict();
+State in_our_layout(const Module& network, const std::string& model, State state) {
+  const State known = network.state_dict();
   int64_t as_they_are = 0, turned = 0;
   const auto each_weight = [&](const auto& f) {
     for (auto& [name, tensor] : state) {
       const auto own = known.find(name);
       if (own != known.end() && own->second.shape().rank() == 4 && tensor.shape().rank() == 4)
-        f(tensor, own->second.shape(), torch_order(model.name(), name));
+        f(tensor, own->second.shape(), torch_order(model, name));
     }
   };
   each_weight([&](const Tensor& tensor, const Shape& shape, const Order& order) {
@@ -152,7 +152,14 @@ std::string model_of_weights(const State& file) {
 State adapted_weights(const Model& model, const State& file) {
   State weights = unwrapped(file);
   if (model.name() == "mirnet_v1") weights = untied_from_mirnet_v1(weights);
-  return is_official(model.name()) ? in_our_layout(model, std::move(weights)) : weights;
+  return is_official(model.name()) ? in_our_layout(model, model.name(), std::move(weights)) : weights;
+}
+
+State trunk_weights(const Module& trunk, const State& file) {
+  const State known = trunk.state_dict();
+  State weights = unwrapped(file);
+  std::erase_if(weights, [&](const auto& entry) { return !known.contains(entry.first); });
+  return in_our_layout(trunk, "", std::move(weights));
 }
 
 }  // namespace lux

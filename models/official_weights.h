@@ -21,4 +21,8 @@ std::string model_of_weights(const State& file);
 /// is, for `load_state_dict` to name. Throws StateMismatch where copies of one value differ.
 State adapted_weights(const Model& model, const State& file);
 
+/// The same for a part of a larger network of PyTorch, such as `Vgg16`: what the part does not have is left
+/// out.
+State trunk_weights(const Module& trunk, const State& file);
+
 }  // namespace lux

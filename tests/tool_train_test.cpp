@@ -1,5 +1,6 @@
 // luxgrad train as a person uses it: a run, an interruption, a resume, and what goes wrong. The real binary
 // runs as a child.
+#include "luxgrad/models/vgg16.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
 
@@ -176,6 +177,41 @@ TEST_CASE("squares, turns, patches, the end of the rate and listed validation ch
   CHECK(planned({"--validation", "-1"}).code == 2);
   CHECK(planned({"--turns", "some"}).code == 2);
   CHECK(here.run({"train", "reference_guided", "--data", "pairs", "--squares", "2", "--dry-run"}).code == 2);
+}
+
+TEST_CASE("--perceptual adds what VGG16 sees to the loss, or says why not") {
+  const Workplace here;
+  make_pairs(here, 2);
+  Vgg16 trunk;
+  save_safetensors(here.path("vgg16.safetensors"), {trunk.state_dict(), {}});
+  const auto run = [&](std::vector<std::string> more, const std::string& model = "unet") {
+    std::vector<std::string> command = {"train",   model, "--data", "pairs", "--run",   "run",
+                                        "--steps", "1",   "--size", "16",    "--batch", "2"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
+  };
+  const auto refused = [&](const ChildResult& result, int code, const std::string& text) {
+    INFO(result.err);
+    CHECK(result.code == code);
+    CHECK(contains(result.err, text));
+  };
+  const std::vector<std::string> weight = {"--perceptual-weight", "0.1"};
+  const auto with = [&](const std::string& file) {
+    std::vector<std::string> all = weight;
+    all.insert(all.end(), {"--perceptual", file});
+    return all;
+  };
+  refused(run(weight), 2, "go together");
+  refused(run({"--perceptual", "vgg16.safetensors"}), 2, "go together");
+  refused(run(with("vgg16.safetensors"), "zero_dce"), 2, "takes no such term");
+  refused(run(with("absent.pth")), 3, "absent.pth");
+  refused(run(with("zero_dce.safetensors")), 4, "features.0.bias: missing, expected [64]");
+  CHECK_FALSE(fs::exists(here.path("run")));
+  const ChildResult trained = run(with("vgg16.safetensors"));
+  INFO(trained.err);
+  CHECK(trained.code == 0);
+  CHECK(contains(slurp(here.path("run/config.toml")), "weight.perceptual"));
+  CHECK(contains(slurp(here.path("run/log.jsonl")), "perceptual"));
 }
 
 TEST_CASE("what cannot be trained is refused with the right code") {

@@ -7,8 +7,12 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/data/safetensors.h"
+#include "luxgrad/layers/init.h"
 #include "luxgrad/models/gan.h"
+#include "luxgrad/models/vgg16.h"
 #include "luxgrad/tensor/raw.h"
+#include "luxgrad/training/perceptual.h"
 #include "luxgrad/training/stepper.h"
 #include "luxgrad/training/trainer.h"
 #include "same_bits.h"
@@ -200,4 +204,30 @@ TEST_CASE("pictures that are asked for by name train, and some of them validate"
   options.validation = 0.5;
   options.data += "/low";
   CHECK_THROWS_WITH_AS(end_of(options), "train: pictures that validate need references", Error);
+}
+
+TEST_CASE("a run with a perceptual term resumes with the same weights of it, and with no others") {
+  const Pairs pairs(4);
+  const std::string file = pairs.options("unet", "vgg16.safetensors", 1).run;
+  const auto write_trunk = [&](uint64_t seed) {
+    Vgg16 trunk;
+    init_fan_in_uniform_(trunk, Generator(seed));
+    save_safetensors(file, {trunk.state_dict(), {}});
+  };
+  write_trunk(1);
+  const auto change = [&](Recipe& recipe) { recipe = with_perceptual(recipe, {file, 0.5}); };
+  const Checkpoint end = check_resumes(pairs, "unet", 4, 3, change);
+  CHECK(end.config.at("weight.perceptual") == "0.5");
+  const std::string log = log_of(pairs.options("unet", "whole", 4));
+  CHECK(log.find("\"perceptual\":") != std::string::npos);
+
+  TrainOptions other = pairs.options("unet", "whole", 6);
+  other.resume = true;
+  CHECK_THROWS_WITH_AS(
+      end_of(other),
+      doctest::Contains("the run to be resumed has loss.perceptual = vgg16 relu3_3, got (nothing)"), Error);
+  write_trunk(2);
+  change(other.recipe);
+  CHECK_THROWS_WITH_AS(end_of(other),
+                       doctest::Contains("the run to be resumed has loss.perceptual_sha256 = "), Error);
 }

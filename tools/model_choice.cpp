@@ -63,26 +63,6 @@ std::optional<std::string> find_weights(const std::string& model) {
   return {};
 }
 
-/// Weights that do not fit, with a line for each tensor at fault.
-CommandError misfit(const std::string& source, const std::string& list) {
-  constexpr size_t kShown = 20;
-  std::vector<std::string> lines;
-  for (size_t begin = 0; begin <= list.size();) {
-    const size_t end = std::min(list.find('\n', begin), list.size());
-    const size_t text = std::min(list.find_first_not_of(' ', begin), end);
-    lines.push_back(list.substr(text, end - text));
-    begin = end + 1;
-  }
-  const std::string head = cat(source, ": ", lines.front());
-  lines.erase(lines.begin());
-  if (lines.size() > kShown) {
-    const size_t more = lines.size() - kShown;
-    lines.resize(kShown);
-    lines.push_back(cat("and ", more, " more"));
-  }
-  return {ExitCode::mismatch, head, lines};
-}
-
 /// The network for the weights in a file, without values.
 std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata, const State& state,
                                    const std::string& source) {
@@ -107,6 +87,25 @@ std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& me
 }
 
 }  // namespace
+
+CommandError misfit(const std::string& source, const std::string& list) {
+  constexpr size_t kShown = 20;
+  std::vector<std::string> lines;
+  for (size_t begin = 0; begin <= list.size();) {
+    const size_t end = std::min(list.find('\n', begin), list.size());
+    const size_t text = std::min(list.find_first_not_of(' ', begin), end);
+    lines.push_back(list.substr(text, end - text));
+    begin = end + 1;
+  }
+  const std::string head = cat(source, ": ", lines.front());
+  lines.erase(lines.begin());
+  if (lines.size() > kShown) {
+    const size_t more = lines.size() - kShown;
+    lines.resize(kShown);
+    lines.push_back(cat("and ", more, " more"));
+  }
+  return {ExitCode::mismatch, head, lines};
+}
 
 void add_model_options(CLI::App& app, ModelChoice& choice) {
   app.add_option("-n,--model", choice.name,

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tools/exit_code.h"
 
 namespace CLI {
 class App;
@@ -30,6 +31,10 @@ ModelConfig config_of(const ModelChoice& choice);
 
 /// Throws CommandError for a name that is not in the registry, with the nearest one that is.
 void check_model_name(const std::string& name);
+
+/// Weights from `source` that do not fit, with a line for each tensor at fault; `list` is what a
+/// StateMismatch says.
+CommandError misfit(const std::string& source, const std::string& list);
 
 struct LoadedModel {
   std::unique_ptr<Model> model;

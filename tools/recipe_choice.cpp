@@ -2,19 +2,20 @@
 
 #include <CLI/CLI.hpp>
 
+#include "luxgrad/data/result.h"
 #include "luxgrad/models/registry.h"
-#include "luxgrad/tools/exit_code.h"
+#include "luxgrad/tools/model_choice.h"
 
 namespace lux {
 namespace {
 
-// "zero_dce official, keras, paper; unet published"
+// A line for each model.
 std::string recipe_list() {
   std::string text;
   for (const std::string& model : model_names()) {
     std::string names;
-    for (const std::string& name : recipe_names(model)) names += cat(names.empty() ? " " : ", ", name);
-    text += cat(text.empty() ? "" : "; ", model, names);
+    for (const std::string& name : recipe_names(model)) names += cat(names.empty() ? "" : ", ", name);
+    text += cat("\n  ", model, ": ", names);
   }
   return text;
 }
@@ -23,7 +24,7 @@ std::string compat_list() {
   std::string text;
   for (const std::string& model : model_names()) {
     for (const auto& [name, meaning] : compat_names(model))
-      text += cat(text.empty() ? "" : "; ", model, " ", name, ": ", meaning);
+      text += cat("\n  ", name, " (", model, "): ", meaning);
   }
   return text;
 }
@@ -38,11 +39,40 @@ void add_rate(CLI::App& app, const char* name, double& value, const char* text) 
   app.add_option(name, value, text)->type_name("RATE")->check(CLI::PositiveNumber.description(""));
 }
 
+void add_perceptual_options(CLI::App& app, PerceptualOptions& choice) {
+  app.add_option("--perceptual", choice.file,
+                 "Compare also what VGG16 sees: its weights, with torchvision's names, as .pth,\n"
+                 "safetensors or .npz (for networks that draw the picture: unet, mirnet_*)")
+      ->type_name("FILE");
+  app.add_option("--perceptual-weight", choice.weight, "Of that in the loss (default 0)")
+      ->type_name("W")
+      ->check(CLI::NonNegativeNumber.description(""));
+  app.add_option("--perceptual-layer", choice.layer, "relu3_3 or relu4_3 (default relu3_3)")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"relu3_3", "relu4_3"}).description(""));
+}
+
+void add_perceptual_term(const PerceptualOptions& choice, Recipe& recipe) {
+  check_usage(choice.file.empty() == (choice.weight == 0),
+              "--perceptual and --perceptual-weight go together: without both there is no such term");
+  if (choice.file.empty()) return;
+  try {
+    recipe = with_perceptual(recipe, choice);
+  } catch (const StateMismatch& error) {
+    throw misfit(choice.file, error.what());
+  } catch (const FileException&) {
+    throw;
+  } catch (const Error& error) {
+    usage_error(error.what());
+  }
+}
+
 void change_rate(const RecipeChoice& choice, Recipe& recipe) {
   if (choice.lr == 0 && choice.lr_end == 0) return;
   if (choice.lr > 0) recipe.adam.lr = choice.lr;
   recipe.rate.clear();
   recipe.rate_by_epoch = false;
+  recipe.warm_up = 0;
   if (choice.lr_end > 0) recipe.rate = {{1, recipe.adam.lr, choice.lr_end}};
 }
 
@@ -70,22 +100,24 @@ void change_pictures(const RecipeChoice& choice, Recipe& recipe) {
 }  // namespace
 
 void add_recipe_options(CLI::App& app, RecipeChoice& choice) {
-  app.add_option("--recipe", choice.name, cat("default, or a published one: ", recipe_list()))
+  app.add_option("--recipe", choice.name,
+                 cat("By name (default: the one called so, else the first of the model):", recipe_list()))
       ->type_name("NAME");
-  app.add_option("--compat", choice.compat, cat("Repeat an artefact of the published code: ", compat_list()))
+  app.add_option("--compat", choice.compat, cat("Repeat an artefact of the published code:", compat_list()))
       ->type_name("NAME");
   add_number(app, "--epochs", choice.epochs, "Passes over the data (default: the recipe's, as of all below)");
   add_number(app, "--batch", choice.batch, "Pictures per update");
   add_number(app, "--size", choice.size, "Side of the training pictures in pixels");
   add_number(app, "--squares", choice.squares,
              "Random squares, N of each picture in an epoch, instead of whole pictures resized");
-  app.add_option("--turns", choice.turns, "How squares and whole pictures are turned: none, flips, all")
+  app.add_option("--turns", choice.turns, "How pictures are turned: none, flips, all")
       ->type_name("KIND")
       ->check(CLI::IsMember({"none", "flips", "all"}).description(""));
   add_number(app, "--patch", choice.patch,
              "Side of a patch of each dark picture that gets some of its reference's light; 0: none", 0);
   add_rate(app, "--lr", choice.lr, "Learning rate, constant");
   add_rate(app, "--lr-end", choice.lr_end, "What the learning rate falls to by the end, on half a cosine");
+  add_perceptual_options(app, choice.perceptual);
   add_number(app, "--overfit", choice.overfit, "Learn only squares of N pictures by heart, in 400 steps");
 }
 
@@ -99,6 +131,7 @@ Recipe recipe_of(const RecipeChoice& choice, const std::string& model, const Mod
   } catch (const Error& error) {
     usage_error(error.what());
   }
+  add_perceptual_term(choice.perceptual, recipe);
   if (references) recipe = with_references(recipe);
   if (choice.overfit > 0) recipe = overfitting(recipe, choice.overfit);
   if (choice.epochs > 0) {

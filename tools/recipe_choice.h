@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "luxgrad/training/recipe.h"
+#include "luxgrad/training/perceptual.h"
 
 namespace CLI {
 class App;
@@ -20,13 +20,15 @@ struct RecipeChoice {
   int64_t patch = -1;  ///< -1: the recipe's
   int64_t overfit = 0;
   double lr = 0, lr_end = 0;
+  PerceptualOptions perceptual{};  ///< no file: none
 };
 
 /// --recipe, --compat, and all that changes numbers of a recipe.
 void add_recipe_options(CLI::App& app, RecipeChoice& choice);
 
 /// The recipe for this model and data. `references`: the pictures come with some. Throws CommandError for
-/// names that are unknown and sizes that do not fit the network.
+/// names that are unknown, sizes that do not fit the network and weights that do not fit VGG16, FileException
+/// where those cannot be read.
 Recipe recipe_of(const RecipeChoice& choice, const std::string& model, const ModelConfig& config,
                  bool references);
 

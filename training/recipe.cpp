@@ -126,6 +126,7 @@ Recipe overfitting(Recipe recipe, int64_t pictures) {
   recipe.stages.clear();
   recipe.mix_up.reset();
   recipe.gain.reset();
+  recipe.warm_up = 0;
   recipe.rate_by_epoch = recipe.plateau = recipe.shuffle = recipe.replacement = recipe.drop_last = false;
   recipe.validation = 0;
   recipe.patch = 0;

@@ -1,6 +1,9 @@
 // Rows for losses/: the scalar as a function of the pictures.
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/conv2d.h"
+#include "luxgrad/losses/perceptual.h"
 #include "luxgrad/losses/pixel.h"
+#include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/losses/ssim.h"
 #include "luxgrad/losses/zero_dce.h"
 
@@ -49,6 +52,45 @@ OP_CASE(
     "loss zero_dce, paper", curve_pictures(17, 20, 0.2),
     [](const Tensors& x) { return total(x, ZeroDceMode::paper); }, sampled(0.2));
 
+OP_CASE("loss perceptual",
+        {kPicture, CaseInput{2, 13, 14, 3}.range(0, 1).constant(), CaseInput{4, 3, 3, 3}.constant()},
+        [](const Tensors& x) {
+          return perceptual_loss(x[0], x[1], [&](const Tensor& picture) {
+            return conv2d(picture, x[2], {}, {.padding = 1, .activation = Activation::tanh});
+          });
+        },
+        {.large = {CaseInput{2, 60, 70, 3}.range(0, 1), CaseInput{2, 60, 70, 3}.range(0, 1).constant(),
+                   CaseInput{4, 3, 3, 3}.constant()},
+         .bf16_bound = 0.06,
+         .f16_bound = 0.01});
+OP_CASE("loss cosine_distance", {CaseInput{2, 5, 4, 3}.range(0.1, 1), CaseInput{2, 5, 4, 3}.range(0.1, 1)},
+        [](const Tensors& x) { return cosine_distance(x[0], x[1]); },
+        {.large = {CaseInput{2, 60, 70, 3}.range(0.1, 1), CaseInput{2, 60, 70, 3}.range(0.1, 1)},
+         .f32_bound = 1e-4,
+         .half = false});
+OP_CASE("loss triplet_hinge", {CaseInput{40}.range(0, 0.4), CaseInput{40}.range(0.5, 0.9)},
+        [](const Tensors& x) { return triplet_hinge(x[0], x[1], 1); },
+        {.large = {CaseInput{20000}.range(0, 0.4), CaseInput{20000}.range(0.5, 0.9)}});
+
+// The pictures and features of dark, bright and enhanced; with Huber's distance, for that of L1 has kinks.
+std::vector<CaseInput> guided_pass(int64_t side) {
+  const CaseInput picture = CaseInput{3, side, side, 3}.range(0.1, 0.9);
+  return {picture, picture, picture, {3, 9}, {3, 9}, {3, 9}};
+}
+OP_CASE("loss reference_guided", guided_pass(5),
+        [](const Tensors& x) {
+          return reference_guided_loss({x[0], x[1], x[2], x[3], x[4], x[5]},
+                                       {.margin = 9, .luminance = 4, .huber = true})
+              .total;
+        },
+        {.large = guided_pass(70), .f32_bound = 1e-4, .half = false});
+
+ERROR_CASE("loss perceptual", {{1, 2, 2, 3}, {1, 2, 3, 3}},
+           "perceptual_loss: expected two equal shapes, got [1, 2, 2, 3] and [1, 2, 3, 3]",
+           [](const Tensors& x) { return perceptual_loss(x[0], x[1], [](const Tensor& y) { return y; }); });
+ERROR_CASE("loss cosine_distance", {{2, 3}, {2, 3}},
+           "cosine_distance: expected two equal shapes [N, H, W, C], got [2, 3] and [2, 3]",
+           [](const Tensors& x) { return cosine_distance(x[0], x[1]); });
 ERROR_CASE("loss mse", {{2, 3, 4, 3}, {2, 3, 4, 1}},
            "mse_loss: expected two equal shapes, got [2, 3, 4, 3] and [2, 3, 4, 1]",
            [](const Tensors& x) { return mse_loss(x[0], x[1]); });

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/models/vgg16.h"
 #include "luxgrad/models/zero_dce.h"
 #include "luxgrad/models/zero_dce_plus.h"
 
@@ -64,6 +65,26 @@ OP_CASE(
       return enhanced(model, x);
     },
     kDeeper);
+
+// Its weights are fixed: only the picture wants a gradient.
+std::vector<CaseInput> inputs_of_trunk() {
+  std::vector<CaseInput> inputs = {CaseInput{1, 5, 8, 3}.range(0.5, 1)};
+  for (const auto& [name, tensor] : Vgg16().named_parameters()) {
+    CaseInput input;
+    input.shape = tensor.shape();
+    const double terms = static_cast<double>(input.shape.numel() / input.shape[0]);
+    inputs.push_back(
+        (input.shape.rank() == 1 ? input.range(0, 0.1) : input.range(0.5 / terms, 1.5 / terms)).constant());
+  }
+  return inputs;
+}
+OP_CASE("model vgg16", inputs_of_trunk(),
+        [](const Tensors& x) {
+          Vgg16 trunk;
+          trunk.substitute({x.begin() + 1, x.end()});
+          return trunk(x[0]);
+        },
+        {.f32_bound = 2e-5, .bf16_bound = 0.1, .f16_bound = 0.02, .gradcheck_elements = 40});
 
 ERROR_CASE("model zero_dce_plus", {{1, 8, 11, 3}},
            "zero_dce_plus: expected height and width in multiples of 2, got [1, 8, 11, 3]",
