@@ -68,7 +68,7 @@ class GanStepProof {
   }
 
   double tolerance(int64_t step) const {
-    constexpr double kF32[] = {1e-5, 1e-3, 1e-2};
+    constexpr double kF32[] = {2e-5, 1e-3, 1e-2};
     return dtype_ == DType::f64 ? 1e-8 : kF32[step];
   }
 
