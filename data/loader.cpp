@@ -62,7 +62,7 @@ Tensor blend(const Tensor& first, const Tensor& second, double share) {
 }
 
 Tensor brightened(const Tensor& picture, double gain) {
-  const Tensor result = empty(picture.shape());
+  Tensor result = empty(picture.shape());
   for (int64_t i = 0; i < picture.numel(); ++i)
     result.data<float>()[i] = std::clamp(static_cast<float>(gain) * picture.data<float>()[i], 0.0f, 1.0f);
   return result;

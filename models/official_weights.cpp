@@ -100,7 +100,7 @@ Shape reordered(const Shape& shape, const Order& order) {
 Tensor reordered(const Tensor& tensor, const Order& order) {
   const Shape& from = tensor.shape();
   const Shape to = reordered(from, order);
-  const Tensor result = empty(to, tensor.options());
+  Tensor result = empty(to, tensor.options());
   const std::array<int64_t, 4> strides = {from[1] * from[2] * from[3], from[2] * from[3], from[3], 1};
   const auto stride = [&](size_t i) { return strides[static_cast<size_t>(order[i])]; };
   const size_t width = size_of(tensor.dtype());

@@ -9,14 +9,14 @@ namespace lux {
 namespace {
 
 struct Place {
-  int number;  // in torchvision's row of layers, where rectifiers and maxima count, too
   int64_t in, out;
+  int number;  // in torchvision's row of layers, where rectifiers and maxima count, too
   bool begins_block;
 };
-constexpr Place kPlaces[] = {{0, 3, 64, false},     {2, 64, 64, false},   {5, 64, 128, true},
-                             {7, 128, 128, false},  {10, 128, 256, true}, {12, 256, 256, false},
-                             {14, 256, 256, false}, {17, 256, 512, true}, {19, 512, 512, false},
-                             {21, 512, 512, false}};
+constexpr Place kPlaces[] = {{3, 64, 0, false},     {64, 64, 2, false},   {64, 128, 5, true},
+                             {128, 128, 7, false},  {128, 256, 10, true}, {256, 256, 12, false},
+                             {256, 256, 14, false}, {256, 512, 17, true}, {512, 512, 19, false},
+                             {512, 512, 21, false}};
 constexpr size_t kUpToRelu3 = 7, kUpToRelu4 = 10;
 
 // As every network of torchvision expects its pictures.

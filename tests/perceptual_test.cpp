@@ -147,8 +147,8 @@ TEST_CASE("weights come from .pth, safetensors and .npz in PyTorch's layout, wha
       {"vgg16.safetensors", serialize_safetensors({official, {}})},
       {"vgg16.npz", serialize_npz(official)}};
   for (const auto& [name, bytes] : files) {
-    CAPTURE(name);
     const std::string path = folder.path() / name;
+    CAPTURE(path);
     write(path, bytes);
     const Recipe more = with_perceptual(unet, {path, 0.25});
     const auto facts = facts_of(more);

@@ -37,8 +37,8 @@ struct Recipe {
   int64_t epochs = 100;
   int64_t steps = 0;            ///< where the recipe counts updates instead of epochs
   std::vector<Stage> stages{};  ///< of a training whose batch and size change; empty: those above
+  int64_t overfit = 0;          ///< only so many pictures, the same squares of them in every epoch; 0: all
   bool shuffle = true;
-  int64_t overfit = 0;       ///< only so many pictures, the same squares of them in every epoch; 0: all
   bool replacement = false;  ///< pictures are drawn with replacement
   bool drop_last = false;    ///< leave out the last, smaller batch of an epoch
   double validation = 0;     ///< share of the pictures, the last by name, that judges and does not train
