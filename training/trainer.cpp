@@ -101,8 +101,8 @@ TrainResult Trainer::run() {
     if (++progress_.batch == loader_->batches_per_epoch() || stage_done) finish_epoch();
     if (open_stage()) loader_->seek(progress_.epoch, 0);
     stopped = options_.stop != nullptr && options_.stop->load();
-    if (progress_.batch == 0 || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped)
-      save();
+    const bool epoch_done = progress_.batch == 0 && recipe_.overfit == 0;
+    if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped) save();
   }
   if (recipe_.overfit > 0 && !stopped) say_how_well_learnt();
   (void)folder_.write_report(config_);
@@ -204,6 +204,8 @@ void Trainer::skip(const StepInput& input, const Batch& batch, int64_t failed, c
 void Trainer::finish_epoch() {
   ++progress_.epoch;
   progress_.batch = 0;
+  // What is learned by heart is one batch: not worth a checkpoint and a picture each time.
+  if (recipe_.overfit > 0 && progress_.step < steps_) return;
   if (validation_ != nullptr) {
     const double psnr = validation_psnr();
     (void)folder_.log_validation(progress_.epoch, psnr);
