@@ -143,3 +143,20 @@ TEST_CASE("the weights that come along were trained by the recipe that stands he
   }
   CHECK_FALSE(file.metadata.contains("config.data"));
 }
+
+TEST_CASE("a network that is guided by references is judged with them") {
+  const Tensor low = noise({1, 16, 16, 3}, 0.3, 1), high = noise({1, 16, 16, 3}, 1, 2);
+  const Tensor other = noise({1, 16, 16, 3}, 0.1, 3);
+  const auto differs = [&](const std::string& name) {
+    const auto model = fresh(name);
+    const State state = model->state_dict();
+    if (const auto dense = state.find("decoder.dense.weight"); dense != state.end()) {
+      for (int64_t i = 0; i < dense->second.numel(); ++i) dense->second.data<float>()[i] *= 100;
+    }
+    const std::shared_ptr<const Objective> objective = make_recipe(name, "default").objective;
+    return objective->result(*model, low, high).to_vector() !=
+           objective->result(*model, low, other).to_vector();
+  };
+  CHECK(differs("reference_guided"));
+  CHECK_FALSE(differs("unet"));
+}

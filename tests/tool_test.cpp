@@ -242,6 +242,25 @@ TEST_CASE("a number of threads that is none gives 2") {
   }
 }
 
+TEST_CASE("bench times the pictures that it is asked for") {
+  const Workplace here;
+  const auto bench = [&](const char* size, const char* crop) {
+    return here.run({"bench", "-n", "zero_dce", "--size", size, "--batch", "3", "--crop", crop, "--repeat",
+                     "1", "--json"});
+  };
+  const ChildResult result = bench("20x18", "32");
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  const nlohmann::json report = nlohmann::json::parse(result.out);
+  CHECK(report["width"] == 20);
+  CHECK(report["height"] == 18);
+  CHECK(report["training_batch"] == 3);
+  CHECK(report["training_size"] == 32);
+  CHECK(report["forward_ms"] > 0);
+  CHECK(bench("20", "32").code == 2);
+  CHECK(bench("20x18", "8").code == 2);
+}
+
 TEST_CASE("evaluate compares with references") {
   const Workplace here;
   for (const char* folder : {"low", "high", "odd"}) fs::create_directory(here.path(folder));

@@ -151,6 +151,16 @@ TEST_CASE("folders low and high are trained on as pairs, others are made dark") 
   REQUIRE(here.run({"train", "zero_dce", "--data", "photos", "--run", "dark", "--steps", "1", "--size", "32"})
               .code == 0);
   CHECK(contains(slurp(here.path("dark/config.toml")), "relight.deep_share = "));
+  REQUIRE(here.run({"train", "unet", "--data", "photos", "--run", "drawn", "--steps", "1", "--size", "16",
+                    "--batch", "2", "--squares", "2"})
+              .code == 0);
+  const std::string drawn = slurp(here.path("drawn/config.toml"));
+  CHECK(contains(drawn, "relight.repeats = 2\n"));
+  CHECK(contains(drawn, "turns = \"none\""));
+  const ChildResult guided =
+      here.run({"train", "reference_guided", "--data", "photos", "--batch", "1", "--dry-run"});
+  CHECK(contains(guided.out, "size = 128\n"));
+  CHECK_FALSE(contains(guided.out, "patch"));
 }
 
 TEST_CASE("squares, turns, patches, the end of the rate and listed validation change a published recipe") {

@@ -10,6 +10,7 @@
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/help.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/training/stepper.h"
@@ -34,19 +35,23 @@ double median_ms(int repeats, F&& action) {
   return *middle;
 }
 
-/// A step of the model's published recipe.
 struct TrainingStep {
   int64_t batch, size;
   double ms;
 };
 
-TrainingStep time_training_step(Model& model, int repeats) {
+/// Of the model's published recipe; `batch` and `size` win over its own where they are not 0.
+TrainingStep time_training_step(Model& model, int64_t batch, int64_t size, int repeats) {
   const Recipe recipe = make_recipe(model.name(), recipe_names(model.name()).front());
-  const int64_t size = recipe.size == 0 ? kLargest : std::min(recipe.size, kLargest);
-  const StepInput input{noise_picture(recipe.batch, size, size), noise_picture(recipe.batch, size, size)};
+  if (batch == 0) batch = recipe.batch;
+  if (size == 0) size = recipe.size == 0 ? kLargest : std::min(recipe.size, kLargest);
+  const int64_t multiple = model.traits().size_multiple, smallest = recipe.objective->smallest_size();
+  check_usage(size % multiple == 0 && size >= smallest, "--crop: expected a multiple of ", multiple,
+              " of at least ", smallest, " for ", model.name(), ", got ", size);
+  const StepInput input{noise_picture(batch, size, size), noise_picture(batch, size, size)};
   model.requires_grad_();
   Stepper stepper(recipe, model);
-  return {recipe.batch, size, median_ms(repeats, [&] { (void)stepper.step(input, recipe.adam.lr); })};
+  return {batch, size, median_ms(repeats, [&] { (void)stepper.step(input, recipe.adam.lr); })};
 }
 
 class Bench final : public Command {
@@ -55,6 +60,9 @@ class Bench final : public Command {
     app.add_option("-n,--model", names_, "Models to time (default: all)")
         ->type_name("NAME")
         ->allow_extra_args(false);
+    app.add_option("--size", size_, "Of the picture that is enhanced (default 1200x900)")->type_name("WxH");
+    add_number(app, "--batch", batch_, "Pictures of a training step (default: the recipe's)");
+    add_number(app, "--crop", crop_, "Their side in pixels (default: the recipe's, at most 256)");
     app.add_option("--repeat", repeats_, "Runs per number; the median is printed (default 5)")
         ->type_name("N")
         ->check(CLI::Range(1, 1000).description(""));
@@ -64,24 +72,34 @@ class Bench final : public Command {
 
   ExitCode run() override {
     for (const std::string& name : names_) check_model_name(name);
+    const auto [width, height] = size_from(size_);
     apply(where_);
     if (names_.empty()) names_ = model_names();
-    for (const std::string& name : names_) measure(name);
+    for (const std::string& name : names_) measure(name, width, height);
     return ExitCode::ok;
   }
 
  private:
-  void measure(const std::string& name) const {
+  static void add_number(CLI::App& app, const char* name, int64_t& value, const char* text) {
+    app.add_option(name, value, text)->type_name("N")->check(CLI::Range(1, 1 << 14).description(""));
+  }
+
+  void measure(const std::string& name, int64_t width, int64_t height) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
-    const int64_t optimum = liveness_optimum(*model, kStatedHeight, kStatedWidth);
-    const int64_t peak = measure_peak(*model, kStatedHeight, kStatedWidth);
-    const Tensor picture = noise_picture(1, kStatedHeight, kStatedWidth);
+    const int64_t optimum = liveness_optimum(*model, height, width);
+    const int64_t peak = measure_peak(*model, height, width);
+    const Tensor picture = noise_picture(1, height, width);
     const double forward = median_ms(repeats_, [&] { enhance(*model, picture); });
-    nlohmann::ordered_json report = {
-        {"model", name},         {"threads", num_threads()},  {"instruction_set", instruction_set()},
-        {"forward_ms", forward}, {"memory_peak_bytes", peak}, {"memory_optimum_bytes", optimum}};
-    const TrainingStep step = time_training_step(*model, repeats_);
+    nlohmann::ordered_json report = {{"model", name},
+                                     {"threads", num_threads()},
+                                     {"instruction_set", instruction_set()},
+                                     {"width", width},
+                                     {"height", height},
+                                     {"forward_ms", forward},
+                                     {"memory_peak_bytes", peak},
+                                     {"memory_optimum_bytes", optimum}};
+    const TrainingStep step = time_training_step(*model, batch_, crop_, repeats_);
     report["training_step_ms"] = step.ms;
     report["training_batch"] = step.batch;
     report["training_size"] = step.size;
@@ -90,7 +108,7 @@ class Bench final : public Command {
       return;
     }
     print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
-    print_result(cat("  inference ", kStatedWidth, "x", kStatedHeight, "      ", fixed(forward, 1), " ms"));
+    print_result(cat("  inference ", width, "x", height, "      ", fixed(forward, 1), " ms"));
     print_result(cat("  training step ", step.batch, "x", step.size, "²   ", fixed(step.ms, 1), " ms"));
     print_result(cat("  memory of inference   ", megabytes(peak), ", ",
                      fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
@@ -98,6 +116,8 @@ class Bench final : public Command {
   }
 
   std::vector<std::string> names_;
+  std::string size_ = cat(kStatedWidth, "x", kStatedHeight);
+  int64_t batch_ = 0, crop_ = 0;
   int repeats_ = 5;
   RunsOn where_;
   bool json_ = false;

@@ -132,7 +132,7 @@ Recipe recipe_of(const RecipeChoice& choice, const std::string& model, const Mod
     usage_error(error.what());
   }
   add_perceptual_term(choice.perceptual, recipe);
-  if (references) recipe = with_references(recipe);
+  recipe = references ? with_references(recipe) : without_references(recipe);
   if (choice.overfit > 0) recipe = overfitting(recipe, choice.overfit);
   if (choice.epochs > 0) {
     recipe.epochs = choice.epochs;

@@ -1,10 +1,16 @@
 #include "luxgrad/training/objective.h"
 
+#include "luxgrad/models/enhance.h"
+
 namespace lux {
 
 Loss Objective::loss(const Model& model, const StepInput& input, size_t update) const {
   check(!needs_references() || input.high.defined(), "objective: expected pictures with references");
   return compute(model, input, update);
+}
+
+Tensor Objective::result(const Model& model, const Tensor& low, const Tensor&) const {
+  return enhance(model, low);
 }
 
 }  // namespace lux

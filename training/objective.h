@@ -45,6 +45,10 @@ class Objective {
   virtual int64_t smallest_size() const { return 1; }
   virtual std::vector<Update> updates() const { return {Update{}}; }
 
+  /// What the network makes of `low` where it is judged by `high`, or shown beside it. By default as anybody
+  /// would use it; a network that is guided in training is guided in the same way.
+  virtual Tensor result(const Model& model, const Tensor& low, const Tensor& high) const;
+
   /// The loss of update `update`. Throws Error for a network of another kind and for missing references.
   Loss loss(const Model& model, const StepInput& input, size_t update = 0) const;
 

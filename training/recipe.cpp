@@ -117,6 +117,17 @@ Recipe with_references(Recipe recipe) {
   return recipe;
 }
 
+Recipe without_references(Recipe recipe) {
+  constexpr int64_t kSide = 128, kSquares = 64;  // photos are few
+  if (recipe.relight || !recipe.objective->needs_references()) return recipe;
+  recipe.relight = RelightOptions{};
+  recipe.squares = false;
+  recipe.repeats = kSquares;
+  recipe.patch = 0;
+  if (recipe.size == 0) recipe.size = kSide;
+  return recipe;
+}
+
 Recipe overfitting(Recipe recipe, int64_t pictures) {
   constexpr int64_t kSide = 48, kSteps = 400;
   recipe.overfit = recipe.batch = pictures;

@@ -69,6 +69,10 @@ std::vector<std::pair<std::string, std::string>> compat_names(const std::string&
 /// takes squares of those that are given.
 Recipe with_references(Recipe recipe);
 
+/// The recipe for normal photos alone: where it needs references, the photos are those, and squares of them
+/// are made dark.
+Recipe without_references(Recipe recipe);
+
 /// The recipe for a network that shall learn a few squares by heart, which shows that it can learn at all:
 /// the same `pictures` squares in every step, nothing done to them, a constant rate.
 Recipe overfitting(Recipe recipe, int64_t pictures);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 
-#include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
 #include "luxgrad/training/metrics.h"
@@ -41,6 +40,7 @@ class Trainer {
   void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
   void finish_epoch();
   double validation_psnr();
+  double psnr_of(const Batch& batch) const;
   void judge(double criterion);
   void say_how_well_learnt();
   void save();
@@ -101,8 +101,8 @@ TrainResult Trainer::run() {
     if (++progress_.batch == loader_->batches_per_epoch() || stage_done) finish_epoch();
     if (open_stage()) loader_->seek(progress_.epoch, 0);
     stopped = options_.stop != nullptr && options_.stop->load();
-    if (progress_.batch == 0 || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped)
-      save();
+    const bool epoch_done = progress_.batch == 0 && recipe_.overfit == 0;
+    if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped) save();
   }
   if (recipe_.overfit > 0 && !stopped) say_how_well_learnt();
   (void)folder_.write_report(config_);
@@ -204,6 +204,8 @@ void Trainer::skip(const StepInput& input, const Batch& batch, int64_t failed, c
 void Trainer::finish_epoch() {
   ++progress_.epoch;
   progress_.batch = 0;
+  // What is learned by heart is one batch: not worth a checkpoint and a picture each time.
+  if (recipe_.overfit > 0 && progress_.step < steps_) return;
   if (validation_ != nullptr) {
     const double psnr = validation_psnr();
     (void)folder_.log_validation(progress_.epoch, psnr);
@@ -224,10 +226,14 @@ void Trainer::finish_epoch() {
   progress_.epoch_loss = 0;
   progress_.epoch_steps = 0;
   const Batch sample = loader_->sample();
-  Tensors pictures{sample.low, enhance(*model_, sample.low)};
+  Tensors pictures{sample.low, recipe_.objective->result(*model_, sample.low, sample.high)};
   if (sample.high.defined()) pictures.push_back(sample.high);
   folder_.save_sample(progress_.epoch, pictures);
   (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
+}
+
+double Trainer::psnr_of(const Batch& batch) const {
+  return metrics::psnr(recipe_.objective->result(*model_, batch.low, batch.high), batch.high);
 }
 
 // The mean over the pictures that validate.
@@ -237,7 +243,7 @@ double Trainer::validation_psnr() {
   const int64_t pictures = validation_->batches_per_epoch();
   for (int64_t i = 0; i < pictures; ++i) {
     const Batch batch = validation_->next();
-    sum += metrics::psnr(enhance(*model_, batch.low), batch.high);
+    sum += psnr_of(batch);
   }
   return sum / static_cast<double>(pictures);
 }
@@ -253,10 +259,7 @@ void Trainer::say_how_well_learnt() {
   loader_->seek(0, 0);
   const Batch batch = loader_->next();
   std::string text = cat("loss ", exact_text(first_loss_), " before, ", exact_text(last_loss_), " after");
-  if (batch.high.defined())
-    text += cat(", PSNR ",
-                exact_text(std::round(100 * metrics::psnr(enhance(*model_, batch.low), batch.high)) / 100),
-                " dB");
+  if (batch.high.defined()) text += cat(", PSNR ", exact_text(std::round(100 * psnr_of(batch)) / 100), " dB");
   listener_.on_notice(text);
 }
 

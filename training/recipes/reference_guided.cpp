@@ -3,6 +3,7 @@
 // that the network meets pictures that are not dark everywhere.
 #include "luxgrad/losses/reference_guided.h"
 
+#include "luxgrad/autograd/node.h"
 #include "luxgrad/models/reference_guided.h"
 #include "luxgrad/tensor/text.h"
 #include "luxgrad/training/recipes/recipes.h"
@@ -23,6 +24,14 @@ class Guided final : public Objective {
             {"weight.lum", exact_text(options_.features)},
             {"weight.con", exact_text(options_.features)},
             {"weight.cont", exact_text(options_.colors)}};
+  }
+
+  /// By the look of the reference, as published.
+  Tensor result(const Model& model, const Tensor& low, const Tensor& high) const override {
+    if (!high.defined()) return Objective::result(model, low, high);
+    const NoGrad no_grad;
+    const auto& network = as<ReferenceGuided>(model);
+    return network.decode(network.encode(low), network.look_of(high));
   }
 
  private:
