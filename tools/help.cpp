@@ -2,10 +2,13 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <memory>
 #include <numeric>
 
+#include "luxgrad/data/image.h"
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tools/exit_code.h"
 
 namespace lux {
 namespace {
@@ -72,6 +75,20 @@ std::string unknown_argument(const CLI::App& app, const std::string& argument) {
   }
   const std::string meant = name.starts_with("--") ? nearest(name, names) : nearest("-" + name, names);
   return cat("unknown option ", name, meant.empty() ? "" : cat(", did you mean ", meant, "?"));
+}
+
+std::pair<int64_t, int64_t> size_from(const std::string& text) {
+  const auto side = [&](size_t begin, size_t end) {
+    int64_t value = 0;
+    const char* const last = text.data() + end;
+    const auto [stopped, error] = std::from_chars(text.data() + begin, last, value);
+    check_usage(error == std::errc() && stopped == last && value >= 1 && value <= ImageLimits{}.side,
+                "--size: expected WIDTHxHEIGHT, for example 256x256, got ", text);
+    return value;
+  };
+  const size_t x = std::min(text.find('x'), text.size());
+  const int64_t width = side(0, x);
+  return {width, side(std::min(x + 1, text.size()), text.size())};
 }
 
 }  // namespace lux

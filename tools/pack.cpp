@@ -1,30 +1,16 @@
 // luxgrad pack: two folders of pictures become the NPZ archive of pairs that NumPy and `luxgrad train` read.
 #include <CLI/CLI.hpp>
-#include <charconv>
 #include <filesystem>
 
 #include "luxgrad/data/picture_pack.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/help.h"
 
 namespace lux {
 namespace {
 
 /// `640x480`: two numbers from 1 to the largest side of a picture. Throws CommandError.
-std::pair<int64_t, int64_t> size_from(const std::string& text) {
-  const auto side = [&](size_t begin, size_t end) {
-    int64_t value = 0;
-    const char* const last = text.data() + end;
-    const auto [stopped, error] = std::from_chars(text.data() + begin, last, value);
-    check_usage(error == std::errc() && stopped == last && value >= 1 && value <= ImageLimits{}.side,
-                "--size: expected WIDTHxHEIGHT, for example 256x256, got ", text);
-    return value;
-  };
-  const size_t x = std::min(text.find('x'), text.size());
-  const int64_t width = side(0, x);
-  return {width, side(std::min(x + 1, text.size()), text.size())};
-}
-
 class Pack final : public Command {
  public:
   explicit Pack(CLI::App& app) {
