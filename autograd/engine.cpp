@@ -79,6 +79,8 @@ Node::~Node() {
 bool grad_enabled() { return recording; }
 NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
 NoGrad::~NoGrad() { recording = before_; }
+WithGrad::WithGrad() : before_(std::exchange(recording, true)) {}
+WithGrad::~WithGrad() { recording = before_; }
 
 bool detail::wants_grad(const Tensors& inputs) {
   for (const Tensor& input : inputs) {
@@ -119,6 +121,11 @@ void backward(const Tensor& y, const Tensor& gy) {
     const std::unique_ptr<Closure> closure = std::move(node.closure);
     const auto inputs = std::move(node.inputs);
     node.inputs.clear();
+    if (const Tensor again = closure->rerun(inputs); again.defined()) {
+      // Its nodes are the youngest, so they come next, and everything before them as ever.
+      if (again.requires_grad()) deliver(agenda, again.grad_slot(), now.grad);
+      continue;
+    }
     Grads grads = closure->run(now.grad, Need(inputs));
     check(grads.size() == inputs.size(), node.name, ": expected ", inputs.size(), " gradients, got ",
           grads.size());

@@ -41,6 +41,12 @@ class Saved {
 struct Closure {
   virtual ~Closure() = default;
   virtual Grads run(const Tensor& gy, const Need& need) = 0;
+  /// Instead of `run`, where the result is computed again (autograd/recompute.h): the result with a new graph
+  /// that ends in `inputs`, through which the gradient flows on. Undefined where `run` has the gradients.
+  virtual Tensor rerun(const std::vector<std::shared_ptr<GradSlot>>& inputs) {
+    (void)inputs;
+    return {};
+  }
 };
 
 /// One executed operator. Its `sequence` grows with creation, so creation order is a topological order.
@@ -65,6 +71,18 @@ class NoGrad {
   ~NoGrad();
   NoGrad(const NoGrad&) = delete;
   NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// The opposite, within a `NoGrad`.
+class WithGrad {
+ public:
+  WithGrad();
+  ~WithGrad();
+  WithGrad(const WithGrad&) = delete;
+  WithGrad& operator=(const WithGrad&) = delete;
 
  private:
   bool before_;

@@ -1,6 +1,7 @@
 #include "luxgrad/layers/batch_norm2d.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -21,7 +22,7 @@ Tensor BatchNorm2d::operator()(const Tensor& x, const BatchNormMode& mode) const
   if (mode.statistics == BatchNormMode::running)
     return batch_norm(x, weight, bias, {running_mean, running_var}, eps_);
   const auto [y, batch] = batch_norm(x, weight, bias, eps_);
-  if (mode.update) {
+  if (mode.update && !recomputing()) {
     const NoGrad no_grad;
     const auto move = [&](const Tensor& average, const Tensor& value) {
       copy_(average, average * decay_ + value.to(average.dtype()) * (1 - decay_));

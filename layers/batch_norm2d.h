@@ -6,7 +6,8 @@
 
 namespace lux {
 
-/// Which statistics normalise, and whether those of the batch enter the moving ones.
+/// Which statistics normalise, and whether those of the batch enter the moving ones: once, also where a pass
+/// is computed again for its gradients.
 struct BatchNormMode {
   enum Statistics { batch, running };
   Statistics statistics = batch;

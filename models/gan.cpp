@@ -2,17 +2,18 @@
 
 #include <algorithm>
 
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/dropout.h"
 #include "luxgrad/kernels/resize.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kWidth = 256;  // of a block
 constexpr int kBlocks = 6;
 constexpr double kSlope = 0.2;
 
@@ -48,58 +49,82 @@ Tensor stretched(const Tensor& y) {
 Gan::Unit::Unit(Module& parent, std::string name, const Conv2dSpec& spec, int64_t normalized)
     : Module(parent, std::move(name)), conv(*this, "conv", spec), bn(*this, "bn", normalized) {}
 
-Gan::Block::Block(Module& parent, std::string name, int64_t in)
+Gan::Block::Block(Module& parent, std::string name, int64_t in, int64_t width)
     : Module(parent, std::move(name)),
-      conv_a(*this, "conv_a", same_conv(in, kWidth, 3)),
-      bn_a(*this, "bn_a", kWidth),
-      conv_b(*this, "conv_b", same_conv(kWidth, kWidth, 3)),
-      bn_b(*this, "bn_b", kWidth) {}
+      conv_a(*this, "conv_a", same_conv(in, width, 3)),
+      bn_a(*this, "bn_a", width),
+      conv_b(*this, "conv_b", same_conv(width, width, 3)),
+      bn_b(*this, "bn_b", width) {}
 
 Tensor Gan::Block::operator()(const Tensors& g, const BatchNormMode& mode) const {
-  return bn_b(conv_b(rectified(bn_a(conv_a(g), mode))), mode);
+  Tensor f = conv_a(g);
+  f = bn_a(f, mode);
+  f = chain(std::move(f), rectified, conv_b);
+  return bn_b(f, mode);
 }
 
-Gan::GeneratorNet::GeneratorNet(Module& parent)
+Gan::GeneratorNet::GeneratorNet(Module& parent, int64_t width)
     : Module(parent, "generator"),
-      enc1(*this, "enc1", same_conv(3, 64, 7), 64),
-      enc2(*this, "enc2", strided(64, 128), 128),
-      enc3(*this, "enc3", strided(128, kWidth), kWidth),
-      up1(*this, "up1", same_conv((kBlocks + 1) * kWidth, 128, 1), 256),
-      up2(*this, "up2", same_conv(256, 64, 1), 128),
-      out(*this, "out", same_conv(128, 3, 7), 3) {
-  for (int b = 1; b <= kBlocks; ++b) blocks.emplace_back(*this, cat("block", b), b * kWidth);
+      enc1(*this, "enc1", same_conv(3, width, 7), width),
+      enc2(*this, "enc2", strided(width, 2 * width), 2 * width),
+      enc3(*this, "enc3", strided(2 * width, 4 * width), 4 * width),
+      up1(*this, "up1", same_conv((kBlocks + 1) * 4 * width, 2 * width, 1), 4 * width),
+      up2(*this, "up2", same_conv(4 * width, width, 1), 2 * width),
+      out(*this, "out", same_conv(2 * width, 3, 7), 3) {
+  for (int b = 1; b <= kBlocks; ++b) blocks.emplace_back(*this, cat("block", b), b * 4 * width, 4 * width);
 }
 
 Tensor Gan::GeneratorNet::operator()(const Tensor& x, const Pass& pass) const {
   const BatchNormMode& mode = pass.norm;
   const auto encoded = [&](const Unit& unit, const Tensor& from) {
-    return rectified(unit.bn(unit.conv(from), mode));
+    const auto encode = [&unit, mode](const Tensors& in) {
+      Tensor f = unit.conv(in);
+      f = unit.bn(f, mode);
+      return rectified(f);
+    };
+    return recompute_if(pass.recompute, encode, {from});
   };
   // A pointwise convolution and a repetition of pixels change places: the convolution sees a quarter of them.
-  const auto decoded = [&](const Unit& unit, const Tensors& from, const Tensor& skip, uint64_t layer) {
-    Tensor f = doubled(unit.conv(from));
-    if (pass.dropout > 0) f = dropout(f, pass.dropout, pass.dropout_key * 2 + layer);
-    return rectified(unit.bn(concat({f, skip}, 3), mode));
+  // The last of the maps is the skip. Maps are given away where they are read for the last time.
+  const auto decoded = [&](const Unit& unit, Tensors from, uint64_t layer) {
+    const auto decode = [&unit, pass, layer](Tensors in) {
+      Tensor skip = std::move(in.back());
+      in.pop_back();
+      in = {unit.conv(in)};
+      in = {doubled(in[0])};
+      if (pass.dropout > 0) in = {dropout(in[0], pass.dropout, pass.dropout_key * 2 + layer)};
+      in = {concat({in[0], skip}, 3)};
+      skip = {};
+      in = {unit.bn(in[0], pass.norm)};
+      return rectified(in[0]);
+    };
+    return recompute_if(pass.recompute, decode, std::move(from));
   };
-  const Tensor e1 = encoded(enc1, x), e2 = encoded(enc2, e1);
+  Tensor e1 = encoded(enc1, x), e2 = encoded(enc2, e1);
   Tensors g = {encoded(enc3, e2)};
-  for (const Block& block : blocks) g.insert(g.begin(), block(g, mode));
-  const Tensor u = decoded(up2, {decoded(up1, g, e2, 0)}, e1, 1);
-  return tanh(out.bn(out.conv(u), mode));
+  for (const Block& block : blocks) {
+    const auto run = [&block, mode](const Tensors& in) { return block(in, mode); };
+    g.insert(g.begin(), recompute_if(pass.recompute, run, g));
+  }
+  g.push_back(std::move(e2));
+  Tensor u = decoded(up1, std::move(g), 0);
+  u = decoded(up2, handed_over(std::move(u), std::move(e1)), 1);
+  u = out.conv(u);
+  return tanh(out.bn(u, mode));
 }
 
-Gan::DiscriminatorNet::DiscriminatorNet(Module& parent)
+Gan::DiscriminatorNet::DiscriminatorNet(Module& parent, int64_t width)
     : Module(parent, "discriminator"),
-      conv1(*this, "conv1", {6, 64, 4}),
-      conv2(*this, "conv2", {64, 128, 4}),
-      conv3(*this, "conv3", {128, 256, 4}),
-      conv4(*this, "conv4", {256, 512, 4}),
-      conv5(*this, "conv5", patch(512, 512)),
-      conv_out(*this, "conv_out", patch(512, 1, Activation::sigmoid)),
-      bn2(*this, "bn2", 128),
-      bn3(*this, "bn3", 256),
-      bn4(*this, "bn4", 512),
-      bn5(*this, "bn5", 512) {}
+      conv1(*this, "conv1", {6, width, 4}),
+      conv2(*this, "conv2", {width, 2 * width, 4}),
+      conv3(*this, "conv3", {2 * width, 4 * width, 4}),
+      conv4(*this, "conv4", {4 * width, 8 * width, 4}),
+      conv5(*this, "conv5", patch(8 * width, 8 * width)),
+      conv_out(*this, "conv_out", patch(8 * width, 1, Activation::sigmoid)),
+      bn2(*this, "bn2", 2 * width),
+      bn3(*this, "bn3", 4 * width),
+      bn4(*this, "bn4", 8 * width),
+      bn5(*this, "bn5", 8 * width) {}
 
 Tensor Gan::DiscriminatorNet::operator()(const Tensor& source, const Tensor& target,
                                          const BatchNormMode& mode) const {
@@ -111,7 +136,7 @@ Tensor Gan::DiscriminatorNet::operator()(const Tensor& source, const Tensor& tar
   return conv_out(f);
 }
 
-Gan::Gan() = default;
+Gan::Gan(int64_t width) : generator(*this, width), discriminator(*this, width) {}
 
 void Gan::init_(const Generator& generator) { init_normal_(*this, 0.02, generator, FirstBias::zero); }
 

@@ -24,21 +24,24 @@ namespace lux {
 
 class Gan final : public Model {
  public:
-  Gan();
+  /// `width` channels in the first layer of either network.
+  explicit Gan(int64_t width = 64);
 
   std::string name() const override { return "gan"; }
   ModelConfig config() const override { return {}; }
   ModelTraits traits() const override {
     return {.size_multiple = 4,
-            .global = inference_.stretch || inference_.statistics == BatchNormMode::batch};
+            .global = inference_.stretch || inference_.statistics == BatchNormMode::batch,
+            .blocks = true};
   }
   void init_(const Generator& generator) override;
 
-  /// How a pass treats statistics and chance.
+  /// How a pass treats statistics, chance and memory.
   struct Pass {
     BatchNormMode norm{};
     double dropout = 0;  ///< probability; the authors' code has 0.5
     uint64_t dropout_key = 0;
+    bool recompute = false;  ///< the generator's parts are computed again for their gradients
   };
 
   /// A convolution and its batch norm.
@@ -48,7 +51,7 @@ class Gan final : public Model {
     BatchNorm2d bn;
   };
   struct Block : Module {
-    Block(Module& parent, std::string name, int64_t in);
+    Block(Module& parent, std::string name, int64_t in, int64_t width);
     Tensor operator()(const Tensors& g, const BatchNormMode& mode) const;
     Conv2d conv_a;
     BatchNorm2d bn_a;
@@ -56,7 +59,7 @@ class Gan final : public Model {
     BatchNorm2d bn_b;
   };
   struct GeneratorNet : Module {
-    explicit GeneratorNet(Module& parent);
+    GeneratorNet(Module& parent, int64_t width);
     /// x [N, H, W, 3] in [-1, 1], H and W multiples of 4 -> the same shape and range.
     Tensor operator()(const Tensor& x, const Pass& pass) const;
     Unit enc1, enc2, enc3;
@@ -64,7 +67,7 @@ class Gan final : public Model {
     Unit up1, up2, out;
   };
   struct DiscriminatorNet : Module {
-    explicit DiscriminatorNet(Module& parent);
+    DiscriminatorNet(Module& parent, int64_t width);
     /// The probability that patches of `target` are real, given `source`: [N, ⌈H/16⌉, ⌈W/16⌉, 1].
     Tensor operator()(const Tensor& source, const Tensor& target, const BatchNormMode& mode) const;
     Conv2d conv1, conv2, conv3, conv4, conv5, conv_out;
@@ -83,8 +86,8 @@ class Gan final : public Model {
   /// x [N, H, W, 3] in [0, 1] -> the same shape and range.
   Tensor enhance(const Tensor& x, double strength) const override;
 
-  GeneratorNet generator{*this};
-  DiscriminatorNet discriminator{*this};
+  GeneratorNet generator;
+  DiscriminatorNet discriminator;
 
  private:
   Inference inference_;

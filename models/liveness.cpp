@@ -1,6 +1,8 @@
 #include "luxgrad/models/liveness.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 #include <set>
 
 #include "luxgrad/autograd/node.h"
@@ -23,19 +25,15 @@ class Lifetimes final : public Observer {
   }
   void on_backward(const char*, const Grads&) override {}
 
-  /// The largest sum of the bytes alive at one operator, storages in `apart` left out.
-  int64_t peak(const std::set<const Storage*>& apart) const {
-    int64_t peak = 0;
-    for (size_t step = 1; step <= steps_; ++step) {
-      int64_t alive = 0;
-      for (const Span& span : spans_) {
-        const bool counts =
-            span.made <= step && step <= span.last_read && apart.count(span.storage.get()) == 0;
-        if (counts) alive += span.storage->bytes();
-      }
-      peak = std::max(peak, alive);
+  /// The bytes alive at each operator, storages in `apart` left out.
+  std::vector<int64_t> alive(const std::set<const Storage*>& apart) const {
+    std::vector<int64_t> bytes(steps_);
+    for (const Span& span : spans_) {
+      if (apart.count(span.storage.get()) > 0) continue;
+      for (size_t step = std::max<size_t>(span.made, 1); step <= span.last_read; ++step)
+        bytes[step - 1] += span.storage->bytes();
     }
-    return peak;
+    return bytes;
   }
 
  private:
@@ -57,29 +55,46 @@ class Lifetimes final : public Observer {
   size_t steps_ = 0;
 };
 
+// What is alive at each operator of an inference, parameters and picture left out.
+BytesAt alive_in(const Model& model, const State& state, int64_t height, int64_t width) {
+  const Tensor picture = full({1, height, width, 3}, 0.25, state.begin()->second.options());
+  std::set<const Storage*> apart = {picture.storage().get()};
+  for (const auto& [name, tensor] : state) apart.insert(tensor.storage().get());
+  const NoGrad no_grad;
+  Lifetimes lifetimes;
+  model.enhance(picture, 1);
+  return {height * width, lifetimes.alive(apart)};
+}
+
 }  // namespace
 
+int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large) {
+  check(small.bytes.size() == large.bytes.size() && !small.bytes.empty() && small.pixels != large.pixels,
+        "largest_at: expected two sizes of one run, got ", small.bytes.size(), " and ", large.bytes.size(),
+        " steps on ", small.pixels, " and ", large.pixels, " pixels");
+  const double share = static_cast<double>(pixels - small.pixels) / static_cast<double>(large.pixels - small.pixels);
+  double largest = 0;
+  for (size_t i = 0; i < small.bytes.size(); ++i) {
+    const auto from = static_cast<double>(small.bytes[i]), to = static_cast<double>(large.bytes[i]);
+    largest = std::max(largest, from + share * (to - from));
+  }
+  return std::llround(largest);
+}
+
 int64_t liveness_optimum(const Model& model, int64_t height, int64_t width) {
-  constexpr int64_t kTiles = 4;  // sides of the small picture, in units of the network's multiple
-  const int64_t multiple = model.traits().size_multiple, side = kTiles * multiple;
-  std::set<const Storage*> apart;
+  const int64_t multiple = model.traits().size_multiple, side = std::lcm(multiple, kSmallSide);
+  std::set<const Storage*> counted;
+  const State state = model.state_dict();
   int64_t parameters = 0;
-  DType dtype = DType::f32;
-  for (const auto& [name, parameter] : model.state_dict()) {
-    dtype = parameter.dtype();
-    if (apart.insert(parameter.storage().get()).second) parameters += parameter.storage()->bytes();
+  for (const auto& [name, tensor] : state) {
+    if (counted.insert(tensor.storage().get()).second) parameters += tensor.storage()->bytes();
   }
-  const Tensor picture = zeros({1, side, side, 3}, {dtype, kCpu});
-  apart.insert(picture.storage().get());  // the caller's: alive from first to last
-  int64_t peak = picture.storage()->bytes();
-  {
-    const NoGrad no_grad;
-    Lifetimes lifetimes;
-    model.enhance(picture, 1);
-    peak += lifetimes.peak(apart);
-  }
-  const int64_t rows = detail::blocks_of(height, multiple), columns = detail::blocks_of(width, multiple);
-  return parameters + peak / (kTiles * kTiles) * rows * columns;
+  const int64_t rows = detail::blocks_of(height, multiple) * multiple,
+                columns = detail::blocks_of(width, multiple) * multiple;
+  const int64_t picture = 3 * static_cast<int64_t>(size_of(state.begin()->second.dtype())) * rows * columns;
+  return parameters + picture +
+         largest_at(rows * columns, alive_in(model, state, side, side),
+                    alive_in(model, state, 2 * side, side));
 }
 
 }  // namespace lux

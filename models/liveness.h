@@ -5,10 +5,24 @@
 
 namespace lux {
 
+/// Side of the small pictures that networks are followed on, and of nothing else: every stage of every
+/// network halves it without a rest.
+inline constexpr int64_t kSmallSide = 16;
+
+/// Bytes at the steps of a run on so many pixels.
+struct BytesAt {
+  int64_t pixels;
+  std::vector<int64_t> bytes;
+};
+
+/// The largest of the bytes at `pixels`, where each is a constant plus a share of the area, from two runs.
+/// Throws Error where they have not the same steps.
+int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large);
+
 /// Bytes that one inference on a [1, height, width, 3] picture needs at its worst layer when every tensor is
 /// freed after its last reader: the parameters, the picture, the layer's inputs and result, and what is read
-/// later. Found by following the tensors of a run on a small picture; sizes are taken as proportional to the
-/// area. Workspaces inside operators are not counted.
+/// later. Found by following the tensors of a run on two small pictures; what is alive at a layer is a
+/// constant plus a share of the area. Workspaces inside operators are not counted.
 int64_t liveness_optimum(const Model& model, int64_t height, int64_t width);
 
 }  // namespace lux

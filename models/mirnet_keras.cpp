@@ -1,19 +1,19 @@
 #include "luxgrad/models/mirnet_keras.h"
 
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/fusion.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kWidth = 64;  // of the finest stream
-constexpr int kGroups = 3;
 constexpr Activation kRelu = Activation::relu, kSigmoid = Activation::sigmoid;
 
 }  // namespace
@@ -29,11 +29,13 @@ MirnetKeras::Dau::Dau(Module& parent, std::string name, int64_t channels, Compat
       conv_out(*this, "conv_out", same_conv(2 * channels, channels, 1)) {}
 
 Tensor MirnetKeras::Dau::operator()(const Tensor& x) const {
-  const Tensor f = conv2(conv1(x));
+  Tensor f = chain(x, conv1, conv2);
   const auto [largest, average, mean] = attention_pool(f);
   const Tensor channels = ca2(ca1(mean));
   const Tensor pixels = compat == Compat::y2021 ? sa({largest, average}) : sa({average, largest});
-  return x + conv_out(attention_scale(f, pixels, channels, AttentionOrder::channels_first));
+  f = attention_scale(f, pixels, channels, AttentionOrder::channels_first);
+  f = conv_out(f);
+  return x + f;
 }
 
 MirnetKeras::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -56,81 +58,96 @@ MirnetKeras::Scale::Scale(Module& parent, std::string name, Direction direction,
       main3(*this, "main3", same_conv(in, direction == down ? 2 * in : in / 2, 1)),
       skip(*this, "skip", same_conv(in, direction == down ? 2 * in : in / 2, 1)) {}
 
+// A pointwise convolution and a repetition of pixels change places: the convolution sees a quarter of them.
 Tensor MirnetKeras::Scale::operator()(const Tensor& x) const {
-  const auto scaled = [&](const Tensor& map) {
-    if (direction == down) return max_pool2d(map, {});
-    return resize(map, 2 * map.size(1), 2 * map.size(2), {.mode = ResizeOptions::nearest});
-  };
-  return main3(scaled(main2(main1(x)))) + skip(scaled(x));
+  if (direction == up) {
+    Tensor f = chain(x, main1, main2, main3);
+    f = f + skip(x);
+    return resize(f, 2 * f.size(1), 2 * f.size(2), {.mode = ResizeOptions::nearest});
+  }
+  const auto halved = [](const Tensor& map) { return max_pool2d(map, {}); };
+  const Tensor f = chain(x, main1, main2, halved, main3);
+  return f + chain(x, halved, skip);
 }
 
-MirnetKeras::LevelTwo::LevelTwo(Module& block, Compat compat)
-    : down1(block, "skff2_down1", Scale::down, kWidth),
-      up3(block, "skff2_up3", Scale::up, 4 * kWidth),
-      skff(block, "skff2", 2 * kWidth),
-      dau(block, "dau_b.2", 2 * kWidth, compat),
-      up(block, "fuse_up2", Scale::up, 2 * kWidth) {}
+MirnetKeras::LevelTwo::LevelTwo(Module& block, int64_t width, Compat compat)
+    : down1(block, "skff2_down1", Scale::down, width),
+      up3(block, "skff2_up3", Scale::up, 4 * width),
+      skff(block, "skff2", 2 * width),
+      dau(block, "dau_b.2", 2 * width, compat),
+      up(block, "fuse_up2", Scale::up, 2 * width) {}
 
 Tensor MirnetKeras::LevelTwo::operator()(const Tensor& d1, const Tensor& d2, const Tensor& d3) const {
-  return up(dau(skff(down1(d1), d2, up3(d3))));
+  Tensor s = skff(down1(d1), d2, up3(d3));
+  return chain(std::move(s), dau, up);
 }
 
-MirnetKeras::Block::Block(Module& parent, std::string name, Compat compat)
+MirnetKeras::Block::Block(Module& parent, std::string name, int64_t width, Compat compat)
     : Module(parent, std::move(name)),
-      down2(*this, "down2", Scale::down, kWidth),
-      down3(*this, "down3", Scale::down, 2 * kWidth),
-      dau_a1(*this, "dau_a.1", kWidth, compat),
-      dau_a2(*this, "dau_a.2", 2 * kWidth, compat),
-      dau_a3(*this, "dau_a.3", 4 * kWidth, compat),
-      skff1_up2(*this, "skff1_up2", Scale::up, 2 * kWidth),
-      skff1_up3a(*this, "skff1_up3a", Scale::up, 4 * kWidth),
-      skff1_up3b(*this, "skff1_up3b", Scale::up, 2 * kWidth),
-      skff1(*this, "skff1", kWidth),
-      skff3_down1a(*this, "skff3_down1a", Scale::down, kWidth),
-      skff3_down1b(*this, "skff3_down1b", Scale::down, 2 * kWidth),
-      skff3_down2(*this, "skff3_down2", Scale::down, 2 * kWidth),
-      skff3(*this, "skff3", 4 * kWidth),
-      dau_b1(*this, "dau_b.1", kWidth, compat),
-      dau_b3(*this, "dau_b.3", 4 * kWidth, compat),
-      fuse_up3a(*this, "fuse_up3a", Scale::up, 4 * kWidth),
-      fuse_up3b(*this, "fuse_up3b", Scale::up, 2 * kWidth),
-      fuse(*this, "fuse", kWidth),
-      conv_out(*this, "conv_out", same_conv(kWidth, kWidth, 3)) {
-  if (compat == Compat::y2023) level2.emplace(*this, compat);
+      down2(*this, "down2", Scale::down, width),
+      down3(*this, "down3", Scale::down, 2 * width),
+      dau_a1(*this, "dau_a.1", width, compat),
+      dau_a2(*this, "dau_a.2", 2 * width, compat),
+      dau_a3(*this, "dau_a.3", 4 * width, compat),
+      skff1_up2(*this, "skff1_up2", Scale::up, 2 * width),
+      skff1_up3a(*this, "skff1_up3a", Scale::up, 4 * width),
+      skff1_up3b(*this, "skff1_up3b", Scale::up, 2 * width),
+      skff1(*this, "skff1", width),
+      skff3_down1a(*this, "skff3_down1a", Scale::down, width),
+      skff3_down1b(*this, "skff3_down1b", Scale::down, 2 * width),
+      skff3_down2(*this, "skff3_down2", Scale::down, 2 * width),
+      skff3(*this, "skff3", 4 * width),
+      dau_b1(*this, "dau_b.1", width, compat),
+      dau_b3(*this, "dau_b.3", 4 * width, compat),
+      fuse_up3a(*this, "fuse_up3a", Scale::up, 4 * width),
+      fuse_up3b(*this, "fuse_up3b", Scale::up, 2 * width),
+      fuse(*this, "fuse", width),
+      conv_out(*this, "conv_out", same_conv(width, width, 3)) {
+  if (compat == Compat::y2023) level2.emplace(*this, width, compat);
 }
 
 Tensor MirnetKeras::Block::operator()(const Tensor& x) const {
-  const Tensor l2 = down2(x);
-  const Tensor d1 = dau_a1(x), d2 = dau_a2(l2), d3 = dau_a3(down3(l2));
-  const Tensor e1 = dau_b1(skff1(d1, skff1_up2(d2), skff1_up3b(skff1_up3a(d3))));
-  const Tensor e3 = fuse_up3b(fuse_up3a(dau_b3(skff3(skff3_down1b(skff3_down1a(d1)), skff3_down2(d2), d3))));
-  const Tensor e2 = level2 ? (*level2)(d1, d2, d3) : e3;
-  return x + conv_out(fuse(e1, e2, e3));
+  Tensor l2 = down2(x);
+  Tensor d1 = dau_a1(x), d2 = dau_a2(l2), d3 = chain(std::move(l2), down3, dau_a3);
+  Tensor e1 = skff1(d1, skff1_up2(d2), chain(d3, skff1_up3a, skff1_up3b));
+  e1 = dau_b1(e1);
+  Tensor e3 = skff3(chain(d1, skff3_down1a, skff3_down1b), skff3_down2(d2), d3);
+  e3 = chain(std::move(e3), dau_b3, fuse_up3a, fuse_up3b);
+  Tensor e2 = level2 ? (*level2)(d1, d2, d3) : e3;
+  d1 = d2 = d3 = {};
+  Tensor f = fuse(e1, e2, e3);
+  e1 = e2 = e3 = {};
+  f = conv_out(f);
+  return x + f;
 }
 
-MirnetKeras::Group::Group(Module& parent, std::string name, Compat compat)
+MirnetKeras::Group::Group(Module& parent, std::string name, int64_t width, Compat compat)
     : Module(parent, std::move(name)),
-      conv_in(*this, "conv_in", same_conv(kWidth, kWidth, 3)),
-      block0(*this, "mrb.0", compat),
-      block1(*this, "mrb.1", compat),
-      conv_out(*this, "conv_out", same_conv(kWidth, kWidth, 3)) {}
+      conv_in(*this, "conv_in", same_conv(width, width, 3)),
+      block0(*this, "mrb.0", width, compat),
+      block1(*this, "mrb.1", width, compat),
+      conv_out(*this, "conv_out", same_conv(width, width, 3)) {}
 
-Tensor MirnetKeras::Group::operator()(const Tensor& x) const {
-  return x + conv_out(block1(block0(conv_in(x))));
+Tensor MirnetKeras::Group::operator()(const Tensor& x, bool recompute) const {
+  Tensor f = conv_in(x);
+  for (const Block* const block : {&block0, &block1})
+    f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
+  f = conv_out(f);
+  return x + f;
 }
 
-MirnetKeras::MirnetKeras(Compat compat)
-    : conv_in(*this, "conv_in", same_conv(3, kWidth, 3)),
-      conv_out(*this, "conv_out", same_conv(kWidth, 3, 3)),
+MirnetKeras::MirnetKeras(Compat compat, int64_t width, int count)
+    : conv_in(*this, "conv_in", same_conv(3, width, 3)),
+      conv_out(*this, "conv_out", same_conv(width, 3, 3)),
       compat_(compat) {
-  for (int g = 0; g < kGroups; ++g) groups.emplace_back(*this, cat("rrg.", g), compat);
+  for (int g = 0; g < count; ++g) groups.emplace_back(*this, cat("rrg.", g), width, compat);
 }
 
 void MirnetKeras::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
 
 Tensor MirnetKeras::forward(const Tensor& x) const {
   Tensor f = conv_in(x);  // [N, H, W, 64]
-  for (const Group& group : groups) f = group(f);
+  for (const Group& group : groups) f = group(f, recompute());
   return x + conv_out(f);
 }
 

@@ -26,11 +26,12 @@ class MirnetKeras final : public Restorer {
  public:
   enum class Compat { y2021, y2023 };
 
-  explicit MirnetKeras(Compat compat = Compat::y2023);
+  /// `width` channels in the finest stream, a multiple of 8; so many groups.
+  explicit MirnetKeras(Compat compat = Compat::y2023, int64_t width = 64, int count = 3);
 
   std::string name() const override { return "mirnet_keras"; }
   ModelConfig config() const override { return {{"compat", compat_ == Compat::y2021 ? "2021" : "2023"}}; }
-  ModelTraits traits() const override { return {.size_multiple = 4, .global = true}; }
+  ModelTraits traits() const override { return {.size_multiple = 4, .global = true, .blocks = true}; }
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
@@ -59,7 +60,7 @@ class MirnetKeras final : public Restorer {
   };
   /// What makes e_2 of a block; the example of 2021 has none of it.
   struct LevelTwo {
-    LevelTwo(Module& block, Compat compat);
+    LevelTwo(Module& block, int64_t width, Compat compat);
     Tensor operator()(const Tensor& d1, const Tensor& d2, const Tensor& d3) const;
     Scale down1, up3;
     Skff skff;
@@ -68,7 +69,7 @@ class MirnetKeras final : public Restorer {
   };
   /// Multi-scale residual block.
   struct Block : Module {
-    Block(Module& parent, std::string name, Compat compat);
+    Block(Module& parent, std::string name, int64_t width, Compat compat);
     Tensor operator()(const Tensor& x) const;
     Scale down2, down3;
     Dau dau_a1, dau_a2, dau_a3;
@@ -83,8 +84,8 @@ class MirnetKeras final : public Restorer {
     std::optional<LevelTwo> level2;
   };
   struct Group : Module {
-    Group(Module& parent, std::string name, Compat compat);
-    Tensor operator()(const Tensor& x) const;
+    Group(Module& parent, std::string name, int64_t width, Compat compat);
+    Tensor operator()(const Tensor& x, bool recompute) const;
     Conv2d conv_in;
     Block block0, block1;
     Conv2d conv_out;

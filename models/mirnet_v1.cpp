@@ -1,19 +1,18 @@
 #include "luxgrad/models/mirnet_v1.h"
 
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/blur_pool.h"
 #include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/fusion.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
 namespace {
-
-constexpr int64_t kWidth = 64;  // of the finest stream
-constexpr int kGroups = 3;
 
 Conv2dSpec plain(int64_t in, int64_t out, int64_t kernel, Activation activation = Activation::none) {
   Conv2dSpec spec = same_conv(in, out, kernel, activation);
@@ -36,10 +35,12 @@ MirnetV1::Dau::Dau(Module& parent, std::string name, int64_t channels, const PRe
       conv(*this, "conv1x1", plain(2 * channels, channels, 1)) {}
 
 Tensor MirnetV1::Dau::operator()(const Tensor& x) const {
-  const Tensor f = body2(slope(body0(x)));
+  Tensor f = chain(x, body0, slope, body2);
   const AttentionPools pools = attention_pool(f);
   const Tensor pixels = spatial({pools.largest, pools.average}), channels = channel2(channel0(pools.mean));
-  return conv(attention_scale(f, pixels, channels, AttentionOrder::pixels_first)) + x;
+  f = attention_scale(f, pixels, channels, AttentionOrder::pixels_first);
+  f = conv(f);
+  return f + x;
 }
 
 MirnetV1::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -65,7 +66,8 @@ MirnetV1::Down::Down(Module& parent, std::string name, int64_t in)
       bot1(*this, "bot.1", plain(in, 2 * in, 1)) {}
 
 Tensor MirnetV1::Down::operator()(const Tensor& x) const {
-  return top5(blur_pool(top3(top2(top1(top0(x)))))) + bot1(blur_pool(x));
+  const Tensor f = chain(x, top0, top1, top2, top3, blur_pool, top5);
+  return f + chain(x, blur_pool, bot1);
 }
 
 MirnetV1::Up::Up(Module& parent, std::string name, int64_t in)
@@ -77,59 +79,74 @@ MirnetV1::Up::Up(Module& parent, std::string name, int64_t in)
       top4(*this, "top.4", plain(in, in / 2, 1)),
       bot1(*this, "bot.1", plain(in, in / 2, 1)) {}
 
+// A pointwise convolution and an interpolation change places: the convolution sees a quarter of the pixels.
 Tensor MirnetV1::Up::operator()(const Tensor& x) const {
-  return top4(top3(top2(top1(top0(x))))) + bot1(doubled(x));
+  const Tensor f = chain(x, top0, top1, top2, top3, top4);
+  return f + chain(x, bot1, doubled);
 }
 
-MirnetV1::Block::Block(Module& parent, std::string name, const PRelu& slope)
+MirnetV1::Block::Block(Module& parent, std::string name, int64_t width, const PRelu& slope)
     : Module(parent, std::move(name)),
-      dau1(*this, "blocks.0.0", kWidth, slope),
-      dau2(*this, "blocks.1.0", 2 * kWidth, slope),
-      dau3(*this, "blocks.2.0", 4 * kWidth, slope),
-      last2(*this, "last_up.1.body.0", 2 * kWidth),
-      last3a(*this, "last_up.2.body.0", 4 * kWidth),
-      last3b(*this, "last_up.2.body.1", 2 * kWidth),
-      down1a(*this, "down.64_4.body.0", kWidth),
-      down1b(*this, "down.64_4.body.1", 2 * kWidth),
-      down1(*this, "down.64_2.body.0", kWidth),
-      down2(*this, "down.128_2.body.0", 2 * kWidth),
-      up3a(*this, "up.256_4.body.0", 4 * kWidth),
-      up3b(*this, "up.256_4.body.1", 2 * kWidth),
-      up3(*this, "up.256_2.body.0", 4 * kWidth),
-      up2(*this, "up.128_2.body.0", 2 * kWidth),
-      conv_out(*this, "conv_out", plain(kWidth, kWidth, 3)),
-      skff1(*this, "selective_kernel.0", kWidth),
-      skff2(*this, "selective_kernel.1", 2 * kWidth),
-      skff3(*this, "selective_kernel.2", 4 * kWidth) {}
+      dau1(*this, "blocks.0.0", width, slope),
+      dau2(*this, "blocks.1.0", 2 * width, slope),
+      dau3(*this, "blocks.2.0", 4 * width, slope),
+      last2(*this, "last_up.1.body.0", 2 * width),
+      last3a(*this, "last_up.2.body.0", 4 * width),
+      last3b(*this, "last_up.2.body.1", 2 * width),
+      down1a(*this, "down.64_4.body.0", width),
+      down1b(*this, "down.64_4.body.1", 2 * width),
+      down1(*this, "down.64_2.body.0", width),
+      down2(*this, "down.128_2.body.0", 2 * width),
+      up3a(*this, "up.256_4.body.0", 4 * width),
+      up3b(*this, "up.256_4.body.1", 2 * width),
+      up3(*this, "up.256_2.body.0", 4 * width),
+      up2(*this, "up.128_2.body.0", 2 * width),
+      conv_out(*this, "conv_out", plain(width, width, 3)),
+      skff1(*this, "selective_kernel.0", width),
+      skff2(*this, "selective_kernel.1", 2 * width),
+      skff3(*this, "selective_kernel.2", 4 * width) {}
 
 Tensor MirnetV1::Block::operator()(const Tensor& x) const {
-  const Tensor d1 = dau1(x), d2 = dau2(down1(d1)), d3 = dau3(down2(d2));
-  const Tensor e1 = dau1(skff1({d1, up2(d2), up3b(up3a(d3))}));
-  const Tensor e2 = dau2(skff2({down1(d1), d2, up3(d3)}));
-  const Tensor e3 = dau3(skff3({down1b(down1a(d1)), down2(d2), d3}));
-  return conv_out(skff1({e1, last2(e2), last3b(last3a(e3))})) + x;
+  Tensor d1 = dau1(x), d2 = chain(d1, down1, dau2), d3 = chain(d2, down2, dau3);
+  Tensor e1 = skff1({d1, up2(d2), chain(d3, up3a, up3b)});
+  e1 = dau1(e1);
+  Tensor e2 = skff2({down1(d1), d2, up3(d3)});
+  e2 = dau2(e2);
+  Tensor e3 = skff3({chain(d1, down1a, down1b), down2(d2), d3});
+  d1 = d2 = d3 = {};
+  e3 = dau3(e3);
+  Tensor f = skff1({e1, last2(e2), chain(e3, last3a, last3b)});
+  e1 = e2 = e3 = {};
+  f = conv_out(f);
+  return f + x;
 }
 
-MirnetV1::Group::Group(Module& parent, std::string name, const PRelu& slope)
+MirnetV1::Group::Group(Module& parent, std::string name, int64_t width, const PRelu& slope)
     : Module(parent, std::move(name)),
-      block0(*this, "body.0", slope),
-      block1(*this, "body.1", slope),
-      conv(*this, "body.2", plain(kWidth, kWidth, 3)) {}
+      block0(*this, "body.0", width, slope),
+      block1(*this, "body.1", width, slope),
+      conv(*this, "body.2", plain(width, width, 3)) {}
 
-Tensor MirnetV1::Group::operator()(const Tensor& x) const { return conv(block1(block0(x))) + x; }
+Tensor MirnetV1::Group::operator()(const Tensor& x, bool recompute) const {
+  Tensor f = x;
+  for (const Block* const block : {&block0, &block1})
+    f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
+  f = conv(f);
+  return f + x;
+}
 
-MirnetV1::MirnetV1()
+MirnetV1::MirnetV1(int64_t width, int groups)
     : slope(*this, "body.0.body.0.blocks.0.0.body.1"),
-      conv_in(*this, "conv_in", plain(3, kWidth, 3)),
-      conv_out(*this, "conv_out", plain(kWidth, 3, 3)) {
-  for (int g = 0; g < kGroups; ++g) body.emplace_back(*this, cat("body.", g), slope);
+      conv_in(*this, "conv_in", plain(3, width, 3)),
+      conv_out(*this, "conv_out", plain(width, 3, 3)) {
+  for (int g = 0; g < groups; ++g) body.emplace_back(*this, cat("body.", g), width, slope);
 }
 
 void MirnetV1::init_(const Generator& generator) { init_fan_in_uniform_(*this, generator); }
 
 Tensor MirnetV1::forward(const Tensor& x) const {
   Tensor f = conv_in(x);  // [N, H, W, 64]
-  for (const Group& group : body) f = group(f);
+  for (const Group& group : body) f = group(f, recompute());
   return x + conv_out(f);
 }
 

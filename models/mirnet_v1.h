@@ -26,11 +26,12 @@ namespace lux {
 
 class MirnetV1 final : public Restorer {
  public:
-  MirnetV1();
+  /// `width` channels in the finest stream, a multiple of 8; so many groups.
+  explicit MirnetV1(int64_t width = 64, int groups = 3);
 
   std::string name() const override { return "mirnet_v1"; }
   ModelConfig config() const override { return {}; }
-  ModelTraits traits() const override { return {.size_multiple = 4, .global = true}; }
+  ModelTraits traits() const override { return {.size_multiple = 4, .global = true, .blocks = true}; }
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
@@ -73,7 +74,7 @@ class MirnetV1 final : public Restorer {
   };
   /// Multi-scale residual block.
   struct Block : Module {
-    Block(Module& parent, std::string name, const PRelu& slope);
+    Block(Module& parent, std::string name, int64_t width, const PRelu& slope);
     Tensor operator()(const Tensor& x) const;
     Dau dau1, dau2, dau3;
     Up last2, last3a, last3b;
@@ -83,8 +84,8 @@ class MirnetV1 final : public Restorer {
     Skff skff1, skff2, skff3;
   };
   struct Group : Module {
-    Group(Module& parent, std::string name, const PRelu& slope);
-    Tensor operator()(const Tensor& x) const;
+    Group(Module& parent, std::string name, int64_t width, const PRelu& slope);
+    Tensor operator()(const Tensor& x, bool recompute) const;
     Block block0, block1;
     Conv2d conv;
   };

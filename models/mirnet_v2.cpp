@@ -1,7 +1,9 @@
 #include "luxgrad/models/mirnet_v2.h"
 
+#include <algorithm>
 #include <array>
 
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/pool2d.h"
@@ -10,13 +12,13 @@
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/fusion.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kTop = 80, kMid = 120, kBot = 180;
 constexpr double kSlope = 0.2;
 
 Conv2dSpec plain(int64_t in, int64_t out, int64_t kernel, int64_t groups = 1,
@@ -43,9 +45,11 @@ MirnetV2::Rcb::Rcb(Module& parent, std::string name, int64_t channels, int64_t g
       add2(*this, "gcnet.channel_add_conv.2", plain(channels, channels, 1)) {}
 
 Tensor MirnetV2::Rcb::operator()(const Tensor& x) const {
-  const Tensor f = body2(body0(x));
+  Tensor f = chain(x, body0, body2);
   const Tensor context = sum(f * softmax_of_pixels(mask(f)), {1, 2}, true);  // [N, 1, 1, C]
-  return leaky_relu(f + add2(add0(context)), kSlope) + x;
+  f = f + add2(add0(context));
+  f = leaky_relu(f, kSlope);
+  return f + x;
 }
 
 MirnetV2::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -74,24 +78,24 @@ Tensor MirnetV2::Up::operator()(const Tensor& x) const {
   return resize(conv(x), 2 * x.size(1), 2 * x.size(2));
 }
 
-MirnetV2::Block::Block(Module& parent, std::string name, int64_t groups)
+MirnetV2::Block::Block(Module& parent, std::string name, const Widths& widths, int64_t groups)
     : Module(parent, std::move(name)),
-      top(*this, "dau_top", kTop, groups),
-      mid(*this, "dau_mid", kMid, groups),
-      bot(*this, "dau_bot", kBot, groups),
-      down2(*this, "down2", kTop, kMid),
-      down4_0(*this, "down4.0", kTop, kMid),
-      down4_1(*this, "down4.1", kMid, kBot),
-      up21_1(*this, "up21_1", kMid, kTop),
-      up21_2(*this, "up21_2", kMid, kTop),
-      up32_1(*this, "up32_1", kBot, kMid),
-      up32_2(*this, "up32_2", kBot, kMid),
-      conv_out(*this, "conv_out", plain(kTop, kTop, 1)),
-      skff_top(*this, "skff_top", kTop),
-      skff_mid(*this, "skff_mid", kMid) {}
+      top(*this, "dau_top", widths.top, groups),
+      mid(*this, "dau_mid", widths.mid, groups),
+      bot(*this, "dau_bot", widths.bot, groups),
+      down2(*this, "down2", widths.top, widths.mid),
+      down4_0(*this, "down4.0", widths.top, widths.mid),
+      down4_1(*this, "down4.1", widths.mid, widths.bot),
+      up21_1(*this, "up21_1", widths.mid, widths.top),
+      up21_2(*this, "up21_2", widths.mid, widths.top),
+      up32_1(*this, "up32_1", widths.bot, widths.mid),
+      up32_2(*this, "up32_2", widths.bot, widths.mid),
+      conv_out(*this, "conv_out", plain(widths.top, widths.top, 1)),
+      skff_top(*this, "skff_top", widths.top),
+      skff_mid(*this, "skff_mid", widths.mid) {}
 
 Tensor MirnetV2::Block::operator()(const Tensor& x) const {
-  Tensor a = top(x), b = mid(down2(x)), c = bot(down4_1(down4_0(x)));
+  Tensor a = top(x), b = chain(x, down2, mid), c = chain(x, down4_0, down4_1, bot);
   b = skff_mid(b, up32_1(c));
   a = skff_top(a, up21_1(b));
   a = top(a);
@@ -99,28 +103,37 @@ Tensor MirnetV2::Block::operator()(const Tensor& x) const {
   c = bot(c);
   b = skff_mid(b, up32_2(c));
   a = skff_top(a, up21_2(b));
-  return conv_out(a) + x;
+  b = c = {};
+  a = conv_out(a);
+  return a + x;
 }
 
-MirnetV2::Group::Group(Module& parent, std::string name, int64_t groups)
+MirnetV2::Group::Group(Module& parent, std::string name, const Widths& widths, int64_t groups)
     : Module(parent, std::move(name)),
-      block0(*this, "body.0", groups),
-      block1(*this, "body.1", groups),
-      conv(*this, "body.2", plain(kTop, kTop, 3)) {}
+      block0(*this, "body.0", widths, groups),
+      block1(*this, "body.1", widths, groups),
+      conv(*this, "body.2", plain(widths.top, widths.top, 3)) {}
 
-Tensor MirnetV2::Group::operator()(const Tensor& x) const { return conv(block1(block0(x))) + x; }
+Tensor MirnetV2::Group::operator()(const Tensor& x, bool recompute) const {
+  Tensor f = x;
+  for (const Block* const block : {&block0, &block1})
+    f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
+  f = conv(f);
+  return f + x;
+}
 
-MirnetV2::MirnetV2()
-    : conv_in(*this, "conv_in", plain(3, kTop, 3)), conv_out(*this, "conv_out", plain(kTop, 3, 3)) {
+MirnetV2::MirnetV2(int64_t width, size_t count)
+    : conv_in(*this, "conv_in", plain(3, width, 3)), conv_out(*this, "conv_out", plain(width, 3, 3)) {
   constexpr std::array<int64_t, 4> kGroups = {1, 2, 4, 4};
-  for (size_t g = 0; g < kGroups.size(); ++g) body.emplace_back(*this, cat("body.", g), kGroups[g]);
+  for (size_t g = 0; g < std::min(count, kGroups.size()); ++g)
+    body.emplace_back(*this, cat("body.", g), Widths{width, width * 3 / 2, width * 9 / 4}, kGroups[g]);
 }
 
 void MirnetV2::init_(const Generator& generator) { init_fan_in_uniform_(*this, generator); }
 
 Tensor MirnetV2::forward(const Tensor& x) const {
   Tensor f = conv_in(x);  // [N, H, W, 80]
-  for (const Group& group : body) f = group(f);
+  for (const Group& group : body) f = group(f, recompute());
   return x + conv_out(f);
 }
 

@@ -23,16 +23,21 @@ namespace lux {
 
 class MirnetV2 final : public Restorer {
  public:
-  MirnetV2();
+  /// `width` channels in the finest stream, a multiple of 16; the first `count` groups.
+  explicit MirnetV2(int64_t width = 80, size_t count = 4);
 
   std::string name() const override { return "mirnet_v2"; }
   ModelConfig config() const override { return {}; }
-  ModelTraits traits() const override { return {.size_multiple = 4, .global = true}; }
+  ModelTraits traits() const override { return {.size_multiple = 4, .global = true, .blocks = true}; }
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3], H and W multiples of 4 -> the same shape, not clamped.
   Tensor forward(const Tensor& x) const override;
 
+  /// Channels of the three streams.
+  struct Widths {
+    int64_t top, mid, bot;
+  };
   /// Residual contextual block.
   struct Rcb : Module {
     Rcb(Module& parent, std::string name, int64_t channels, int64_t groups);
@@ -59,7 +64,7 @@ class MirnetV2 final : public Restorer {
   };
   /// Multi-scale residual block.
   struct Block : Module {
-    Block(Module& parent, std::string name, int64_t groups);
+    Block(Module& parent, std::string name, const Widths& widths, int64_t groups);
     Tensor operator()(const Tensor& x) const;
     Rcb top, mid, bot;
     Down down2, down4_0, down4_1;
@@ -68,8 +73,8 @@ class MirnetV2 final : public Restorer {
     Skff skff_top, skff_mid;
   };
   struct Group : Module {
-    Group(Module& parent, std::string name, int64_t groups);
-    Tensor operator()(const Tensor& x) const;
+    Group(Module& parent, std::string name, const Widths& widths, int64_t groups);
+    Tensor operator()(const Tensor& x, bool recompute) const;
     Block block0, block1;
     Conv2d conv;
   };

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
@@ -11,6 +12,7 @@
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/init.h"
 
 namespace lux {
@@ -33,54 +35,79 @@ Tensor ReferenceGuided::Encoding::content() const {
   return narrow(features, 1, kLuminance, kFeatures - kLuminance);
 }
 
-ReferenceGuided::Encoder::Encoder(Module& parent)
+ReferenceGuided::Encoder::Encoder(Module& parent, int64_t width)
     : Module(parent, "encoder"),
-      conv1_1(*this, "conv1_1", conv3x3(3, 32)),
-      conv1_2(*this, "conv1_2", conv3x3(32, 32)),
-      conv2_1(*this, "conv2_1", conv3x3(32, 64)),
-      conv2_2(*this, "conv2_2", conv3x3(64, 64)),
-      conv3_1(*this, "conv3_1", conv3x3(64, 128)),
-      conv3_2(*this, "conv3_2", conv3x3(128, 128)),
-      conv4_1(*this, "conv4_1", conv3x3(128, 256)),
-      conv4_2(*this, "conv4_2", conv3x3(256, 256)),
-      conv5_1(*this, "conv5_1", conv3x3(256, kFeatures)) {}
+      conv1_1(*this, "conv1_1", conv3x3(3, width)),
+      conv1_2(*this, "conv1_2", conv3x3(width, width)),
+      conv2_1(*this, "conv2_1", conv3x3(width, 2 * width)),
+      conv2_2(*this, "conv2_2", conv3x3(2 * width, 2 * width)),
+      conv3_1(*this, "conv3_1", conv3x3(2 * width, 4 * width)),
+      conv3_2(*this, "conv3_2", conv3x3(4 * width, 4 * width)),
+      conv4_1(*this, "conv4_1", conv3x3(4 * width, 8 * width)),
+      conv4_2(*this, "conv4_2", conv3x3(8 * width, 8 * width)),
+      conv5_1(*this, "conv5_1", conv3x3(8 * width, kFeatures)) {}
 
-ReferenceGuided::Decoder::Decoder(Module& parent, bool deconv_bias)
+ReferenceGuided::Decoder::Decoder(Module& parent, int64_t width, bool deconv_bias)
     : Module(parent, "decoder"),
-      dense(*this, "dense", kFeatures, 256),
-      conv6_1(*this, "conv6_1", conv3x3(512, 256)),
-      conv6_2(*this, "conv6_2", conv3x3(256, 256)),
-      up7(*this, "up7", {256, 128, 2, {}, deconv_bias}),
-      conv7_1(*this, "conv7_1", conv3x3(256, 128)),
-      conv7_2(*this, "conv7_2", conv3x3(128, 128)),
-      up8(*this, "up8", {128, 64, 2, {}, deconv_bias}),
-      conv8_1(*this, "conv8_1", conv3x3(128, 64)),
-      conv8_2(*this, "conv8_2", conv3x3(64, 64)),
-      up9(*this, "up9", {64, 32, 2, {}, deconv_bias}),
-      conv9_1(*this, "conv9_1", conv3x3(64, 32)),
-      conv9_2(*this, "conv9_2", conv3x3(32, 32)),
-      conv10(*this, "conv10", same_conv(32, 3, 1, Activation::sigmoid)) {}
+      dense(*this, "dense", kFeatures, 8 * width),
+      conv6_1(*this, "conv6_1", conv3x3(16 * width, 8 * width)),
+      conv6_2(*this, "conv6_2", conv3x3(8 * width, 8 * width)),
+      up7(*this, "up7", {8 * width, 4 * width, 2, {}, deconv_bias}),
+      conv7_1(*this, "conv7_1", conv3x3(8 * width, 4 * width)),
+      conv7_2(*this, "conv7_2", conv3x3(4 * width, 4 * width)),
+      up8(*this, "up8", {4 * width, 2 * width, 2, {}, deconv_bias}),
+      conv8_1(*this, "conv8_1", conv3x3(4 * width, 2 * width)),
+      conv8_2(*this, "conv8_2", conv3x3(2 * width, 2 * width)),
+      up9(*this, "up9", {2 * width, width, 2, {}, deconv_bias}),
+      conv9_1(*this, "conv9_1", conv3x3(2 * width, width)),
+      conv9_2(*this, "conv9_2", conv3x3(width, width)),
+      conv10(*this, "conv10", same_conv(width, 3, 1, Activation::sigmoid)) {}
+
+ReferenceGuided::ReferenceGuided(bool deconv_bias, int64_t width)
+    : encoder(*this, width), decoder(*this, width, deconv_bias), deconv_bias_(deconv_bias) {}
 
 void ReferenceGuided::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
 
 ReferenceGuided::Encoding ReferenceGuided::encode(const Tensor& x) const {
   const Encoder& e = encoder;
+  const auto twice = [&](const Conv2d& first, const Conv2d& second, const Tensor& map) {
+    const auto run = [&first, &second](const Tensors& in) { return second(first(in)); };
+    return recompute_if(recompute(), run, {map});
+  };
   Encoding out;
-  out.c1 = e.conv1_2(e.conv1_1(x));
-  out.c2 = e.conv2_2(e.conv2_1(halved(out.c1)));
-  out.c3 = e.conv3_2(e.conv3_1(halved(out.c2)));
-  out.c4 = e.conv4_2(e.conv4_1(halved(out.c3)));
+  out.c1 = twice(e.conv1_1, e.conv1_2, x);
+  out.c2 = twice(e.conv2_1, e.conv2_2, halved(out.c1));
+  out.c3 = twice(e.conv3_1, e.conv3_2, halved(out.c2));
+  out.c4 = twice(e.conv4_1, e.conv4_2, halved(out.c3));
   out.features = mean(e.conv5_1(halved(out.c4)), {1, 2});
   return out;
 }
 
-Tensor ReferenceGuided::decode(const Encoding& low, const Tensor& luminance) const {
+// Maps are given away where they are read for the last time.
+Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
   const Decoder& d = decoder;
+  const auto level = [&](const Conv2d& first, const Conv2d& second, Tensors maps) {
+    const auto draw = [&first, &second](Tensors in) {
+      in = {first(in)};
+      return second(in);
+    };
+    return recompute_if(recompute(), draw, std::move(maps));
+  };
+  const auto level_up = [&](const ConvTranspose2d& up, const Conv2d& first, const Conv2d& second,
+                            Tensors maps) {
+    const auto draw = [&up, &first, &second](Tensors in) {
+      in[0] = crop_as(up(in[0]), in[1]);
+      in = {first(in)};
+      return second(in);
+    };
+    return recompute_if(recompute(), draw, std::move(maps));
+  };
   const Tensor g = relu(d.dense(concat({luminance, low.content()}, 1)));
-  Tensor f = d.conv6_2(d.conv6_1({low.c4, spread(g, low.c4)}));
-  f = d.conv7_2(d.conv7_1({crop_as(d.up7(f), low.c3), low.c3}));
-  f = d.conv8_2(d.conv8_1({crop_as(d.up8(f), low.c2), low.c2}));
-  f = d.conv9_2(d.conv9_1({crop_as(d.up9(f), low.c1), low.c1}));
+  Tensor wide = spread(g, low.c4);
+  Tensor f = level(d.conv6_1, d.conv6_2, handed_over(std::move(low.c4), std::move(wide)));
+  f = level_up(d.up7, d.conv7_1, d.conv7_2, handed_over(std::move(f), std::move(low.c3)));
+  f = level_up(d.up8, d.conv8_1, d.conv8_2, handed_over(std::move(f), std::move(low.c2)));
+  f = level_up(d.up9, d.conv9_1, d.conv9_2, handed_over(std::move(f), std::move(low.c1)));
   return d.conv10(f);
 }
 
@@ -105,14 +132,16 @@ Tensor ReferenceGuided::neutral_look(const Tensor& x) const {
 }
 
 Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
-  const Encoding low = encode(x);
-  const Tensor own = low.luminance();
   const Tensors looks = looks_.empty() ? Tensors{neutral_look(x)} : looks_;
+  Encoding low = encode(x);
+  const Tensor own = low.luminance();
   Tensor sum;
-  for (const Tensor& look : looks) {
+  for (size_t i = 0; i < looks.size(); ++i) {
+    const Tensor& look = looks[i];
     // Pictures of a batch share a look that was set.
     const Tensor wanted = look.size(0) == own.size(0) ? look : look + zeros(own.shape(), own.options());
-    const Tensor y = decode(low, strength == 1 ? wanted : own + strength * (wanted - own));
+    const Tensor y = decode(i + 1 < looks.size() ? low : std::move(low),
+                            strength == 1 ? wanted : own + strength * (wanted - own));
     sum = sum.defined() ? sum + y : y;
   }
   return looks.size() == 1 ? sum : sum * (1.0 / static_cast<double>(looks.size()));

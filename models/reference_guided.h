@@ -23,12 +23,12 @@ class ReferenceGuided final : public Model {
  public:
   static constexpr int64_t kLuminance = 96, kFeatures = 512;
 
-  explicit ReferenceGuided(bool deconv_bias = false)
-      : decoder(*this, deconv_bias), deconv_bias_(deconv_bias) {}
+  /// `width` channels in the first maps.
+  explicit ReferenceGuided(bool deconv_bias = false, int64_t width = 32);
 
   std::string name() const override { return "reference_guided"; }
   ModelConfig config() const override { return {{"deconv_bias", deconv_bias_ ? "true" : "false"}}; }
-  ModelTraits traits() const override { return {.global = true}; }
+  ModelTraits traits() const override { return {.global = true, .blocks = true}; }
   void init_(const Generator& generator) override;
 
   struct Encoding {
@@ -41,7 +41,7 @@ class ReferenceGuided final : public Model {
   /// x [N, H, W, 3] in [0, 1], of any size.
   Encoding encode(const Tensor& x) const;
   /// The picture `low` with the luminance [N, 96] of another. [N, H, W, 3] in (0, 1).
-  Tensor decode(const Encoding& low, const Tensor& luminance) const;
+  Tensor decode(Encoding low, const Tensor& luminance) const;
 
   /// The luminance [1, 96] of a reference, of any size: all that is needed of it.
   Tensor look_of(const Tensor& reference) const;
@@ -54,11 +54,11 @@ class ReferenceGuided final : public Model {
   Tensor enhance(const Tensor& x, double strength) const override;
 
   struct Encoder : Module {
-    explicit Encoder(Module& parent);
+    Encoder(Module& parent, int64_t width);
     Conv2d conv1_1, conv1_2, conv2_1, conv2_2, conv3_1, conv3_2, conv4_1, conv4_2, conv5_1;
   };
   struct Decoder : Module {
-    Decoder(Module& parent, bool deconv_bias);
+    Decoder(Module& parent, int64_t width, bool deconv_bias);
     Linear dense;
     Conv2d conv6_1, conv6_2;
     ConvTranspose2d up7;
@@ -69,7 +69,7 @@ class ReferenceGuided final : public Model {
     Conv2d conv9_1, conv9_2, conv10;
   };
 
-  Encoder encoder{*this};
+  Encoder encoder;
   Decoder decoder;
 
  private:

@@ -14,6 +14,14 @@ Tensor doubled(const Tensor& x) {
 
 }  // namespace
 
+Unet::Unet(int64_t width)
+    : down1(*this, "down1", 3, width),
+      down2(*this, "down2", width, 2 * width),
+      bottom(*this, "bottom", 2 * width, 4 * width),
+      skip2(*this, "skip2", 2 * width, 4 * width),
+      skip1(*this, "skip1", width, 6 * width),
+      conv_out(*this, "conv_out", same_conv(14 * width, 3, 3, Activation::sigmoid)) {}
+
 void Unet::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
 
 Tensor Unet::forward(const Tensor& x) const {

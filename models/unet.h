@@ -21,6 +21,9 @@ namespace lux {
 
 class Unet final : public Restorer {
  public:
+  /// `width` channels in the first level.
+  explicit Unet(int64_t width = 32);
+
   std::string name() const override { return "unet"; }
   ModelConfig config() const override { return {}; }
   ModelTraits traits() const override { return {.size_multiple = 4, .halo = 20}; }
@@ -49,12 +52,9 @@ class Unet final : public Restorer {
     ConvTranspose2d up;
   };
 
-  Double down1{*this, "down1", 3, 32};
-  Double down2{*this, "down2", 32, 64};
-  Double bottom{*this, "bottom", 64, 128};
-  Skip skip2{*this, "skip2", 64, 128};
-  Skip skip1{*this, "skip1", 32, 192};
-  Conv2d conv_out{*this, "conv_out", same_conv(448, 3, 3, Activation::sigmoid)};
+  Double down1, down2, bottom;
+  Skip skip2, skip1;
+  Conv2d conv_out;
 };
 
 }  // namespace lux

@@ -135,6 +135,9 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
   spill(here.path("plan.toml"), "epoch = 3\n");
   CHECK(planned({"--config", "plan.toml"}).code == 2);
   CHECK(planned({"--config", "absent.toml"}).code == 2);
+  const ChildResult refused = planned({"--recompute"});
+  CHECK(refused.code == 2);
+  CHECK(contains(refused.err, "--recompute: zero_dce has no blocks worth it"));
 }
 
 TEST_CASE("folders low and high are trained on as pairs, others are made dark") {

@@ -133,6 +133,20 @@ TEST_CASE("an update of the adversaries that is not finite changes nothing, stat
   CHECK(stepper.state_dict().at("discriminator/step").data<int64_t>()[0] == 0);
 }
 
+TEST_CASE("a run may go on with activations that are computed again, and ends with the same bits") {
+  const Pairs pairs(4);
+  TrainOptions whole = pairs.options("reference_guided", "whole", 2);
+  whole.recipe.patch = 0;
+  TrainOptions parts = whole;
+  parts.run = pairs.options("reference_guided", "parts", 2).run;
+  const Checkpoint expected = end_of(whole);
+  end_of(parts, 1);
+  parts.resume = parts.recompute = true;
+  const Checkpoint got = end_of(parts);
+  check_same_state(got.weights, expected.weights);
+  check_same_state(got.optimizer, expected.optimizer);
+}
+
 TEST_CASE("pictures that validate choose the best weights, are logged, and lower the rate") {
   const Pairs pairs(6);
   const auto change = [](Recipe& recipe) {

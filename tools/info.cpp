@@ -1,4 +1,4 @@
-// luxgrad info: this program and its machine; or what is in a picture or a weight file.
+// luxgrad info: this program and its machine; or a network; or what is in a picture or a weight file.
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -6,8 +6,10 @@
 #include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/about_model.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/help.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 
@@ -46,7 +48,16 @@ Json about_program(bool measure) {
   return all;
 }
 
-Json about_file(const std::string& path) {
+/// The network of a weight file, or why there is none.
+Json about_network(const std::string& path, const AboutSizes& sizes) {
+  try {
+    return about_model(*load_model({.weights = path}).model, sizes);
+  } catch (const std::exception& error) {
+    return {{"error", error.what()}};
+  }
+}
+
+Json about_file(const std::string& path, const AboutSizes& sizes) {
   if (has_tensor_file_name(path)) {
     const TensorFile file = load_tensor_file(path);
     Json tensors = Json::array();
@@ -59,7 +70,8 @@ Json about_file(const std::string& path) {
             {"kind", "weights"},
             {"numbers", numbers},
             {"metadata", file.metadata},
-            {"tensors", std::move(tensors)}};
+            {"tensors", std::move(tensors)},
+            {"network", about_network(path, sizes)}};
   }
   const Image image = load_image(path);
   return {{"file", path},
@@ -108,6 +120,8 @@ void print_file(const Json& facts) {
       for (const Json& tensor : value)
         print_result(
             cat("  ", text_of(tensor["name"]), " ", text_of(tensor["shape"]), " ", text_of(tensor["dtype"])));
+    } else if (key == "network") {
+      value.contains("error") ? print_result(cat("network  ", text_of(value["error"]))) : print_model(value);
     } else if (key == "metadata") {
       for (const auto& [name, text] : value.items())
         print_result(cat("  ", printable(name), " = ", text_of(text)));
@@ -120,30 +134,40 @@ void print_file(const Json& facts) {
 class Info final : public Command {
  public:
   explicit Info(CLI::App& app) {
-    app.add_option("-i,--input,input", files_, "Pictures or weight files (none: this program)")
-        ->type_name("FILE");
+    app.add_option("-i,--input,input", inputs_, "Names of models, pictures or weight files (none: this program)")
+        ->type_name("MODEL|FILE");
+    app.add_option("--size", size_, cat("Size of the pictures that a network is described for (default ",
+                                        kStatedWidth, "x", kStatedHeight, ", and the recipe's in training)"))
+        ->type_name("WxH");
+    app.add_option("--batch", sizes_.batch, "Pictures per step of its training (default: the recipe's)")
+        ->type_name("N")
+        ->check(CLI::Range(1, 1 << 20).description(""));
     add_device_options(app, where_);
-    app.add_flag("--memory", measure_, "Also enhance a 1200x900 picture, and print the memory that took");
+    app.add_flag("--memory", sizes_.measure, "Also enhance a picture of that size, and print the memory that took");
     app.add_flag("--json", json_, "Print JSON");
   }
 
   ExitCode run() override {
     apply(where_);
-    if (files_.empty()) {
-      show(about_program(measure_), print_program);
+    read_size();
+    if (inputs_.empty()) {
+      show(about_program(sizes_.measure), print_program);
       return ExitCode::ok;
     }
     ExitCode last = ExitCode::ok;
-    for (const std::string& file : files_) {
+    for (const std::string& input : inputs_) {
       try {
-        show(about_file(file), print_file);
+        if (is_model(input))
+          show(about_model(*make_model(input), sizes_), print_model);
+        else
+          show(about_file(input, sizes_), print_file);
       } catch (...) {
         const Failure failure = failure_of(std::current_exception());
         print_error(failure.message);
         last = failure.code;
       }
     }
-    return last == ExitCode::ok || files_.size() == 1 ? last : ExitCode::some_failed;
+    return last == ExitCode::ok || inputs_.size() == 1 ? last : ExitCode::some_failed;
   }
 
  private:
@@ -151,9 +175,21 @@ class Info final : public Command {
     json_ ? print_result(facts.dump(-1, ' ', true, Json::error_handler_t::replace)) : as_text(facts);
   }
 
-  std::vector<std::string> files_;
+  static bool is_model(const std::string& input) {
+    const std::vector<std::string> names = model_names();
+    return std::find(names.begin(), names.end(), input) != names.end();
+  }
+
+  void read_size() {
+    if (size_.empty()) return;
+    sizes_.given = true;
+    std::tie(sizes_.width, sizes_.height) = size_from(size_);
+  }
+
+  std::vector<std::string> inputs_;
+  std::string size_;
+  AboutSizes sizes_{.width = kStatedWidth, .height = kStatedHeight};
   RunsOn where_;
-  bool measure_ = false;
   bool json_ = false;
 };
 

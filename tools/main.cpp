@@ -33,7 +33,7 @@ const std::array<Entry, 9> kCommands = {{
      "luxgrad pack pairs/low pairs/high -o pairs.npz --size 256x256", make_pack},
     {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
      make_gradcheck},
-    {"info", "Show this program, its models, or what is in a file.", "luxgrad info bright.jpg", make_info},
+    {"info", "Show this program, its models, or what is in a file.", "luxgrad info unet --size 640x480", make_info},
     {"verify", "Read files whole and name the damaged ones.", "luxgrad verify runs/first", make_verify},
     {"convert", "Turn weights of PyTorch, NumPy or this program into safetensors or .npz.",
      "luxgrad convert Epoch99.pth zero_dce.safetensors --verify", make_convert},

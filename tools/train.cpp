@@ -106,6 +106,9 @@ class Train final : public Command {
     app.set_config("--config", "",
                    "Options from a TOML file, for example epochs = 10; the command line wins");
     app.allow_config_extras(CLI::config_extras_mode::error);
+    app.add_flag("--recompute", options_.recompute,
+                 "Compute activations of the network's blocks again instead of keeping them: less memory, "
+                 "more time, the same bits");
     app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
     add_network_options(app, choice_);
     add_device_options(app, where_);
@@ -141,6 +144,8 @@ class Train final : public Command {
     options_.model = choice_.name;
     options_.model_config = config_of(choice_);
     options_.recipe = recipe_of(recipe_, choice_.name, options_.model_config, has_references(options_.data));
+    check_usage(!options_.recompute || make_model(choice_.name, options_.model_config)->traits().blocks,
+                "--recompute: ", choice_.name, " has no blocks worth it");
   }
 
   // What reads as a number is one.
@@ -162,7 +167,8 @@ class Train final : public Command {
     const double minutes = plan.seconds_per_step * static_cast<double>(plan.steps) / 60;
     print_result(cat("\n", plan.parameter_count, " parameters, ", plan.steps, " steps of ",
                      fixed(plan.seconds_per_step * 1e3, 0), " ms: ", fixed(minutes, 1),
-                     " minutes; tensors of ", megabytes(plan.peak_bytes)));
+                     " minutes; tensors of ", megabytes(plan.peak_bytes), ", predicted ",
+                     megabytes(plan.predicted_bytes)));
   }
 
   TrainResult trained(TrainListener& listener) const {

@@ -4,6 +4,7 @@
 
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/training/setup.h"
+#include "luxgrad/training/step_memory.h"
 #include "luxgrad/training/stepper.h"
 
 namespace lux {
@@ -28,6 +29,8 @@ TrainPlan plan(const TrainOptions& options, TrainListener& listener) {
     result.seconds_per_step = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   }
   result.peak_bytes = memory::stats().peak;
+  const Shape& shape = batch.low.shape();
+  result.predicted_bytes = predicted_step_memory(options, shape[0] * shape[1] * shape[2]);
   return result;
 }
 

@@ -12,6 +12,7 @@ struct TrainPlan {
   int64_t steps = 0;
   double seconds_per_step = 0;  ///< measured on one step after a first one
   int64_t peak_bytes = 0;       ///< of tensors, during that step
+  int64_t predicted_bytes = 0;  ///< what small steps let expect
 };
 
 /// Looks at the pictures, makes the network, does two steps with it, and writes nothing. Throws as `train`.

@@ -135,6 +135,7 @@ std::unique_ptr<Model> make_trainee(const TrainOptions& options) {
     model->init_(generator);
   }
   model->requires_grad_();
+  model->set_recompute(options.recompute);
   return model;
 }
 

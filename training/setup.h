@@ -28,7 +28,7 @@ int64_t steps_of(const TrainOptions& options, int64_t batches_per_epoch);
 /// The learning rate over steps, or over epochs where the recipe says so.
 Schedule schedule_of(const Recipe& recipe, int64_t steps, int64_t batches_per_epoch);
 
-/// The network with the recipe's first values, asking for gradients.
+/// The network with the recipe's first values, asking for gradients, and computing blocks again if so asked.
 std::unique_ptr<Model> make_trainee(const TrainOptions& options);
 
 /// Everything the result depends on, as text; besides, the bits depend on the instruction set.

@@ -55,11 +55,11 @@ StepOutcome Stepper::step(const StepInput& input, double lr) {
     adam.zero_grad();
     adam.set_lr(lr);
     Loss loss;
-    {
+    {  // also for what is computed again on the way back
       const Frozen frozen(model_, [&](std::string_view name) { return !updates_[u].moves(name); });
       loss = objective_->loss(model_, input, u);
+      backward(loss.total);
     }
-    backward(loss.total);
     outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
     total = loss.total.item();
     for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());

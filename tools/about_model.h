@@ -1,0 +1,26 @@
+// What `info` tells about a network: its layers, what it needs, and what its training would need.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "luxgrad/models/model.h"
+
+namespace lux {
+
+/// The sizes that it is told for.
+struct AboutSizes {
+  int64_t width, height;  ///< of a picture to be enhanced
+  int64_t batch = 0;      ///< of a training step; 0: the recipe's
+  bool given = false;     ///< width and height hold for the training too; else the recipe's size
+  bool measure = false;   ///< also enhance a picture of this size, and tell the memory that took
+};
+
+/// Layers, parameters, multiply-adds, traits, the least memory of an inference, and the memory that a step of
+/// the model's first recipe is predicted to take.
+nlohmann::ordered_json about_model(const Model& model, const AboutSizes& sizes);
+
+/// The same as text, printed.
+void print_model(const nlohmann::ordered_json& about);
+
+}  // namespace lux
