@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 case ${1:-} in
-  -h | --help) echo "tools/lint.sh [FILE.cpp...]   needs clang-format, clang-tidy, cppcheck and a configured build/release"; exit 0 ;;
+  -h | --help)
+    echo "tools/lint.sh [FILE.cpp...]   needs clang-format, clang-tidy, cppcheck and a configured build/release"
+    exit 0
+    ;;
 esac
 if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(git ls-files '*.cpp' '*.h'); fi
 sources=()
@@ -20,10 +23,29 @@ suppressions=(
 own=()
 for source in "${sources[@]}"; do [[ $source == tests/* || $source == bench/* ]] || own+=("$source"); done
 if [ ${#own[@]} -gt 0 ]; then
-  cppcheck --enable=warning,performance,portability --std=c++20 --quiet --error-exitcode=1 \
+  cppcheck --enable=warning,performance,portability --std=c++20 --quiet --error-exitcode=1 -j "$(nproc)" \
     -I build/release/include "${suppressions[@]}" "${own[@]}"
 fi
 
+# clang-tidy takes most of the time, so a source in which it found nothing is asked about again only where something
+# changed: the source, a header below it, the flags, the checks or the program. build/lint remembers the sums of those.
+tidy() {
+  local source=$1 commands sum
+  commands=$(grep -B 1 "^  \"file\": \"$PWD/$source\"" build/release/compile_commands.json |
+    sed -n 's/^  "command": "\(.*\)",$/\1/p' | sed 's/\\\(.\)/\1/g; s/ -o [^ ]*//; s/ -c / -E -C /')
+  if [ -z "$commands" ]; then echo "$source: not in build/release/compile_commands.json" >&2; return 1; fi
+  sum=$({
+    echo "$commands"
+    clang-tidy --version
+    cat .clang-tidy
+    (cd build/release && while read -r command; do eval "$command"; done <<< "$commands")
+  } | sha256sum)
+  sum=build/lint/${sum%% *}
+  [ -e "$sum" ] && return
+  clang-tidy -p build/release --quiet "$source" 2> >(grep -v "warnings\? generated\|^Suppressed\|^Use -header" >&2) && touch "$sum"
+}
 if [ ${#sources[@]} -gt 0 ]; then
-  printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 4 clang-tidy -p build/release --quiet 2> >(grep -v "warnings\? generated\|^Suppressed\|^Use -header" >&2)
+  mkdir -p build/lint
+  export -f tidy
+  printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 1 bash -c 'tidy "$1"' tidy
 fi
