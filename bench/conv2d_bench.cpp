@@ -79,7 +79,7 @@ void time_layer(const Layer& layer, bool plain, double budget) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const double budget = argc > 1 ? std::atof(argv[1]) : 0.5;
+  const double budget = argc > 1 ? std::strtod(argv[1], nullptr) : 0.5;
   std::printf("%d threads\n%-28s %-6s %11s %7s %9s %9s  (GFLOP/s)\n", num_threads(), "layer", "", "",
               "forward", "to input", "to weight");
   for (const Layer& layer : kLayers) {

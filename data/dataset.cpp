@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 void collect(const fs::path& folder, const fs::path& below, bool recursive, std::vector<std::string>& found) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder / below)) {
     const fs::path name = entry.path().filename();
-    if (name.native().starts_with(".")) continue;
+    if (name.native().starts_with('.')) continue;
     std::error_code unknown;  // a broken link is neither file nor folder
     if (entry.is_directory(unknown)) {
       if (recursive && !entry.is_symlink(unknown)) collect(folder, below / name, recursive, found);

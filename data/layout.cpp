@@ -26,7 +26,7 @@ Names subfolders(const fs::path& folder) {
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code unknown;
     const std::string name = entry->path().filename();
-    if (!name.starts_with(".") && entry->is_directory(unknown)) names.push_back(name);
+    if (!name.starts_with('.') && entry->is_directory(unknown)) names.push_back(name);
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -62,7 +62,7 @@ Place recognise(const fs::path& path, DatasetPart part) {
   std::error_code unknown;
   if (lower_case(path.extension()) == ".npz" && !fs::is_directory(path, unknown))
     return {Place::Kind::pack, path};
-  const Place here = look_at(path);
+  Place here = look_at(path);
   if (here.kind != Place::Kind::alone) return here;
   const Names there = subfolders(path);
   const auto refuse_path = [&](const std::string& reason) {

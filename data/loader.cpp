@@ -109,7 +109,7 @@ class Loader::Worker {
   Pair square_of(const Pair& source, Generator& generator) const;
   Pair turned_by(const Pair& source, Generator& generator) const;
   void light_patch(Pair& pair, Generator& generator) const;
-  void mix(std::vector<Tensor>& low, std::vector<Tensor>& high, Generator generator) const;
+  static void mix(const MixUp& mix, std::vector<Tensor>& low, std::vector<Tensor>& high, Generator generator);
   const Pair& prepared(int64_t picture, Pair& scratch);
   Pair read(const PicturePaths& paths) const;
   Pair prepare(const PicturePaths& paths) const;
@@ -223,7 +223,7 @@ Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector
     batch.names.push_back(pictures_[static_cast<size_t>(picture)].name);
   }
   if (options_.mix_up && epoch >= options_.mix_up->first_epoch)
-    mix(low, high,
+    mix(*options_.mix_up, low, high,
         Generator(options_.seed, "mix")
             .fork(static_cast<uint64_t>(epoch))
             .fork(static_cast<uint64_t>(index)));
@@ -283,8 +283,8 @@ void Loader::Worker::light_patch(Pair& pair, Generator& generator) const {
 }
 
 // Each picture with another of the batch, its reference likewise.
-void Loader::Worker::mix(std::vector<Tensor>& low, std::vector<Tensor>& high, Generator generator) const {
-  const MixUp& mix = *options_.mix_up;
+void Loader::Worker::mix(const MixUp& mix, std::vector<Tensor>& low, std::vector<Tensor>& high,
+                         Generator generator) {
   if (mix.or_not && generator.below(2) == 0) return;
   std::vector<size_t> partner(low.size());
   std::iota(partner.begin(), partner.end(), size_t{0});

@@ -33,7 +33,7 @@ Tensor picture(const Tensor& all, int64_t index) {
 /// The values as bytes where all are whole, else as f32. Refuses values outside 0 … 255, and NaN.
 Tensor compact(const Tensor& any) {
   if (any.dtype() == DType::u8) return any;
-  const Tensor values = any.to(DType::f32);
+  Tensor values = any.to(DType::f32);
   const auto* const begin = values.data<float>();
   const auto* const end = begin + values.numel();
   if (!std::all_of(begin, end, [](float v) { return v >= 0 && v <= 255; }))

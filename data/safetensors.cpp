@@ -297,7 +297,7 @@ std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
       separate();
       header += json_text(key) + ":" + json_text(value);
     }
-    header += "}";
+    header += '}';
   }
   size_t offset = 0;
   for (const Item* item : order) {
@@ -311,7 +311,7 @@ std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
                   "],\"data_offsets\":[", offset, ",", offset + bytes_of(tensor), "]}");
     offset += bytes_of(tensor);
   }
-  header += "}";
+  header += '}';
   header.resize((header.size() + 7) / 8 * 8, ' ');
 
   const uint64_t length = header.size();

@@ -75,6 +75,7 @@ std::vector<int64_t> counts(const PickleValue& parent, size_t index, const char*
            Shape::kMaxRank, " are read");
   }
   std::vector<int64_t> numbers;
+  numbers.reserve(tuple.items.size());
   for (size_t i = 0; i < tuple.items.size(); ++i) numbers.push_back(count(tuple, i, what, offset));
   return numbers;
 }

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/row_program.h"
+#include "luxgrad/models/liveness.h"
 
 namespace lux {
 namespace {
@@ -53,9 +55,26 @@ void crop_rows(const Tensor& padded, int64_t n, Rows rows, const Tensor& picture
   }
 }
 
-Tensor enhance_by_rows(const RowProgram& program, const Tensor& picture, int64_t height, int64_t width) {
+// The program by which a padded picture runs, where it runs rows at a time.
+std::optional<RowProgram> row_program(const Model& model, const EnhanceOptions& options, int64_t height,
+                                      int64_t width, DType dtype) {
+  const bool by_rows = options.order == EnhanceOptions::by_rows, large = height * width >= kSmallPicture;
+  if (!by_rows && (options.order == EnhanceOptions::whole || !large)) return std::nullopt;
+  RowProgram program = program_of(model, options.strength, dtype);
+  check(!by_rows || program.obstacle().empty(), "enhance: ", model.name(),
+        " cannot run rows at a time: ", program.obstacle(), " needs its picture as a whole");
+  const bool pays = program.obstacle().empty() && (program.passes() == 1 || by_rows);
+  return pays ? std::optional(std::move(program)) : std::nullopt;
+}
+
+int64_t band_of(const RowProgram& program, int64_t height, int64_t width) {
   int64_t band = kMostBand;
   while (band > kLeastBand && program.bytes(height, width, band) > kCacheBytes) band /= 2;
+  return band;
+}
+
+Tensor enhance_by_rows(const RowProgram& program, const Tensor& picture, int64_t height, int64_t width) {
+  const int64_t band = band_of(program, height, width);
   Tensor y = empty(picture.shape(), picture.options());
   for (int64_t n = 0; n < picture.size(0); ++n) {
     program.run(
@@ -75,19 +94,21 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
   const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);
-  const bool large = height * width >= kSmallPicture;
-  if (options.order == EnhanceOptions::by_rows || (options.order == EnhanceOptions::automatic && large)) {
-    const RowProgram program = program_of(model, options.strength, picture.dtype());
-    check(options.order != EnhanceOptions::by_rows || program.obstacle().empty(), "enhance: ", model.name(),
-          " cannot run rows at a time: ", program.obstacle(), " needs its picture as a whole");
-    const bool pays =
-        program.obstacle().empty() && (program.passes() == 1 || options.order == EnhanceOptions::by_rows);
-    if (pays) return enhance_by_rows(program, picture, height, width);
-  }
+  if (const auto program = row_program(model, options, height, width, picture.dtype()))
+    return enhance_by_rows(*program, picture, height, width);
   const int64_t below = height - s[1], beside = width - s[2];
   if (below == 0 && beside == 0) return model.enhance(picture, options.strength);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
   return reflect_pad(model.enhance(padded, options.strength), {0, -below, 0, -beside});
+}
+
+int64_t enhance_bytes(const Model& model, int64_t height, int64_t width) {
+  const int64_t multiple = model.traits().size_multiple;
+  const int64_t h = next_multiple(height, multiple), w = next_multiple(width, multiple);
+  const auto program = row_program(model, {}, h, w, DType::f32);
+  if (!program) return liveness_optimum(model, height, width);
+  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * height * width;
+  return 2 * picture + program->bytes(h, w, band_of(*program, h, w));
 }
 
 std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }

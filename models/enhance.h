@@ -20,6 +20,10 @@ struct EnhanceOptions {
 /// [0, 1], or `by_rows` where the network needs its picture as a whole.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
 
+/// The least that `enhance` holds at once for a picture [1, height, width, 3] of f32, in bytes: the picture,
+/// the result, and what the network keeps between them, rows at a time where it runs so.
+int64_t enhance_bytes(const Model& model, int64_t height, int64_t width);
+
 /// The first operator of `model` that keeps it from running rows at a time; empty where none does.
 std::string obstacle_to_rows(const Model& model);
 

@@ -325,6 +325,20 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
     CHECK((trained.code == 0 || trained.code == 6));
   }
   CHECK(done >= 20);
-  CHECK(refused >= 1);
+  // What a picture is said to need is no more than what is enough for it.
+  save_noise(here.path("large.png"), 1500, 1000);
+  const auto enhanced = [&](rlim_t megabytes) {
+    return here.run({"enhance", "-i", "large.png", "-o", "bright.png", "--overwrite"},
+                    {.address_bytes = megabytes << 20});
+  };
+  const ChildResult few = enhanced(64), enough = enhanced(512);
+  CAPTURE(few.err);
+  CHECK(few.code == 6);
+  CHECK(enough.code == 0);
+  const std::string before = "needs at least ";
+  REQUIRE(contains(few.err, before));
+  const double megabytes = std::stod(few.err.substr(few.err.find(before) + before.size()));
+  CHECK(megabytes > 36);  // the picture and the result
+  CHECK(megabytes < 512);
   MESSAGE(refused, " limits refused a picture, ", done, " were enough");
 }

@@ -14,16 +14,20 @@ cmake --build --preset coverage
 find build/coverage -name '*.gcda' -delete
 ctest --preset coverage --parallel "$(nproc)" -LE long
 
+# What reads files from outside, with what packs and unpacks for it.
+readers='bmp|deflate|file|image|jpeg_read|layout|npy|orientation|pickle|picture_pack|png_read|pnm|pth|safetensors|split|stb'
+readers+='|tensor_file|torch_values|zip|zip_writer'
+
 # gcov says "File 'data/png_read.cpp'", then "Lines executed:98.50% of 200", for the source and for every header it
 # includes, and for their sum without a name. Names may begin with a way to the sources.
 find build/coverage/CMakeFiles/luxgrad.dir -name '*.gcda' -print0 |
   xargs -0 gcov --no-output --relative-only --source-prefix "$PWD" |
-  awk -F"[':% ]+" '
+  awk -v readers="$readers" -F"[':% ]+" '
     /^File/ { file = match($2, /(tensor|autograd|kernels|layers|losses|models|data|training)\/[a-z0-9_\/]+\.cpp$/) ? substr($2, RSTART) : "" }
     /^Lines executed/ && file != "" {
       run[file] = $3 * $5 / 100; all[file] = $5
       floor = file; sub(/\/.*/, "", floor)
-      if (file ~ /^data\/(bmp|jpeg_read|npy|orientation|png_read|pnm|safetensors|stb|zip)\.cpp|^training\/checkpoint\.cpp/) floor = "readers and checkpoints"
+      if (file ~ "^(data/(" readers ")|training/(checkpoint|manifest))[.]cpp$") floor = "readers and checkpoints"
       floor_run[floor] += run[file]; floor_all[floor] += all[file]
       floor_run["all"] += run[file]; floor_all["all"] += all[file]
       printf "%6.1f %% of %4d  %s\n", $3, $5, file

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/folder.h"
-#include "luxgrad/models/liveness.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -41,7 +40,7 @@ Image side_by_side(const Image& before, const Image& after) {
   const Failure failure = failure_of(error);
   if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
   throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
-                        megabytes(liveness_optimum(model, picture.height, picture.width)), " for ",
+                        megabytes(enhance_bytes(model, picture.height, picture.width)), " for ",
                         picture.width, " x ", picture.height, " pixels"));
 }
 

@@ -90,10 +90,12 @@ State Stepper::state_dict() const {
 void Stepper::load_state_dict(const State& state) {
   std::vector<State> parts(optimizers_.size());
   for (const auto& [name, tensor] : state) {
-    size_t i = 0;
-    while (i < optimizers_.size() && !name.starts_with(prefix_of(optimizers_[i].name))) ++i;
-    check(i < optimizers_.size(), "stepper: there is no optimizer for ", name);
-    parts[i][name.substr(prefix_of(optimizers_[i].name).size())] = tensor;
+    const auto owner = std::find_if(optimizers_.begin(), optimizers_.end(), [&](const Optimizer& optimizer) {
+      return name.starts_with(prefix_of(optimizer.name));
+    });
+    check(owner != optimizers_.end(), "stepper: there is no optimizer for ", name);
+    parts[static_cast<size_t>(owner - optimizers_.begin())][name.substr(prefix_of(owner->name).size())] =
+        tensor;
   }
   for (size_t i = 0; i < parts.size(); ++i) optimizers_[i].adam.check_state_dict(parts[i]);
   for (size_t i = 0; i < parts.size(); ++i) optimizers_[i].adam.load_state_dict(parts[i]);
