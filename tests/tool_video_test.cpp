@@ -75,15 +75,22 @@ TEST_CASE("what is no film, or names other files, is refused in a sentence") {
   const Workplace here;
   spill(here.path("empty.mp4"), "");
   spill(here.path("text.mp4"), "this is no film");
-  spill(here.path("list.m3u8"), "#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n");
-  spill(here.path("list.mp4"), "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n/etc/passwd\n#EXT-X-ENDLIST\n");
-  spill(here.path("concat.mp4"), "ffconcat version 1.0\nfile '/etc/passwd'\n");
   spill(here.path("cut.y4m"), y4m_noise(8, 8, 2).substr(0, 100));
   fs::create_directory(here.path("x.mp4"));
   std::vector<std::string> inputs = {
       "x.mp4",   "absent.mp4", "http://127.0.0.1:9/a.mp4", "concat:a.mp4|b.mp4", "file:///etc/passwd",
       "cut.y4m", "empty.mp4"};
-  if (!without_ffmpeg()) inputs.insert(inputs.end(), {"text.mp4", "list.m3u8", "list.mp4", "concat.mp4"});
+  if (!without_ffmpeg()) {
+    // Lists of what would be read if it were named itself.
+    make_film(here, "real.ts", "25", "0.2", {"-an"});
+    CHECK(here.run({"video", "real.ts", "-o", "real.y4m"}).code == 0);
+    const std::string path = here.path("real.ts");
+    spill(here.path("list.m3u8"), "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nreal.ts\n#EXT-X-ENDLIST\n");
+    spill(here.path("list.mp4"),
+          "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n" + path + "\n#EXT-X-ENDLIST\n");
+    spill(here.path("concat.mp4"), "ffconcat version 1.0\nfile real.ts\n");
+    inputs.insert(inputs.end(), {"text.mp4", "list.m3u8", "list.mp4", "concat.mp4"});
+  }
   for (const std::string& input : inputs) {
     const ChildResult result = here.run({"video", "-i", input, "-o", "out.y4m"});
     INFO(input, ": ", result.err);
