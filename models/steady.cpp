@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 #include "luxgrad/autograd/node.h"
@@ -24,15 +25,18 @@ Change change_of(const std::vector<double>& before, const std::vector<double>& a
     blocks.emplace_back(after[i], std::log((after[i] + kBlack) / (before[i] + kBlack)));
   std::sort(blocks.begin(), blocks.end());
   Change change;
-  for (size_t half = 0; half < 2; ++half) {
-    const auto begin = blocks.begin() + static_cast<int64_t>(half * (blocks.size() / 2));
-    const auto end =
-        half == 0 && blocks.size() > 1 ? begin + static_cast<int64_t>(blocks.size() / 2) : blocks.end();
-    for (auto block = begin; block != end; ++block)
-      change.level[half] += block->first / static_cast<double>(end - begin);
-    const auto middle = begin + (end - begin) / 2;
-    std::nth_element(begin, middle, end, [](const auto& x, const auto& y) { return x.second < y.second; });
-    change.log_ratio[half] = middle->second;
+  const std::span<std::pair<double, double>> all(blocks);
+  for (size_t half = 0; half < 2 && !all.empty(); ++half) {
+    // Of an odd number, and of one, both halves have the middle.
+    const auto part = half == 0 ? all.first((all.size() + 1) / 2) : all.subspan(all.size() / 2);
+    const size_t middle = part.size() / 2;
+    std::vector<double> ratios;
+    for (const auto& [level, log_ratio] : part) {
+      change.level[half] += level / static_cast<double>(part.size());
+      ratios.push_back(log_ratio);
+    }
+    std::nth_element(ratios.begin(), ratios.begin() + static_cast<int64_t>(middle), ratios.end());
+    change.log_ratio[half] = ratios[middle];
   }
   return change;
 }
