@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <utility>
 
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/folder.h"
@@ -104,8 +105,7 @@ bool is_temporary(std::string_view name) {
 
 }  // namespace
 
-Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes) {
-  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", 65536, max_bytes);
+Result<int> open_for_reading(const std::string& path) {
   if (path.empty() || path.find('\0') != std::string::npos) {
     return FileError{FileErrorCode::missing, path, -1, "the name of the file is empty or has a zero byte"};
   }
@@ -116,17 +116,40 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_byte
     return system_error(missing ? FileErrorCode::missing : FileErrorCode::unreadable, path,
                         "cannot be opened");
   }
+  struct stat status {};
+  const bool known = fstat(descriptor, &status) == 0;
+  if (known && S_ISREG(status.st_mode)) return descriptor;
+  const FileError error = known ? not_regular(FileErrorCode::unreadable, path, status.st_mode)
+                                : system_error(FileErrorCode::unreadable, path, "cannot be read");
+  close(descriptor);
+  return error;
+}
+
+Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes) {
+  if (path == "-") return read_to_end(STDIN_FILENO, "standard input", 65536, max_bytes);
+  const Result<int> opened = open_for_reading(path);
+  if (!opened) return opened.error();
+  const int descriptor = opened.value();
   const Reading closed_at_the_end(descriptor);
   struct stat status {};
   if (fstat(descriptor, &status) != 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
-  if (!S_ISREG(status.st_mode)) return not_regular(FileErrorCode::unreadable, path, status.st_mode);
   if (status.st_size > max_bytes) return over_limit(path, max_bytes);
   return read_to_end(descriptor, path, status.st_size, max_bytes);
 }
 
-Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes) {
+NewFile::NewFile(NewFile&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)),
+      path_(std::move(other.path_)),
+      folder_(std::move(other.folder_)),
+      temporary_(std::exchange(other.temporary_, {})) {}
+
+NewFile::~NewFile() {
+  if (descriptor_ >= 0) file_ops().close(descriptor_);
+  if (!temporary_.empty()) file_ops().unlink(temporary_.c_str());
+}
+
+Result<NewFile> NewFile::create(const std::string& path) {
   const size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
   const std::string target = slash == std::string::npos ? path : path.substr(slash + 1);
   if (target.empty() || target == "." || target == ".." || path.find('\0') != std::string::npos) {
     return FileError{FileErrorCode::unwritable, path, -1, "is not the name of a file"};
@@ -135,33 +158,46 @@ Result<int64_t> write_file_atomically(const std::string& path, std::span<const u
   if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
     return not_regular(FileErrorCode::unwritable, path, status.st_mode);
   }
+  NewFile file;
+  file.path_ = path;
+  file.folder_ = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
+  file.descriptor_ = open_temporary(file.folder_, target, file.temporary_);
+  if (file.descriptor_ >= 0) return file;
+  file.temporary_.clear();
+  return system_error(FileErrorCode::unwritable, path, "cannot be created");
+}
+
+FileError NewFile::give_up(const char* action) {
+  const int reason = errno;
+  if (const int descriptor = std::exchange(descriptor_, -1); descriptor >= 0) file_ops().close(descriptor);
+  file_ops().unlink(temporary_.c_str());  // first, for the error itself needs memory
+  temporary_.clear();
+  errno = reason;
+  return system_error(FileErrorCode::unwritable, path_, action);
+}
+
+Result<bool> NewFile::keep() {
+  if (!flush(descriptor_)) return give_up("cannot be written");
+  if (!close_checked(std::exchange(descriptor_, -1))) return give_up("cannot be written");
+  if (file_ops().rename(temporary_.c_str(), path_.c_str()) != 0) return give_up("cannot be replaced");
+  temporary_.clear();
+  if (flush_folder(folder_)) return true;
+  return system_error(FileErrorCode::unwritable, path_, "was written, but its folder cannot be flushed");
+}
+
+Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes) {
   const auto size = static_cast<int64_t>(bytes.size());
-  if (const int64_t room = file_ops().free_bytes(folder.c_str()); room >= 0 && room < size) {
+  const std::string folder = path.substr(0, path.rfind('/') + 1);
+  const int64_t room = file_ops().free_bytes(folder.empty() ? "./" : folder.c_str());
+  if (room >= 0 && room < size) {
     return FileError{FileErrorCode::unwritable, path, -1,
                      cat("cannot be written: it needs ", size, " bytes, its disk has ", room, " left")};
   }
-
-  std::string temporary;
-  const int descriptor = open_temporary(folder, target, temporary);
-  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be created");
-  const auto give_up = [&](const char* action) {
-    const int reason = errno;
-    file_ops().unlink(temporary.c_str());  // first, for the error itself needs memory
-    errno = reason;
-    return system_error(FileErrorCode::unwritable, path, action);
-  };
-  const bool written = write_fully(descriptor, bytes) && flush(descriptor);
-  const int reason = errno;
-  const bool closed = close_checked(descriptor);
-  if (!written) {
-    errno = reason;
-    return give_up("cannot be written");
-  }
-  if (!closed) return give_up("cannot be written");
-  if (file_ops().rename(temporary.c_str(), path.c_str()) != 0) return give_up("cannot be replaced");
-  if (!flush_folder(folder)) {
-    return system_error(FileErrorCode::unwritable, path, "was written, but its folder cannot be flushed");
-  }
+  Result<NewFile> file = NewFile::create(path);
+  if (!file) return file.error();
+  if (!write_fully(file->descriptor(), bytes)) return file->give_up("cannot be written");
+  const Result<bool> kept = file->keep();
+  if (!kept) return kept.error();
   return size;
 }
 

@@ -14,9 +14,39 @@ namespace lux {
 
 inline constexpr int64_t kMaxFileBytes = int64_t{4} << 30;
 
+/// A descriptor of a regular file, to be closed by the caller. Refuses directories, pipes and devices, and
+/// never blocks on a pipe.
+Result<int> open_for_reading(const std::string& path);
+
 /// All bytes of a regular file, or of standard input for "-". Refuses directories, pipes, devices, and more
 /// than `max_bytes`; never blocks on a pipe.
 Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes = kMaxFileBytes);
+
+/// A file that is written piece by piece under another name beside its own, which it gets when it is whole.
+/// Unless it was kept, it is removed.
+class NewFile {
+ public:
+  /// Refuses a `path` that is a directory, pipe or device.
+  static Result<NewFile> create(const std::string& path);
+
+  NewFile(NewFile&& other) noexcept;
+  NewFile& operator=(NewFile&&) = delete;
+  ~NewFile();
+
+  int descriptor() const { return descriptor_; }
+  /// Its name for now.
+  const std::string& temporary() const { return temporary_; }
+  /// Flushes the file to the disk, renames it onto `path`, where a symbolic link is replaced and not
+  /// followed, and flushes the folder. On failure `path` is what it was, and the file is gone.
+  Result<bool> keep();
+  /// Removes the file; the error of errno after what could not be done.
+  FileError give_up(const char* action);
+
+ private:
+  NewFile() = default;
+  int descriptor_ = -1;
+  std::string path_, folder_, temporary_;
+};
 
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it onto `path`, and flushes the
 /// folder. On failure `path` is what it was, and the temporary file is gone. Refuses what the disk has no

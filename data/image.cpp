@@ -10,6 +10,7 @@
 
 #include "luxgrad/data/bmp.h"
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/foreign_image.h"
 #include "luxgrad/data/jpeg.h"
 #include "luxgrad/data/orientation.h"
 #include "luxgrad/data/png.h"
@@ -167,10 +168,11 @@ Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& li
 
 std::optional<ImageFormat> image_format_of(const std::string& path) {
   constexpr std::pair<std::string_view, ImageFormat> kExtensions[] = {
-      {".png", ImageFormat::png},  {".jpg", ImageFormat::jpeg}, {".jpeg", ImageFormat::jpeg},
-      {".jpe", ImageFormat::jpeg}, {".bmp", ImageFormat::bmp},  {".dib", ImageFormat::bmp},
-      {".ppm", ImageFormat::pnm},  {".pgm", ImageFormat::pnm},  {".pbm", ImageFormat::pnm},
-      {".pnm", ImageFormat::pnm}};
+      {".png", ImageFormat::png},   {".jpg", ImageFormat::jpeg},  {".jpeg", ImageFormat::jpeg},
+      {".jpe", ImageFormat::jpeg},  {".bmp", ImageFormat::bmp},   {".dib", ImageFormat::bmp},
+      {".ppm", ImageFormat::pnm},   {".pgm", ImageFormat::pnm},   {".pbm", ImageFormat::pnm},
+      {".pnm", ImageFormat::pnm},   {".webp", ImageFormat::webp}, {".tif", ImageFormat::tiff},
+      {".tiff", ImageFormat::tiff}, {".avif", ImageFormat::avif}, {".jxl", ImageFormat::jxl}};
   const size_t dot = path.find_last_of("./");
   if (dot == std::string::npos) return {};
   std::string extension = path.substr(dot);
@@ -198,13 +200,17 @@ std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int qu
     case ImageFormat::bmp:
       return write_bmp(image.bits == 8 ? image : narrowed(image));
     case ImageFormat::pnm:
+      return write_pnm(image);
+    default:
       break;
   }
-  return write_pnm(image);
+  fail("encode_image: WebP, TIFF, AVIF and JPEG XL are written to files only");
 }
 
 Image load_image(const std::string& path, const ImageLimits& limits) {
   const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
+  if (const auto foreign = foreign_format_of(bytes); foreign && path != "-")
+    return read_foreign_image(path, *foreign, limits).value();
   return decode_image(bytes, limits).in_file(path).value();
 }
 
@@ -213,6 +219,10 @@ void save_image(const std::string& path, const Image& image, const SaveOptions& 
   if (!format)
     throw FileException(
         {unwritable, path, -1, "has no extension of a picture, expected .png, .jpg, .bmp or .ppm"});
+  if (is_foreign(*format)) {
+    (void)write_foreign_image(path, image, *format, options.quality).value();
+    return;
+  }
   write_file_atomically(path, encode_image(image, *format, options.quality)).value();
 }
 

@@ -40,22 +40,25 @@ struct Image {
 /// The picture in `bytes`, its format found by content. Throws OutOfMemory when the system has none left.
 Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits = {});
 
-enum class ImageFormat : uint8_t { png, jpeg, bmp, pnm };
+enum class ImageFormat : uint8_t { png, jpeg, bmp, pnm, webp, tiff, avif, jxl };
 
-/// The format that a file name asks for by its extension (.png .jpg .jpeg .jpe .bmp .dib .ppm .pgm .pnm).
+/// The format that a file name asks for by its extension (.png .jpg .jpeg .jpe .bmp .dib .ppm .pgm .pnm .webp
+/// .tif .tiff .avif .jxl).
 std::optional<ImageFormat> image_format_of(const std::string& path);
 
 /// The bytes of a file. PNG keeps everything. JPEG (quality 1..100) and PNM drop alpha, BMP and PNM drop EXIF
 /// and ICC, and JPEG and BMP round 16 bits to 8. EXIF beyond the 64 KiB of a JPEG segment is dropped there.
-/// Throws Error for sizes that the format cannot hold and for a quality out of range.
+/// Throws Error for sizes that the format cannot hold, for a quality out of range, and for the other formats,
+/// which are made in files only.
 std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int quality = 95);
 
-/// `decode_image` of a file, or of standard input for "-". Throws FileException.
+/// `decode_image` of a file, or of standard input for "-"; a file of another format is read by a child
+/// `ffmpeg` (data/foreign_image.h). Throws FileException.
 Image load_image(const std::string& path, const ImageLimits& limits = {});
 
 struct SaveOptions {
   std::optional<ImageFormat> format;  ///< none: by the extension
-  int quality = 95;                   ///< of JPEG
+  int quality = 95;                   ///< of JPEG and the formats that ffmpeg writes
 };
 
 /// Writes the file at once or not at all. Throws FileException.

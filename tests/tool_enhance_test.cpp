@@ -68,8 +68,11 @@ TEST_CASE("outputs are not replaced silently, inputs never") {
   const ChildResult refused = here.run({"enhance", "-i", "dark.png", "-o", "out.png"});
   CHECK(refused.code == 2);
   CHECK(contains(refused.err, "--overwrite"));
+  save_noise(here.path("other.png"), 3, 3, 5);
+  const std::string whole = slurp(here.path("other.png"));
+  spill(here.path("out.png"), whole);
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "--skip-existing"}).code == 0);
-  CHECK(slurp(here.path("out.png")) == "precious");
+  CHECK(slurp(here.path("out.png")) == whole);
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "--overwrite"}).code == 0);
   CHECK(load_image(here.path("out.png")).width == 12);
 

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -113,6 +114,14 @@ const char* extension_of(ImageFormat format) {
       return "bmp";
     case ImageFormat::pnm:
       return "ppm";
+    case ImageFormat::webp:
+      return "webp";
+    case ImageFormat::tiff:
+      return "tif";
+    case ImageFormat::avif:
+      return "avif";
+    case ImageFormat::jxl:
+      return "jxl";
     case ImageFormat::png:
       break;
   }
@@ -159,7 +168,8 @@ void check_options(const BatchOptions& options, bool many, bool folder) {
   check_usage(!many || folder || !exists(options.output), options.output,
               ": is a file; several pictures need a folder");
   check_usage(folder || many || options.format || image_format_of(options.output), options.output,
-              ": expected a name that ends in .png, .jpg, .bmp or .ppm, or a format with -f");
+              ": expected a name that ends in .png, .jpg, .bmp, .ppm, .webp, .tif, .avif or .jxl, or a "
+              "format with -f");
 }
 
 }  // namespace
@@ -176,6 +186,7 @@ std::vector<Job> plan_batch(const BatchOptions& options) {
   }
   std::set<std::string> taken;
   std::vector<Job> jobs;
+  int64_t number = 0;
   for (const Found& picture : pictures) {
     Job job{picture.path, options.output, false, picture.refused};
     if (many || folder) job.output = in_output_folder(picture.relative, options);
@@ -194,14 +205,28 @@ std::vector<Job> plan_batch(const BatchOptions& options) {
       job.skip = options.skip_existing;
       if (!job.skip) refuse_output("exists; --overwrite replaces it, --skip-existing leaves it");
     }
-    jobs.push_back(std::move(job));
+    // Planned as a whole, so that every part refuses the same.
+    if (number++ % options.shards == options.shard - 1) jobs.push_back(std::move(job));
   }
   return jobs;
 }
 
+void set_shard(BatchOptions& options, const std::string& text) {
+  const char* const end = text.data() + text.size();
+  const auto [slash, error] = std::from_chars(text.data(), end, options.shard);
+  bool sound = error == std::errc() && slash != end && *slash == '/';
+  if (sound) {
+    const auto last = std::from_chars(slash + 1, end, options.shards);
+    sound = last.ec == std::errc() && last.ptr == end;
+  }
+  check_usage(sound && options.shard >= 1 && options.shard <= options.shards,
+              "--shard: expected I/N with I from 1 to N, got ", text);
+}
+
 ImageFormat format_named(const std::string& name) {
   const std::optional<ImageFormat> format = image_format_of("x." + name);
-  check_usage(format.has_value(), "expected a format among png, jpg, bmp and pnm, got ", name);
+  check_usage(format.has_value(), "expected a format among png, jpg, bmp, pnm, webp, tif, avif and jxl, got ",
+              name);
   return *format;
 }
 

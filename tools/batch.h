@@ -19,12 +19,13 @@ struct BatchOptions {
   bool recursive = false;
   bool skip_existing = false;
   bool overwrite = false;
+  int64_t shard = 1, shards = 1;  ///< of all jobs only the first, or the second, … of every `shards`
 };
 
 struct Job {
   std::string input;
   std::string output;
-  bool skip = false;                 ///< the output exists, and may stay
+  bool skip = false;                 ///< the output exists, and may stay if it is whole
   std::optional<Failure> refused{};  ///< why nothing will be done
 };
 
@@ -32,7 +33,10 @@ struct Job {
 /// command line as a whole makes no sense.
 std::vector<Job> plan_batch(const BatchOptions& options);
 
-/// The format named png, jpg, jpeg, bmp, pnm or ppm. Throws CommandError for others.
+/// Sets shard and shards from `3/8`. Throws CommandError for anything else.
+void set_shard(BatchOptions& options, const std::string& text);
+
+/// The format with the extension `name`. Throws CommandError for others.
 ImageFormat format_named(const std::string& name);
 
 /// The format in which `job` is written.

@@ -24,6 +24,7 @@ class Command {
 
 // Each declares its options on `app`, whose parsing fills the command that is returned.
 std::unique_ptr<Command> make_enhance(CLI::App& app);
+std::unique_ptr<Command> make_video(CLI::App& app);
 std::unique_ptr<Command> make_evaluate(CLI::App& app);
 std::unique_ptr<Command> make_pack(CLI::App& app);
 std::unique_ptr<Command> make_train(CLI::App& app);
@@ -32,5 +33,8 @@ std::unique_ptr<Command> make_info(CLI::App& app);
 std::unique_ptr<Command> make_verify(CLI::App& app);
 std::unique_ptr<Command> make_convert(CLI::App& app);
 std::unique_ptr<Command> make_bench(CLI::App& app);
+std::unique_ptr<Command> make_lut(CLI::App& app);
+std::unique_ptr<Command> make_completion(CLI::App& app);
+std::unique_ptr<Command> make_man(CLI::App& app);
 
 }  // namespace lux

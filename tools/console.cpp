@@ -109,7 +109,7 @@ void ProgressLine::clear() {
 std::string ProgressLine::remaining(int64_t done, int64_t total) const {
   const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   return duration(seconds / static_cast<double>(std::max<int64_t>(1, done - first_)) *
-                  static_cast<double>(total - done));
+                  static_cast<double>(std::max<int64_t>(0, total - done)));
 }
 
 void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) {
@@ -119,17 +119,21 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
   if (style_ == ProgressStyle::json) {
     const nlohmann::ordered_json line = {{"done", done}, {"total", total}, {"detail", detail}};
     write_error_line(line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  } else if (terminal_ && total < 0) {
+    std::fputs(cat("\r\033[K", shortened(cat(done, "  ", printable(detail)), columns() - 1)).c_str(), stderr);
+    drawn_ = true;
   } else if (terminal_ && total > 1) {
     constexpr int64_t kWidth = 24;
     std::string bar(static_cast<size_t>(kWidth), '.');
-    std::fill_n(bar.begin(), kWidth * done / std::max<int64_t>(1, total), '#');
+    std::fill_n(bar.begin(), kWidth * std::min(done, total) / total, '#');
     const std::string line =
         cat("[", bar, "] ", done, "/", total, ", ", remaining(done, total), " left  ", printable(detail));
     std::fputs(cat("\r\033[K", shortened(line, columns() - 1)).c_str(), stderr);
     drawn_ = true;
   } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
     last_line_ = now;
-    print_note(cat(done, "/", total, ", ", remaining(done, total), " left  ", printable(detail)));
+    print_note(total < 0 ? cat(done, "  ", printable(detail))
+                         : cat(done, "/", total, ", ", remaining(done, total), " left  ", printable(detail)));
   }
 }
 

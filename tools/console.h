@@ -38,7 +38,7 @@ class ProgressLine {
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
-  /// `done` of `total` are done; `detail` says more, a name for example.
+  /// `done` of `total` (-1: nobody knows) are done; `detail` says more, a name for example.
   void show(int64_t done, int64_t total, const std::string& detail);
   /// Makes room for a line of another kind.
   void clear();

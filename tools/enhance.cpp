@@ -1,48 +1,25 @@
 // luxgrad enhance: pictures in, brighter pictures out.
-#include "luxgrad/models/enhance.h"
-
 #include <CLI/CLI.hpp>
-#include <chrono>
-#include <cstring>
+#include <charconv>
+#include <deque>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 
-#include "luxgrad/data/folder.h"
+#include "luxgrad/models/curve_model.h"
+#include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
-#include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/picture_work.h"
+#include "luxgrad/tools/stages.h"
+#include "luxgrad/tools/stop.h"
+#include "luxgrad/tools/watch.h"
 
 namespace fs = std::filesystem;
 
 namespace lux {
 namespace {
-
-/// Both pictures, of the same form, in one, with a gap of a hundredth of their width.
-Image side_by_side(const Image& before, const Image& after) {
-  const int64_t gap = std::max<int64_t>(1, before.width / 100);
-  Image both;
-  both.allocate(2 * before.width + gap, before.height, before.channels, before.bits);
-  std::fill(both.samples.begin(), both.samples.end(), uint8_t{255});
-  for (int64_t y = 0; y < before.height; ++y) {
-    std::memcpy(both.row(y), before.row(y), before.row_bytes());
-    const size_t right = static_cast<size_t>(before.width + gap) * both.pixel_bytes();
-    std::memcpy(both.row(y) + right, after.row(y), after.row_bytes());
-  }
-  return both;
-}
-
-/// The error at work, completed by what the network needs for such a picture where memory was the reason.
-[[noreturn]] void rethrow_with_need(const Model& model, const Image& picture) {
-  const std::exception_ptr error = std::current_exception();
-  const Failure failure = failure_of(error);
-  if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
-  throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
-                        megabytes(enhance_bytes(model, picture.height, picture.width)), " for ",
-                        picture.width, " x ", picture.height, " pixels"));
-}
 
 class Enhance final : public Command {
  public:
@@ -52,45 +29,136 @@ class Enhance final : public Command {
     app.add_option("-o,--output", batch_.output, "A file or a folder; - is standard output")
         ->type_name("OUT");
     add_model_options(app, choice_);
-    app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
+    app.add_option("-s,--strength", work_.strength, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
         ->check(CLI::Range(0.0, 1.0).description(""));
     add_guidance_options(app, guidance_);
-    add_device_options(app, where_);
-    app.add_option("-f,--format", format_, "Format of the output: png, jpg, bmp, pnm (default: by name)")
+    add_compat_option(app, guidance_);
+    app.add_option(
+           "-j,--threads", threads_,
+           "CPU threads (default: all that this process may use), or LOAD:NETWORK:SAVE, where 1:N:1 is meant "
+           "by N")
+        ->type_name("N");
+    add_device_option(app, where_);
+    app.add_flag("-x", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
+    app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
+    app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
+    app.add_option("-f,--format", format_,
+                   "Format of the output: png, jpg, bmp, pnm, webp, tif, avif, jxl (default: by name)")
         ->type_name("FORMAT");
-    app.add_option("-q,--quality", quality_, "Quality of JPEG, 1 to 100 (default 95)")
+    app.add_option("-q,--quality", work_.quality,
+                   "Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100 (default 95)")
         ->type_name("Q")
         ->check(CLI::Range(1, 100).description(""));
     app.add_flag("--recursive", batch_.recursive, "Look into folders of folders");
     app.add_flag("--overwrite", batch_.overwrite, "Replace outputs that exist");
-    app.add_flag("--skip-existing", batch_.skip_existing, "Leave outputs that exist, and count them as done");
+    app.add_flag("--skip-existing", batch_.skip_existing,
+                 "Leave outputs that exist and are whole, and count them as done");
     app.add_option("--output-template", batch_.name, "Names in an output folder (default {name}.{ext})")
         ->type_name("NAME");
-    app.add_flag("--compare", compare_, "Write before and after side by side");
+    app.add_option("--shard", shard_, "Only part I of N of the pictures, for one of N machines")
+        ->type_name("I/N");
+    app.add_option("--watch", watched_,
+                   "Enhance what is in a folder, then what appears there, until a signal")
+        ->type_name("DIR");
+    app.add_option("--compare", page_, "Write before and after side by side, or a page with a slider")
+        ->type_name("[FILE.html]")
+        ->expected(0, 1);
+    app.add_option("--save-curves", work_.curves,
+                   "zero_dce, zero_dce_plus: curve parameters as .npz and .png")
+        ->type_name("DIR");
     app.add_flag("--json", json_, "Print one JSON object per input");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
         ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+    compare_ = app.get_option("--compare");
   }
 
   ExitCode run() override {
-    if (!format_.empty()) batch_.format = format_named(format_);
-    check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ",
-                strength_);  // not a NaN either
+    check_options();
     const std::vector<Job> jobs = plan_batch(batch_);
     apply(where_);
     const LoadedModel loaded = load_model(choice_);
     apply(guidance_, *loaded.model);
-    ProgressLine progress(progress_style(progress_));
-    const auto total = static_cast<int64_t>(jobs.size());
-    int64_t done = 0;
-    std::vector<ExitCode> failures;
-    for (const Job& job : jobs) {
-      const ExitCode code = finish(job, *loaded.model, progress);
-      if (code != ExitCode::ok) failures.push_back(code);
-      progress.show(++done, total, job.input);
+    check_usage(work_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
+                "--save-curves: ", loaded.model->name(), " has no curve parameters");
+    if (!watched_.empty()) return watch(jobs, *loaded.model);
+    return finish(jobs, *loaded.model);
+  }
+
+ private:
+  void check_options() {
+    if (!format_.empty()) batch_.format = format_named(format_);
+    check_usage(work_.strength >= 0 && work_.strength <= 1, "--strength: expected 0 to 1, got ",
+                work_.strength);  // not a NaN either
+    if (!shard_.empty()) set_shard(batch_, shard_);
+    if (!threads_.empty()) set_threads();
+    if (compare_->count() > 0) {
+      check_usage(page_.empty() || page_.ends_with(".html"),
+                  "--compare: expected a name that ends in .html, got ", page_);
+      work_.side_by_side = page_.empty();
+      work_.page = page_;
     }
+    if (watched_.empty()) return;
+    check_usage(batch_.inputs.empty() && !batch_.recursive,
+                "--watch takes no other inputs, and no folders below");
+    std::error_code unknown;
+    check_usage(batch_.output != "-" && !fs::equivalent(watched_, batch_.output, unknown),
+                "--watch needs another folder for the results");
+    if (!batch_.output.ends_with("/")) batch_.output += "/";
+    if (!batch_.overwrite) batch_.skip_existing = true;
+    batch_.inputs = {watched_};
+  }
+
+  /// `4` or `2:4:2`.
+  void set_threads() {
+    std::vector<int> numbers;
+    const char* at = threads_.data();
+    const char* const end = at + threads_.size();
+    for (bool more = true; more;) {
+      int number = 0;
+      const auto [next, error] = std::from_chars(at, end, number);
+      const bool sound =
+          error == std::errc() && number >= 1 && number <= kMaxThreads && (next == end || *next == ':');
+      check_usage(sound && numbers.size() < 3, "--threads: expected N or LOAD:NETWORK:SAVE, 1 to ",
+                  kMaxThreads, " each, got ", threads_);
+      numbers.push_back(number);
+      more = next != end;
+      at = next + 1;
+    }
+    check_usage(numbers.size() != 2, "--threads: expected N or LOAD:NETWORK:SAVE, got ", threads_);
+    if (numbers.size() == 3) {
+      loaders_ = numbers[0];
+      savers_ = numbers[2];
+    }
+    where_.threads = numbers[numbers.size() / 2];
+  }
+
+  /// Does the jobs and reports them.
+  ExitCode finish(const std::vector<Job>& jobs, const Model& model) const {
+    check_usage(work_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
+    ProgressLine progress(progress_style(progress_));
+    std::deque<PictureWork> works;  // which do not move
+    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model);
+    std::vector<ExitCode> failures;
+    const auto report = [&](size_t i) {
+      if (const auto& failure = works[i].failure()) {
+        progress.clear();
+        print_error(failure->message);
+        failures.push_back(failure->code);
+      }
+      if (json_) {
+        const std::string line = works[i].json_line();
+        batch_.output == "-" ? print_note(line) : print_result(line);
+        flush_results();  // a script may wait for it, and a signal may end the next picture
+      }
+      progress.show(static_cast<int64_t>(i) + 1, static_cast<int64_t>(jobs.size()), jobs[i].input);
+    };
+    run_stages(jobs.size(), loaders_, savers_,
+               {.load = [&](size_t i) { works[i].load(); },
+                .work = [&](size_t i) { works[i].enhance(); },
+                .save = [&](size_t i) { works[i].save(); },
+                .report = report});
     if (failures.empty()) return ExitCode::ok;
     if (jobs.size() == 1) return failures.front();
     progress.clear();
@@ -98,71 +166,30 @@ class Enhance final : public Command {
     return ExitCode::some_failed;
   }
 
- private:
-  /// Does one job and reports it.
-  ExitCode finish(const Job& job, const Model& model, ProgressLine& progress) const {
-    nlohmann::ordered_json report = {{"input", job.input}, {"output", job.output}};
-    std::optional<Failure> failure = job.refused;
-    try {
-      if (job.skip) {
-        report["status"] = "skipped";
-      } else if (!failure) {
-        enhance_one(job, model, report);
-        report["status"] = "ok";
-      }
-    } catch (...) {
-      failure = failure_of(std::current_exception());
+  /// What is there, then what comes, until a signal.
+  ExitCode watch(const std::vector<Job>& jobs, const Model& model) {
+    FolderWatch arrivals(watched_);  // before the first batch, so that nothing is missed
+    stop_on_signals();
+    const bool any = !(jobs.size() == 1 && jobs.front().input == watched_);
+    bool failed = any && finish(jobs, model) != ExitCode::ok;
+    while (!stop_requested) {
+      const std::optional<std::string> name = arrivals.next(stop_requested);
+      if (!name || !image_format_of(*name)) continue;
+      BatchOptions one = batch_;
+      one.inputs = {(fs::path(watched_) / *name).string()};
+      failed = finish(plan_batch(one), model) != ExitCode::ok || failed;
     }
-    if (failure) {
-      report["status"] = "failed";
-      report["error"] = failure->message;
-      report["code"] = static_cast<int>(failure->code);
-      progress.clear();
-      print_error(failure->message);
-    }
-    if (json_) {
-      const std::string line = report.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
-      batch_.output == "-" ? print_note(line) : print_result(line);
-      flush_results();  // a script may wait for it, and a signal may end the next picture
-    }
-    return failure ? failure->code : ExitCode::ok;
-  }
-
-  void enhance_one(const Job& job, const Model& model, nlohmann::ordered_json& report) const {
-    const auto start = std::chrono::steady_clock::now();
-    const Image before = load_image(job.input);
-    const Image after = brightened(model, before);
-    if (job.output == "-") {
-      write_result_bytes(encode_image(after, format_of(job, batch_), quality_));
-    } else {
-      const fs::path folder = fs::path(job.output).parent_path();
-      if (!folder.empty() && job.output != batch_.output) (void)make_folders(folder).value();
-      save_image(job.output, after, {format_of(job, batch_), quality_});
-    }
-    report["width"] = before.width;
-    report["height"] = before.height;
-    report["model"] = model.name();
-    report["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  }
-
-  Image brightened(const Model& model, const Image& before) const {
-    try {
-      const Tensor picture = to_tensor(before);
-      Image after = from_tensor(enhance(model, picture, {.strength = strength_}), before);
-      return compare_ ? side_by_side(from_tensor(picture, before), after) : after;
-    } catch (...) {
-      rethrow_with_need(model, before);
-    }
+    return failed ? ExitCode::some_failed : ExitCode::ok;
   }
 
   BatchOptions batch_;
   ModelChoice choice_;
   Guidance guidance_;
   RunsOn where_;
-  double strength_ = 1;
-  std::string format_;
-  int quality_ = 95;
-  bool compare_ = false;
+  PictureOptions work_;
+  std::string format_, shard_, watched_, threads_, page_;
+  const CLI::Option* compare_ = nullptr;
+  int loaders_ = 1, savers_ = 1;
   bool json_ = false;
   std::string progress_ = "bar";
 };

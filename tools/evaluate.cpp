@@ -98,6 +98,7 @@ class Evaluate final : public Command {
     app.add_option("--look", guidance_.look, "reference_guided: also a row for a look that was kept")
         ->type_name("FILE.json");
     add_statistics_options(app, guidance_);
+    add_compat_option(app, guidance_);
     app.add_option("--baseline", baselines_,
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
         ->type_name("NAME...");

@@ -98,6 +98,9 @@ void add_statistics_options(CLI::App& app, Guidance& guidance) {
                  "gan: statistics that normalise, of the picture (batch, default) or of training (running)")
       ->type_name("KIND")
       ->check(CLI::IsMember({"batch", "running"}).description(""));
+}
+
+void add_compat_option(CLI::App& app, Guidance& guidance) {
   app.add_option("--compat", guidance.compat, "gan: published, with its dropout and stretch of contrast")
       ->type_name("NAME")
       ->check(CLI::IsMember({"published"}).description(""));

@@ -21,10 +21,12 @@ struct Guidance {
   uint64_t seed = 0;
 };
 
-/// --reference, --look, --save-look, --bn, --compat, --seed.
+/// --reference, --look, --save-look, --bn, --seed.
 void add_guidance_options(CLI::App& app, Guidance& guidance);
-/// --bn and --compat alone.
+/// --bn alone.
 void add_statistics_options(CLI::App& app, Guidance& guidance);
+/// --compat.
+void add_compat_option(CLI::App& app, Guidance& guidance);
 
 /// Sets the model up. Throws CommandError for what it does not know, and for a file that holds no looks;
 /// FileException for one that cannot be read or written.

@@ -4,41 +4,16 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <csignal>
 #include <string>
 #include <vector>
 
-#include "luxgrad/tools/command.h"
+#include "luxgrad/tools/commands.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
 
 namespace lux {
 namespace {
-
-struct Entry {
-  const char* name;
-  const char* summary;
-  const char* example;
-  std::unique_ptr<Command> (*make)(CLI::App& app);
-};
-
-const std::array<Entry, 9> kCommands = {{
-    {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
-    {"evaluate", "Measure a model on pairs of dark and bright photos.",
-     "luxgrad evaluate -n zero_dce --low photos/low --high photos/high", make_evaluate},
-    {"train", "Train a model on a folder of photos.",
-     "luxgrad train zero_dce --data photos --run runs/first --epochs 10", make_train},
-    {"pack", "Pack pairs of photos of one size into one file.",
-     "luxgrad pack pairs/low pairs/high -o pairs.npz --size 256x256", make_pack},
-    {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
-     make_gradcheck},
-    {"info", "Show this program, its models, or what is in a file.", "luxgrad info unet --size 640x480", make_info},
-    {"verify", "Read files whole and name the damaged ones.", "luxgrad verify runs/first", make_verify},
-    {"convert", "Turn weights of PyTorch, NumPy or this program into safetensors or .npz.",
-     "luxgrad convert Epoch99.pth zero_dce.safetensors --verify", make_convert},
-    {"bench", "Time inference and training.", "luxgrad bench -n zero_dce", make_bench},
-}};
 
 /// Files opened later must not become standard streams, whatever the caller closed.
 void open_standard_streams() {
@@ -49,22 +24,17 @@ void open_standard_streams() {
 }
 
 std::string overview() {
-  std::string text = "luxgrad enhance -i dark.jpg -o bright.jpg\n\nBrightens dark photos. Commands:\n";
-  for (const Entry& entry : kCommands) {
+  std::string text =
+      "luxgrad enhance -i dark.jpg -o bright.jpg\n\nBrightens dark photos and videos. Commands:\n";
+  for (const CommandEntry& entry : commands()) {
     text += cat("  ", entry.name, std::string(12 - std::string(entry.name).size(), ' '), entry.summary, "\n");
   }
-  return text +
-         "\nluxgrad COMMAND --help tells more; luxgrad --version the version.\n"
-         "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit or run "
-         "folder in\n"
-         "use, 5 numbers not finite or device missing, 6 memory or disk exhausted, 7 a check failed, 128 + n "
-         "ended\n"
-         "by signal n.";
+  return text + "\nluxgrad COMMAND --help tells more; luxgrad --version the version.\n" + kExitCodes;
 }
 
-const Entry& find_command(const std::string& name) {
+const CommandEntry& find_command(const std::string& name) {
   std::vector<std::string> names;
-  for (const Entry& entry : kCommands) {
+  for (const CommandEntry& entry : commands()) {
     if (name == entry.name) return entry;
     names.emplace_back(entry.name);
   }
@@ -73,7 +43,7 @@ const Entry& find_command(const std::string& name) {
 }
 
 /// Parses and runs a subcommand; `arguments` are those behind its name.
-ExitCode run_command(const Entry& entry, std::vector<std::string> arguments) {
+ExitCode run_command(const CommandEntry& entry, std::vector<std::string> arguments) {
   CLI::App app(entry.summary, cat("luxgrad ", entry.name));
   begin_help_with(app, entry.example);
   app.set_help_flag("-h,--help", "Show this text");

@@ -180,6 +180,10 @@ void add_device_options(CLI::App& app, RunsOn& where) {
   app.add_option("-j,--threads", where.threads, "CPU threads (default: all that this process may use)")
       ->type_name("N")
       ->check(CLI::Range(1, kMaxThreads).description(""));
+  add_device_option(app, where);
+}
+
+void add_device_option(CLI::App& app, RunsOn& where) {
   app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
 }
 

@@ -53,6 +53,8 @@ struct RunsOn {
   std::string device = "auto";
 };
 void add_device_options(CLI::App& app, RunsOn& where);
+/// -g alone.
+void add_device_option(CLI::App& app, RunsOn& where);
 /// Throws CommandError when the device is not there.
 void apply(const RunsOn& where);
 

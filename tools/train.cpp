@@ -1,11 +1,7 @@
 // luxgrad train: a folder of pictures and a recipe become weights in a run folder.
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <charconv>
 #include <cmath>
-#include <csignal>
 
 #include "luxgrad/data/layout.h"
 #include "luxgrad/tools/command.h"
@@ -13,35 +9,11 @@
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/recipe_choice.h"
+#include "luxgrad/tools/stop.h"
 #include "luxgrad/training/plan.h"
 
 namespace lux {
 namespace {
-
-std::atomic<bool> stop_requested{false};
-std::atomic<int> last_signal{0};
-static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
-              "signal handlers may set nothing else");
-
-/// The first signal ends the run after its step; a second one, of whatever kind, ends the process at once.
-void on_signal(int number) {
-  if (stop_requested) _exit(128 + number);
-  last_signal = number;
-  stop_requested = true;
-}
-
-/// What whoever started us wants ignored, as nohup does, stays ignored.
-void stop_on_signals() {
-  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
-    struct sigaction action {};
-    sigaction(number, nullptr, &action);
-    if (action.sa_handler == SIG_IGN) continue;
-    action = {};
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigaction(number, &action, nullptr);
-  }
-}
 
 /// Tells the console what happens.
 class Console final : public TrainListener {
@@ -135,7 +107,7 @@ class Train final : public Command {
     if (!result.checkpoint.empty()) print_result(result.checkpoint);
     if (result.finished) return ExitCode::ok;
     print_note(cat("stopped after step ", result.progress.step, "; the same command with --resume goes on"));
-    return static_cast<ExitCode>(128 + last_signal);
+    return static_cast<ExitCode>(128 + last_signal());
   }
 
  private:

@@ -8,6 +8,7 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
+#include "luxgrad/data/html.h"
 #include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
@@ -17,19 +18,6 @@ struct Curve {
   std::string name;
   std::vector<double> values{};
 };
-
-std::string escaped(const std::string& text) {
-  std::string safe;
-  for (const char c : printable(text)) {
-    if (c == '<')
-      safe += "&lt;";
-    else if (c == '&')
-      safe += "&amp;";
-    else
-      safe += c;
-  }
-  return safe;
-}
 
 std::string text_of(const std::string& path) {
   const auto bytes = read_file(path);
@@ -89,19 +77,9 @@ std::string drawing_of(const Curve& curve) {
     const double x = kWidth * static_cast<double>(i) / std::max(1.0, static_cast<double>(means.size() - 1));
     points += cat(x, ",", kHeight * (*high - means[i]) / range, " ");
   }
-  return cat("<h3>", escaped(curve.name), "</h3><p>", means.front(), " → ", means.back(), ", from ", *low,
-             " to ", *high, "</p><svg viewBox=\"-4 -4 648 128\"><polyline points=\"", points, "\"/></svg>\n");
-}
-
-std::string base64(std::span<const uint8_t> bytes) {
-  constexpr const char* kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t at = 0; at < bytes.size(); at += 3) {
-    const auto byte = [&](size_t i) { return at + i < bytes.size() ? uint32_t{bytes[at + i]} : 0u; };
-    const uint32_t group = byte(0) << 16 | byte(1) << 8 | byte(2);
-    for (size_t i = 0; i < 4; ++i) text += at + i <= bytes.size() ? kDigits[group >> (18 - 6 * i) & 63] : '=';
-  }
-  return text;
+  return cat("<h3>", html_escaped(curve.name), "</h3><p>", means.front(), " → ", means.back(), ", from ",
+             *low, " to ", *high, "</p><svg viewBox=\"-4 -4 648 128\"><polyline points=\"", points,
+             "\"/></svg>\n");
 }
 
 std::string samples_of(const std::string& run) {
@@ -115,7 +93,7 @@ std::string samples_of(const std::string& run) {
     const auto bytes = read_file(cat(run, "/samples/", name));
     if (bytes)
       html += cat("<figure><img src=\"data:image/png;base64,", base64(bytes.value()), "\"><figcaption>",
-                  escaped(name), "</figcaption></figure>\n");
+                  html_escaped(name), "</figcaption></figure>\n");
   }
   return html;
 }
@@ -129,8 +107,9 @@ constexpr const char* kStyle =
 }  // namespace
 
 std::string report_of(const std::string& run, const Facts& config) {
-  std::string html = cat("<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>", escaped(run),
-                         "</title><style>", kStyle, "</style></head><body>\n<h1>", escaped(run), "</h1>\n");
+  std::string html =
+      cat("<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>", html_escaped(run), "</title><style>",
+          kStyle, "</style></head><body>\n<h1>", html_escaped(run), "</h1>\n");
   const std::vector<Curve> columns = columns_of(text_of(run + "/log.csv"));
   if (!columns.empty() && !columns[0].values.empty())
     html += cat("<p>", columns[0].values.size(), " steps</p>\n");
@@ -141,7 +120,7 @@ std::string report_of(const std::string& run, const Facts& config) {
           samples_of(run);
   html += "<h2>Configuration</h2>\n<table>\n";
   for (const auto& [key, value] : config)
-    html += cat("<tr><td>", escaped(key), "</td><td>", escaped(value), "</td></tr>\n");
+    html += cat("<tr><td>", html_escaped(key), "</td><td>", html_escaped(value), "</td></tr>\n");
   return html + cat("<tr><td>threads</td><td>", num_threads(), "</td></tr>\n</table>\n</body></html>\n");
 }
 

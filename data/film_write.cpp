@@ -1,0 +1,192 @@
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "luxgrad/data/byte_stream.h"
+#include "luxgrad/data/child.h"
+#include "luxgrad/data/ffmpeg.h"
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/nut.h"
+
+namespace lux {
+namespace {
+
+using namespace ffmpeg;
+using enum FileErrorCode;
+
+struct Container {
+  const char* extension;
+  const char* muxer;
+  const char* codec;
+};
+constexpr Container kContainers[] = {
+    {".mp4", "mp4", "h264"},      {".m4v", "mp4", "h264"},  {".mov", "mov", "h264"},
+    {".mkv", "matroska", "h264"}, {".webm", "webm", "vp9"}, {".ts", "mpegts", "h264"},
+    {".avi", "avi", "h264"},
+};
+
+const Container* container_of(const std::string& path) {
+  std::string extension = std::filesystem::path(path).extension();
+  for (char& c : extension) c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  for (const Container& container : kContainers) {
+    if (extension == container.extension) return &container;
+  }
+  return nullptr;
+}
+
+/// The encoder and its options.
+Words codec_words(const WriteFilmOptions& options, const Container& container, const VideoFormat& format) {
+  const std::string codec = options.codec.empty() ? container.codec : options.codec;
+  const bool h264 = codec == "h264", hevc = codec == "hevc", vp9 = codec == "vp9";
+  Words words = {"-c:v:0", h264             ? "libx264"
+                           : hevc           ? "libx265"
+                           : vp9            ? "libvpx-vp9"
+                           : codec == "av1" ? "libsvtav1"
+                                            : codec};
+  const int crf = options.crf >= 0 ? options.crf : h264 ? 18 : -1;
+  if (crf >= 0) add(words, {"-crf:v:0", std::to_string(crf)});
+  if (vp9) add(words, {"-b:v:0", "0"});
+  if (hevc) add(words, {"-x265-params:v:0", "log-level=error"});
+  if (hevc && std::string_view(container.muxer) != "matroska") add(words, {"-tag:v:0", "hvc1"});
+  if (!options.preset.empty()) add(words, {"-preset:v:0", options.preset});
+  // Encoders want even sides where colours are halved.
+  if (format.chroma == Chroma::c420 && (format.width % 2 != 0 || format.height % 2 != 0))
+    add(words, {"-pix_fmt:v:0", format.bits == 8 ? "yuv444p" : cat("yuv444p", format.bits, "le")});
+  return words;
+}
+
+/// How subtitles of a kind are written: copied where the container takes them, else as its own kind of text;
+/// empty where it takes none.
+std::string subtitle_codec(const std::string& codec, const Container& container) {
+  const std::string_view muxer = container.muxer;
+  const bool text = codec == "subrip" || codec == "ass" || codec == "ssa" || codec == "webvtt" ||
+                    codec == "mov_text" || codec == "text";
+  if (muxer == "mp4" || muxer == "mov") return codec == "mov_text" ? "copy" : text ? "mov_text" : "";
+  if (muxer == "matroska") return codec == "mov_text" ? "subrip" : "copy";
+  if (muxer == "webm") return codec == "webvtt" ? "copy" : text ? "webvtt" : "";
+  return muxer == "mpegts" && !text ? "copy" : "";
+}
+
+/// What is copied of the original, input 1 of the child. What is known of a stream must be asked for stream
+/// by stream, once it is for one.
+Words companion_words(const FilmInfo& info, const Container& container) {
+  Words words = {"-map_metadata", "1", "-map_chapters", "1"};
+  int outputs = 0, subtitles = 0;
+  const auto describe = [&](int index) {
+    add(words, {cat("-map_metadata:s:", outputs++), cat("1:s:", index)});
+  };
+  describe(info.stream);
+  add(words, {"-metadata:s:v:0", "rotate="});  // pictures come upright already
+  const bool matroska = std::string_view(container.muxer) == "matroska";
+  const bool covers =
+      matroska || std::string_view(container.muxer) == "mp4" || std::string_view(container.muxer) == "mov";
+  for (const Companion& companion : info.companions) {
+    const bool subtitle = companion.kind == "subtitle";
+    const std::string codec = subtitle ? subtitle_codec(companion.codec, container) : "copy";
+    const bool kept = subtitle                    ? !codec.empty()
+                      : companion.kind == "audio" ? true
+                      : companion.kind == "video" ? covers
+                                                  : matroska;  // attachments: fonts of subtitles
+    if (!kept) continue;
+    add(words, {"-map", cat("1:", companion.index)});
+    if (subtitle) add(words, {cat("-c:s:", subtitles++), codec});
+    describe(companion.index);
+  }
+  return words;
+}
+
+class FilmSink final : public FrameSink {
+ public:
+  FilmSink(std::string path, const VideoFormat& format, const WriteFilmOptions& options, std::string original,
+           FilmInfo info, const TimeRange& range)
+      : path_(std::move(path)),
+        format_(format),
+        options_(options),
+        original_(std::move(original)),
+        info_(std::move(info)),
+        range_(range),
+        file_(NewFile::create(path_).value()) {}
+
+  Result<bool> write(const VideoFrame& frame) override {
+    if (!child_) {
+      Result<Child> child = Child::start({.arguments = command(frame.time), .input = true});
+      if (!child) return needs_program(path_, child.error());
+      child_.emplace(std::move(*child));
+      if (!write_bytes(child_->input(), nut_header(format_))) return failure();
+    }
+    const std::vector<uint8_t> head = nut_frame_header(format_, frame.time);
+    if (!write_bytes(child_->input(), head) || !write_bytes(child_->input(), frame.samples)) return failure();
+    return true;
+  }
+
+  Result<bool> finish(bool cut_short) override {
+    if (!child_) return FileError{unwritable, path_, -1, "is not written: there was no frame"};
+    if (cut_short) {
+      child_->settle();     // it has all frames,
+      child_->interrupt();  // and would go on with the sound of what is missing
+    }
+    child_->close_input();
+    const int code = child_->wait();
+    constexpr int kInterrupted = 255;
+    if (code != 0 && !(cut_short && code == kInterrupted)) return failure();
+    return file_.keep();
+  }
+
+ private:
+  FileError failure() {
+    child_->close_input();
+    child_->wait();
+    const std::string complaint = child_->first_complaint();
+    return {unwritable, path_, -1,
+            cat("cannot be encoded: ", complaint.empty() ? "ffmpeg ended before its input did" : complaint)};
+  }
+
+  Words command(int64_t first_time) const {
+    const Container& container = *container_of(path_);
+    // Inputs are shifted to begin at 0; the pictures go back to where they were.
+    const double begin = static_cast<double>(first_time) * format_.time_base.value();
+    Words words = {"ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y"};
+    add(words, {"-color_range", format_.full_range ? "pc" : "tv"});
+    if (!info_.color_space.empty()) add(words, {"-colorspace", info_.color_space});
+    if (!info_.color_primaries.empty()) add(words, {"-color_primaries", info_.color_primaries});
+    if (!info_.color_transfer.empty()) add(words, {"-color_trc", info_.color_transfer});
+    add(words,
+        {"-itsoffset", seconds_text(begin), "-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:0"});
+    if (!original_.empty()) {
+      add(words, range_words(range_));
+      add(words, guarded_input(original_));
+    }
+    add(words, {"-map", "0:v:0"});
+    add(words, {"-c", "copy"});
+    if (!original_.empty()) add(words, companion_words(info_, container));
+    add(words, codec_words(options_, container, format_));
+    add(words, {"-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", ratio_text(format_.time_base)});
+    if (range_.from > 0) add(words, {"-copypriorss:a", "0"});
+    add(words, {"-f", container.muxer, cat("file:", file_.temporary())});
+    return words;
+  }
+
+  std::string path_;
+  VideoFormat format_;
+  WriteFilmOptions options_;
+  std::string original_;
+  FilmInfo info_;
+  TimeRange range_;
+  NewFile file_;
+  std::optional<Child> child_;
+};
+
+}  // namespace
+
+bool is_film_name(const std::string& path) { return container_of(path) != nullptr; }
+
+std::unique_ptr<FrameSink> create_film(const std::string& path, const VideoFormat& format,
+                                       const WriteFilmOptions& options, const std::string& original,
+                                       const FilmInfo& info, const TimeRange& range) {
+  if (container_of(path) == nullptr)
+    throw FileException(
+        {unwritable, path, -1, "has no extension of a film, expected .mp4, .mov, .mkv, .webm, .ts or .avi"});
+  return std::make_unique<FilmSink>(path, format, options, original, info, range);
+}
+
+}  // namespace lux

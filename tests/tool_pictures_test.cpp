@@ -1,0 +1,301 @@
+// luxgrad enhance for scripts and photographers, and what else it gives out: tables, pages, manuals. The real
+// binary runs as a child.
+#include <cmath>
+
+#include "films.h"
+#include "luxgrad/data/npy.h"
+#include "luxgrad/data/sha256.h"
+#include "luxgrad/data/transforms.h"
+
+using namespace lux;
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+double mean_difference(const Image& a, const Image& b) {
+  const std::vector<double> first = to_tensor(a).to_vector(), second = to_tensor(b).to_vector();
+  double sum = 0;
+  for (size_t i = 0; i < first.size(); ++i) sum += std::abs(first[i] - second[i]);
+  return sum / static_cast<double>(first.size());
+}
+
+/// A smooth dark picture, which lossy formats keep.
+Image gentle(int64_t width, int64_t height, int channels = 3, int bits = 8) {
+  Image image;
+  image.allocate(width, height, channels, bits);
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width * channels; ++x) {
+      const auto value = static_cast<uint16_t>((20 + x + y) * (bits == 16 ? 257 : 1));
+      if (bits == 16)
+        std::memcpy(image.row(y) + 2 * x, &value, 2);
+      else
+        image.row(y)[x] = static_cast<uint8_t>(value);
+    }
+  }
+  return image;
+}
+
+}  // namespace
+
+// waifu2x-ncnn-vulkan#99: results of killed runs were taken for done.
+TEST_CASE("skip-existing leaves what is whole and makes the rest again") {
+  const Workplace here;
+  for (const char* name : {"in/a.png", "in/b.png", "in/c.png"}) save_noise(here.path(name));
+  REQUIRE(here.run({"enhance", "-i", "in", "-o", "out"}).code == 0);
+  const std::string a = slurp(here.path("out/a.png")), b = slurp(here.path("out/b.png"));
+  spill(here.path("out/b.png"), b.substr(0, b.size() - 30));
+  fs::remove(here.path("out/c.png"));
+  const ChildResult result = here.run({"enhance", "-i", "in", "-o", "out", "--skip-existing", "--json"});
+  CHECK(result.code == 0);
+  const auto lines = json_lines(result.out);
+  REQUIRE(lines.size() == 3);
+  CHECK(lines[0]["status"] == "skipped");
+  CHECK(lines[1]["status"] == "ok");
+  CHECK(lines[2]["status"] == "ok");
+  CHECK(slurp(here.path("out/a.png")) == a);
+  CHECK(slurp(here.path("out/b.png")) == b);
+}
+
+TEST_CASE("shards: every picture in one of them, and all the same as without") {
+  const Workplace here;
+  for (int i = 0; i < 7; ++i) save_noise(here.path(cat("in/", i, ".png")), 8, 6, static_cast<uint64_t>(i));
+  REQUIRE(here.run({"enhance", "-i", "in", "-o", "whole"}).code == 0);
+  for (const char* shard : {"1/3", "2/3", "3/3"}) {
+    const size_t before = fs::exists(here.path("parts")) ? here.files("parts").size() : 0;
+    CHECK(here.run({"enhance", "-i", "in", "-o", "parts", "--shard", shard}).code == 0);
+    CHECK(here.files("parts").size() - before == (std::string(shard) == "1/3" ? 3u : 2u));
+  }
+  CHECK(here.files("parts") == here.files("whole"));
+  for (const std::string& name : here.files("whole"))
+    CHECK(slurp(here.path("parts/" + name)) == slurp(here.path("whole/" + name)));
+  for (const char* wrong : {"0/3", "4/3", "1", "1/", "/3", "a/3", "1/3x", "-1/3"})
+    CHECK(here.run({"enhance", "-i", "in", "-o", "x", "--shard", wrong}).code == 2);
+}
+
+// waifu2x-ncnn-vulkan#109, #206: one bad picture ended a batch; results differed with the number of threads.
+TEST_CASE("stages at the same time: the same bytes, the same order, the bad ones named") {
+  const Workplace here;
+  for (int i = 0; i < 9; ++i) save_noise(here.path(cat("in/", i, ".png")), 8, 6, static_cast<uint64_t>(i));
+  spill(here.path("in/4.png"), "no picture");
+  Names bytes;
+  for (const char* threads : {"1", "16", "1:1:1", "3:2:4"}) {
+    const ChildResult result =
+        here.run({"enhance", "-i", "in", "-o", "out", "--overwrite", "--json", "-j", threads});
+    CHECK(result.code == 1);
+    const auto lines = json_lines(result.out);
+    REQUIRE(lines.size() == 9);
+    std::string all;
+    for (size_t i = 0; i < 9; ++i) {
+      CHECK(lines[i]["input"] == cat("in/", i, ".png"));
+      CHECK(lines[i]["status"] == (i == 4 ? "failed" : "ok"));
+      if (i == 4) continue;
+      const std::string file = slurp(here.path(cat("out/", i, ".png")));
+      all += file;
+      CHECK(lines[i]["bytes"] == file.size());
+      CHECK(lines[i]["sha256"] == sha256({reinterpret_cast<const uint8_t*>(file.data()), file.size()}));
+      CHECK(lines[i]["width"] == 8);
+      CHECK(lines[i]["height"] == 6);
+      CHECK(lines[i]["memory"].get<int64_t>() > 1'000'000);
+      CHECK(lines[i]["seconds"].get<double>() >= lines[i]["network_seconds"].get<double>());
+    }
+    bytes.push_back(all);
+  }
+  for (const std::string& all : bytes) CHECK(all == bytes[0]);
+  for (const char* wrong : {"0", "1:2", "1:2:3:4", "a", "1:0:1", "999"})
+    CHECK(here.run({"enhance", "-i", "in", "-o", "out", "--overwrite", "-j", wrong}).code == 2);
+}
+
+TEST_CASE("a watched folder: what is there, what is moved in, and an orderly end") {
+  const Workplace here;
+  save_noise(here.path("in/first.png"));
+  save_noise(here.path("later.png"), 5, 4);
+  spill(here.path("lines.txt"), "");
+  // A helper moves a picture in as soon as the first is done, then asks the program to stop.
+  const std::string script =
+      "until [ -s lines.txt ]; do sleep 0.02; done; mv later.png in/later.png; "
+      "until [ $(wc -l < lines.txt) -ge 2 ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
+  const ChildResult result =
+      here.run({"-c", cat(LUX_TOOL, " enhance --watch in -o out --json > lines.txt & tool=$!; ", script)}, {},
+               "/bin/sh");
+  INFO(result.err);
+  CHECK(result.out == "0\n");
+  CHECK(here.files("out") == Names{"first.png", "later.png"});
+  CHECK(load_image(here.path("out/later.png")).width == 5);
+  CHECK(here.run({"enhance", "--watch", "in", "-o", "in"}).code == 2);
+  CHECK(here.run({"enhance", "--watch", "absent", "-o", "out"}).code == 3);
+}
+
+TEST_CASE("EXIF goes on request, profiles stay") {
+  const Workplace here;
+  Image photo = noise(10, 8);
+  photo.exif = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x0F, 1, 3, 0, 1, 0, 0, 0, 77, 0, 0, 0, 0, 0, 0, 0};
+  photo.icc.assign(128, 3);
+  save_image(here.path("in.png"), photo);
+  REQUIRE(here.run({"enhance", "in.png", "-o", "kept.png"}).code == 0);
+  REQUIRE(here.run({"enhance", "in.png", "-o", "bare.png", "--strip"}).code == 0);
+  CHECK(load_image(here.path("kept.png")).exif == photo.exif);
+  CHECK(load_image(here.path("kept.png")).icc == photo.icc);
+  CHECK(load_image(here.path("bare.png")).exif.empty());
+  CHECK(load_image(here.path("bare.png")).icc == photo.icc);
+}
+
+TEST_CASE("test-time augmentation is the mean over eight ways to lay a picture") {
+  const Workplace here;
+  save_image(here.path("in.png"), noise(9, 6, 3, 16));
+  REQUIRE(here.run({"enhance", "in.png", "-o", "mean.png", "-x"}).code == 0);
+  const Tensor dark = to_tensor(load_image(here.path("in.png")));
+  std::vector<double> sum(static_cast<size_t>(dark.numel()));
+  for (int way = 0; way < 8; ++way) {
+    const Tensor laid = rotate90(way < 4 ? dark : flip_left_right(dark), way % 4);
+    save_image(here.path("laid.png"), from_tensor(laid, 16));
+    REQUIRE(here.run({"enhance", "laid.png", "-o", "bright.png", "--overwrite"}).code == 0);
+    Tensor bright = rotate90(to_tensor(load_image(here.path("bright.png"))), -(way % 4));
+    if (way >= 4) bright = flip_left_right(bright);
+    const std::vector<double> values = bright.to_vector();
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += values[i] / 8;
+  }
+  const std::vector<double> mean = to_tensor(load_image(here.path("mean.png"))).to_vector();
+  for (size_t i = 0; i < sum.size(); ++i) CHECK(std::abs(mean[i] - sum[i]) < 3.0 / 65535);
+}
+
+TEST_CASE("linear values become display values first") {
+  const Workplace here;
+  save_image(here.path("linear.png"), gentle(8, 6, 3, 16));
+  save_image(here.path("bytes.png"), gentle(8, 6));
+  REQUIRE(here.run({"enhance", "linear.png", "-o", "out.png", "--raw-linear", "-s", "0"}).code == 0);
+  const std::vector<double> linear = to_tensor(load_image(here.path("linear.png"))).to_vector();
+  const std::vector<double> shown = to_tensor(load_image(here.path("out.png"))).to_vector();
+  for (size_t i = 0; i < linear.size(); ++i)
+    CHECK(shown[i] == doctest::Approx(1.055 * std::pow(linear[i], 1 / 2.4) - 0.055).epsilon(1e-3));
+  const ChildResult refused = here.run({"enhance", "bytes.png", "-o", "x.png", "--raw-linear"});
+  CHECK(refused.code == 3);
+  CHECK(contains(refused.err, "bytes.png: has 8 bits, too few for linear values"));
+}
+
+TEST_CASE("other formats go through ffmpeg, and without it one sentence says so") {
+  const Workplace here;
+  save_image(here.path("in.png"), gentle(24, 16));
+  spill(here.path("fake.webp"), std::string("RIFF\x10\0\0\0WEBPVP8 ", 16));
+  const ChildOptions alone{.environment = {{"PATH", "/nonexistent"}}};
+  const ChildResult in = here.run({"enhance", "fake.webp", "-o", "x.png"}, alone);
+  CHECK(in.code == 3);
+  CHECK(contains(in.err, "fake.webp: needs the program ffmpeg, which is not installed"));
+  const ChildResult out = here.run({"enhance", "in.png", "-o", "x.webp"}, alone);
+  CHECK(out.code == 3);
+  CHECK(contains(out.err, "x.webp: needs the program ffmpeg, which is not installed"));
+  if (without_ffmpeg()) return;
+  CHECK(here.run({"enhance", "fake.webp", "-o", "x.png"}).code == 3);
+  for (const char* name : {"x.webp", "x.tif", "x.avif", "x.jxl"}) {
+    const ChildResult to = here.run({"enhance", "in.png", "-o", name, "-s", "0", "-q", "100"});
+    INFO(name, ": ", to.err);
+    REQUIRE(to.code == 0);
+    const ChildResult from = here.run({"enhance", name, "-o", "back.png", "-s", "0", "--overwrite"});
+    INFO(from.err);
+    REQUIRE(from.code == 0);
+    const Image back = load_image(here.path("back.png")), before = load_image(here.path("in.png"));
+    CHECK(back.width == 24);
+    CHECK(back.height == 16);
+    CHECK(mean_difference(back, before) < (std::string(name) == "x.avif" ? 0.02 : 0.001));
+  }
+  // 16 bits and alpha through TIFF.
+  const Image deep = gentle(6, 5, 4, 16);
+  save_image(here.path("deep.png"), deep);
+  REQUIRE(here.run({"enhance", "deep.png", "-o", "deep.tif", "-s", "0"}).code == 0);
+  REQUIRE(here.run({"enhance", "deep.tif", "-o", "deep2.png", "-s", "0"}).code == 0);
+  CHECK(load_image(here.path("deep2.png")).samples == deep.samples);
+  // A folder of everything.
+  fs::rename(here.path("x.webp"), here.path("in/a.webp"));
+  fs::rename(here.path("x.tif"), here.path("in/b.tif"));
+  save_noise(here.path("in/c.png"));
+  CHECK(here.run({"enhance", "-i", "in", "-o", "all", "--skip-existing"}).code == 0);
+  CHECK(here.files("all") == Names{"a.webp", "b.tif", "c.png"});
+}
+
+TEST_CASE("a page with before and after needs nothing else") {
+  const Workplace here;
+  save_noise(here.path("a<b>.png"));
+  REQUIRE(here.run({"enhance", "-i", "a<b>.png", "-o", "out.png", "--compare", "page.html"}).code == 0);
+  CHECK(load_image(here.path("out.png")).width == 12);
+  const std::string page = slurp(here.path("page.html"));
+  CHECK(contains(page, "a&lt;b>.png"));
+  CHECK(contains(page, "type=\"range\""));
+  size_t pictures = 0;
+  const std::string mark = "data:image/jpeg;base64,/9j/";  // how every JPEG begins
+  for (size_t at = page.find(mark); at != std::string::npos; at = page.find(mark, at + 1)) ++pictures;
+  CHECK(pictures == 2);
+  CHECK_FALSE(contains(page, "http"));
+  CHECK(here.run({"enhance", "-i", "a<b>.png", "-o", "x.png", "--compare", "page.txt"}).code == 2);
+}
+
+TEST_CASE("curve parameters as arrays and pictures") {
+  const Workplace here;
+  save_noise(here.path("dark.png"), 10, 7);
+  for (const auto& [model, maps] : {std::pair{"zero_dce", 8}, {"zero_dce_plus", 1}}) {
+    REQUIRE(
+        here.run({"enhance", "dark.png", "-o", "out.png", "--overwrite", "-n", model, "--save-curves", model})
+            .code == 0);
+    CHECK(here.files(model).size() == static_cast<size_t>(maps) + 1);
+    const Tensor curves = load_npz(here.path(cat(model, "/out_curves.npz"))).at("curves");
+    CHECK(curves.shape() == Shape({1, 7, 10, 3 * maps}));
+    const Image map = load_image(here.path(cat(model, "/out_curve_1.png")));
+    CHECK(map.width == 10);
+    CHECK(std::abs(to_tensor(map).to_vector()[4] -
+                   (0.5 - 0.5 * curves.to_vector()[static_cast<size_t>(3 * maps + 1)])) < 1.0 / 255);
+  }
+}
+
+TEST_CASE("a look as a table: ffmpeg makes of the photo what the network made of it") {
+  const Workplace here;
+  save_image(here.path("dark.png"), gentle(60, 40));
+  const ChildResult result = here.run({"lut", "-i", "dark.png", "-o", "look.cube"});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(contains(slurp(here.path("look.cube")), "LUT_3D_SIZE 33\n"));
+  CHECK(here.run({"lut", "-i", "dark.png", "-o", "look.cube"}).code == 2);
+  if (without_ffmpeg()) return;
+  REQUIRE(here.run({"enhance", "dark.png", "-o", "bright.png"}).code == 0);
+  output_of(here, "ffmpeg", {"-i", "dark.png", "-vf", "lut3d=look.cube", "table.png"});
+  CHECK(mean_difference(load_image(here.path("table.png")), load_image(here.path("bright.png"))) < 0.02);
+}
+
+TEST_CASE("command lines are completed, and manuals name every option") {
+  const Workplace here;
+  const ChildResult bash = here.run({"completion", "bash"});
+  REQUIRE(bash.code == 0);
+  spill(here.path("c.sh"), bash.out);
+  const auto completed = [&](const std::string& words, int at) {
+    return here
+        .run({"-c", cat("source ./c.sh; COMP_WORDS=(", words, "); COMP_CWORD=", at,
+                        "; _luxgrad; echo ${COMPREPLY[*]}")},
+             {}, "/bin/bash")
+        .out;
+  };
+  CHECK(completed("luxgrad enh", 1) == "enhance\n");
+  CHECK(completed("luxgrad enhance --skip", 2) == "--skip-existing\n");
+  CHECK(completed("luxgrad video -n mirnet_v", 3) == "mirnet_v1 mirnet_v2\n");
+  CHECK(completed("luxgrad enhance dark", 2) == "\n");  // files
+  for (const char* shell : {"zsh", "fish"}) {
+    const ChildResult script = here.run({"completion", shell});
+    CHECK(script.code == 0);
+    CHECK(contains(script.out, "skip-existing"));
+    CHECK(contains(script.out, "luxgrad"));
+  }
+  CHECK(here.run({"completion", "tcsh"}).code == 2);
+
+  CHECK(contains(here.run({"man"}).out, ".TH luxgrad 1"));
+  for (const char* command : {"enhance", "video", "train", "man"}) {
+    const std::string page = here.run({"man", command}).out, help = here.run({command, "--help"}).out;
+    CHECK(contains(page, cat(".TH luxgrad\\-", command, " 1")));
+    std::istringstream lines(help);
+    for (std::string line; std::getline(lines, line);) {
+      const size_t begin = line.find("--");
+      if (begin == std::string::npos || begin > 6 || line[0] != ' ') continue;
+      std::string name = line.substr(begin, line.find_first_of(" ,", begin) - begin), escaped;
+      for (const char c : name) escaped += c == '-' ? "\\-" : std::string(1, c);
+      INFO(name);
+      CHECK(contains(page, escaped));
+    }
+  }
+  CHECK(here.run({"man", "enhanc"}).code == 2);
+}

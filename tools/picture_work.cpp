@@ -1,0 +1,214 @@
+#include "luxgrad/tools/picture_work.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "luxgrad/data/file.h"
+#include "luxgrad/data/folder.h"
+#include "luxgrad/data/foreign_image.h"
+#include "luxgrad/data/npy.h"
+#include "luxgrad/data/sha256.h"
+#include "luxgrad/data/transforms.h"
+#include "luxgrad/kernels/reflect_pad.h"
+#include "luxgrad/models/curve_model.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/raw.h"
+#include "luxgrad/tools/compare_page.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/measure.h"
+
+namespace fs = std::filesystem;
+
+namespace lux {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+/// Both pictures, of the same form, in one, with a gap of a hundredth of their width.
+Image beside(const Image& before, const Image& after) {
+  const int64_t gap = std::max<int64_t>(1, before.width / 100);
+  Image both;
+  both.allocate(2 * before.width + gap, before.height, before.channels, before.bits);
+  std::fill(both.samples.begin(), both.samples.end(), uint8_t{255});
+  for (int64_t y = 0; y < before.height; ++y) {
+    std::memcpy(both.row(y), before.row(y), before.row_bytes());
+    const size_t right = static_cast<size_t>(before.width + gap) * both.pixel_bytes();
+    std::memcpy(both.row(y) + right, after.row(y), after.row_bytes());
+  }
+  return both;
+}
+
+/// The error at work, completed by what the network needs for such a picture where memory was the reason.
+[[noreturn]] void rethrow_with_need(const Model& model, const Image& picture) {
+  const std::exception_ptr error = std::current_exception();
+  const Failure failure = failure_of(error);
+  if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
+  throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
+                        megabytes(enhance_bytes(model, picture.height, picture.width)), " for ",
+                        picture.width, " x ", picture.height, " pixels"));
+}
+
+/// Values proportional to light become display values (IEC 61966-2-1, sRGB), which the networks know.
+void encode_srgb(const Tensor& picture) {
+  float* const values = picture.data<float>();
+  parallel_for(kCpu, picture.numel(), [=](int64_t i) {
+    const float v = values[i];
+    values[i] = v <= 0.0031308F ? 12.92F * v : 1.055F * std::pow(v, 1 / 2.4F) - 0.055F;
+  });
+}
+
+/// The mean over the eight ways to lay the picture, each result laid back.
+Tensor enhance_augmented(const Model& model, const Tensor& picture, double strength) {
+  Tensor sum;
+  for (const bool flipped : {false, true}) {
+    const Tensor upright = flipped ? flip_left_right(picture) : picture;
+    for (int turns = 0; turns < 4; ++turns) {
+      Tensor bright = rotate90(enhance(model, rotate90(upright, turns), {.strength = strength}), -turns);
+      if (flipped) bright = flip_left_right(bright);
+      if (sum.defined())
+        add_(sum, bright);
+      else
+        sum = bright.clone();
+    }
+  }
+  scale_(sum, 1.0 / 8);
+  return sum;
+}
+
+/// The curve parameters [1, H, W, C] for a picture of any size.
+Tensor curves_of(const CurveModel& model, const Tensor& picture) {
+  const int64_t multiple = model.traits().size_multiple;
+  const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
+  const int64_t below = missing(picture.size(1)), beside = missing(picture.size(2));
+  if (below == 0 && beside == 0) return model.curves(picture);
+  return reflect_pad(model.curves(reflect_pad(picture, {0, below, 0, beside})), {0, -below, 0, -beside});
+}
+
+}  // namespace
+
+template <class F>
+void PictureWork::attempt(double& seconds, const F& f) {
+  if (settled()) return;
+  const auto start = Clock::now();
+  try {
+    f();
+  } catch (...) {
+    failure_ = failure_of(std::current_exception());
+  }
+  if (failure_) before_ = after_ = {};
+  seconds = std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void PictureWork::load() {
+  failure_ = job_.refused;
+  attempt(load_seconds_, [&] {
+    if (job_.skip) {
+      try {  // what a killed run or a full disk left is no result
+        load_image(job_.output);
+        skipped_ = true;
+        return;
+      } catch (const FileException&) {
+      }
+    }
+    before_ = load_image(job_.input);
+    width_ = before_.width;
+    height_ = before_.height;
+    if (options_.raw_linear && before_.bits != 16)
+      throw CommandError(ExitCode::refused, cat(job_.input,
+                                                ": has 8 bits, too few for linear values; --raw-linear "
+                                                "expects 16"));
+  });
+}
+
+void PictureWork::enhance() {
+  attempt(network_seconds_, [&] {
+    try {
+      Tensor picture = to_tensor(before_);
+      if (options_.raw_linear) {
+        encode_srgb(picture);
+        before_.icc.clear();  // it describes what the values were
+      }
+      const Tensor bright = options_.augment ? enhance_augmented(model_, picture, options_.strength)
+                                             : lux::enhance(model_, picture, {.strength = options_.strength});
+      after_ = from_tensor(bright, before_);
+      if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
+      if (options_.strip) after_.exif.clear();
+      if (!options_.page.empty()) picture_ = picture;
+      if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
+    } catch (...) {
+      rethrow_with_need(model_, before_);
+    }
+  });
+}
+
+void PictureWork::save() {
+  attempt(save_seconds_, [&] {
+    const ImageFormat format = format_of(job_, batch_);
+    if (job_.output == "-") {
+      const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
+      write_result_bytes(bytes);
+      bytes_ = static_cast<int64_t>(bytes.size());
+      hash_ = sha256(bytes);
+    } else {
+      const fs::path folder = fs::path(job_.output).parent_path();
+      if (!folder.empty() && job_.output != batch_.output) (void)make_folders(folder).value();
+      if (is_foreign(format)) {
+        bytes_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
+        hash_ = sha256(read_file(job_.output).value());
+      } else {
+        const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
+        bytes_ = write_file_atomically(job_.output, bytes).value();
+        hash_ = sha256(bytes);
+      }
+    }
+    if (curves_.defined()) save_curves();
+    if (picture_.defined()) save_compare_page(options_.page, job_.input, from_tensor(picture_), after_);
+  });
+  before_ = after_ = {};  // reports may wait
+  picture_ = curves_ = {};
+}
+
+void PictureWork::save_curves() const {
+  const std::string stem =
+      fs::path(options_.curves) / fs::path(job_.output == "-" ? job_.input : job_.output).stem();
+  (void)make_folders(options_.curves).value();
+  (void)write_file_atomically(stem + "_curves.npz", serialize_npz({{"curves", curves_}})).value();
+  const int64_t pixels = curves_.size(1) * curves_.size(2), channels = curves_.size(3);
+  for (int64_t n = 0; 3 * n < channels; ++n) {
+    // Gray leaves a pixel as it is, white brightens it most: the sign of A is that of the code
+    // (curve_model.cpp).
+    Tensor map = empty({1, curves_.size(1), curves_.size(2), 3});
+    const float* const from = curves_.data<float>() + 3 * n;
+    float* const to = map.data<float>();
+    parallel_for(kCpu, pixels, [=](int64_t i) {
+      for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
+    });
+    save_image(cat(stem, "_curve_", n + 1, ".png"), from_tensor(map));
+  }
+}
+
+std::string PictureWork::json_line() const {
+  nlohmann::ordered_json line = {{"input", job_.input}, {"output", job_.output}};
+  line["status"] = failure_ ? "failed" : skipped_ ? "skipped" : "ok";
+  if (failure_) {
+    line["error"] = failure_->message;
+    line["code"] = static_cast<int>(failure_->code);
+  } else if (!skipped_) {
+    line["width"] = width_;
+    line["height"] = height_;
+    line["model"] = model_.name();
+    line["seconds"] = load_seconds_ + network_seconds_ + save_seconds_;
+    line["load_seconds"] = load_seconds_;
+    line["network_seconds"] = network_seconds_;
+    line["save_seconds"] = save_seconds_;
+    line["memory"] = peak_resident_bytes();
+    line["bytes"] = bytes_;
+    line["sha256"] = hash_;
+  }
+  return line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace lux

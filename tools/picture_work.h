@@ -1,0 +1,57 @@
+// What happens to one picture of a batch, in three stages that may run at the same time as those of others.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "luxgrad/data/image.h"
+#include "luxgrad/models/model.h"
+#include "luxgrad/tools/batch.h"
+
+namespace lux {
+
+struct PictureOptions {
+  double strength = 1;
+  int quality = 95;
+  bool augment = false;       ///< mean over the eight flips and quarter turns
+  bool strip = false;         ///< leave out what the photo tells about where and how it was made
+  bool raw_linear = false;    ///< values of the input are proportional to light
+  bool side_by_side = false;  ///< write before and after in one picture
+  std::string curves{};       ///< folder for the curve parameters; empty: none
+  std::string page{};         ///< an HTML page to compare before and after; empty: none
+};
+
+class PictureWork {
+ public:
+  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, const Model& model)
+      : job_(job), batch_(batch), options_(options), model_(model) {}
+
+  // None of them throws; after a failure the later ones do nothing.
+  void load();
+  void enhance();
+  void save();
+
+  const std::optional<Failure>& failure() const { return failure_; }
+  /// What a script wants to know: one JSON object in a line.
+  std::string json_line() const;
+
+ private:
+  template <class F>
+  void attempt(double& seconds, const F& f);
+  bool settled() const { return failure_.has_value() || skipped_; }
+  void save_curves() const;
+
+  const Job& job_;
+  const BatchOptions& batch_;
+  const PictureOptions& options_;
+  const Model& model_;
+  Image before_, after_;
+  Tensor picture_, curves_;
+  std::optional<Failure> failure_{};
+  bool skipped_ = false;
+  int64_t width_ = 0, height_ = 0, bytes_ = 0;
+  std::string hash_;
+  double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
+};
+
+}  // namespace lux

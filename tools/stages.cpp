@@ -1,0 +1,118 @@
+#include "luxgrad/tools/stages.h"
+
+#include <condition_variable>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "luxgrad/tensor/blocked_signals.h"
+
+namespace lux {
+namespace {
+
+class StageRun {
+ public:
+  StageRun(size_t jobs, int loaders, int savers, const Stages& stages)
+      : jobs_(jobs), ahead_(2 * static_cast<size_t>(loaders)), stages_(stages), done_(jobs, Step::none) {
+    const BlockedSignals blocked;
+    try {
+      for (int i = 0; i < loaders; ++i, ++loaders_) threads_.emplace_back([this] { load_all(); });
+      for (int i = 0; i < savers; ++i, ++savers_) threads_.emplace_back([this] { save_all(); });
+    } catch (const std::system_error&) {  // fewer, or none
+    }
+  }
+
+  /// The caller's part. What no thread does is done here.
+  void run() {
+    for (size_t job = 0; job < jobs_; ++job) {
+      if (loaders_ == 0) stages_.load(job);
+      {
+        std::unique_lock lock(mutex_);
+        if (loaders_ > 0) changed_.wait(lock, [&] { return done_[job] >= Step::loaded; });
+        if (savers_ > 0) changed_.wait(lock, [&] { return job - saved_ < 2 * savers_ + 1; });
+      }
+      stages_.work(job);
+      if (savers_ == 0) stages_.save(job);
+      {
+        const std::lock_guard lock(mutex_);
+        worked_ = job + 1;
+        if (savers_ == 0) done_[job] = Step::saved, ++saved_;
+      }
+      changed_.notify_all();
+      report_what_is_done(false);
+    }
+    report_what_is_done(true);
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+ private:
+  enum class Step : unsigned char { none, loaded, saved };
+
+  void load_all() {
+    for (;;) {
+      size_t job = 0;
+      {
+        std::unique_lock lock(mutex_);
+        if (to_load_ == jobs_) return;
+        job = to_load_++;
+        changed_.wait(lock, [&] { return job <= worked_ + ahead_; });
+      }
+      stages_.load(job);
+      set(job, Step::loaded);
+    }
+  }
+
+  void save_all() {
+    for (;;) {
+      size_t job = 0;
+      {
+        std::unique_lock lock(mutex_);
+        if (to_save_ == jobs_) return;
+        job = to_save_++;
+        changed_.wait(lock, [&] { return job < worked_; });
+      }
+      stages_.save(job);
+      set(job, Step::saved);
+    }
+  }
+
+  void set(size_t job, Step step) {
+    {
+      const std::lock_guard lock(mutex_);
+      done_[job] = step;
+      if (step == Step::saved) ++saved_;
+    }
+    changed_.notify_all();
+  }
+
+  void report_what_is_done(bool wait) {
+    for (; reported_ < jobs_; ++reported_) {
+      {
+        std::unique_lock lock(mutex_);
+        const auto ready = [&] { return done_[reported_] == Step::saved; };
+        if (wait) changed_.wait(lock, ready);
+        if (!ready()) return;
+      }
+      stages_.report(reported_);
+    }
+  }
+
+  size_t jobs_, ahead_;
+  const Stages& stages_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<Step> done_;
+  size_t to_load_ = 0, worked_ = 0, to_save_ = 0, saved_ = 0, reported_ = 0;
+  size_t loaders_ = 0, savers_ = 0;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+void run_stages(size_t jobs, int loaders, int savers, const Stages& stages) {
+  if (jobs == 1) loaders = savers = 0;
+  StageRun(jobs, loaders, savers, stages).run();
+}
+
+}  // namespace lux

@@ -1,0 +1,23 @@
+// Three stages of many jobs at the same time: while one picture is enhanced, the next are read and the last
+// are written.
+#pragma once
+
+#include <cstddef>
+
+#include "luxgrad/tensor/function_ref.h"
+
+namespace lux {
+
+struct Stages {
+  FunctionRef<void(size_t)> load;    ///< of any number of jobs at the same time
+  FunctionRef<void(size_t)> work;    ///< one job after the other, in the caller's thread
+  FunctionRef<void(size_t)> save;    ///< as load
+  FunctionRef<void(size_t)> report;  ///< in the caller's thread, in the order of the jobs
+};
+
+/// Runs each job through the stages, in `loaders` and `savers` threads beside the caller's. At most
+/// 2·(loaders + savers) + 3 jobs are between their load and their report. Stages must not throw. Where the
+/// system has no more threads, those that there are do the work.
+void run_stages(size_t jobs, int loaders, int savers, const Stages& stages);
+
+}  // namespace lux

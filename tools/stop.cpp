@@ -1,0 +1,39 @@
+#include "luxgrad/tools/stop.h"
+
+#include <unistd.h>
+
+#include <csignal>
+
+namespace lux {
+
+std::atomic<bool> stop_requested{false};
+
+namespace {
+
+std::atomic<int> last{0};
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
+              "signal handlers may set nothing else");
+
+void on_signal(int number) {
+  if (stop_requested) _exit(128 + number);
+  last = number;
+  stop_requested = true;
+}
+
+}  // namespace
+
+void stop_on_signals() {
+  for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
+    struct sigaction action {};
+    sigaction(number, nullptr, &action);
+    if (action.sa_handler == SIG_IGN) continue;
+    action = {};
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(number, &action, nullptr);
+  }
+}
+
+int last_signal() { return last; }
+
+}  // namespace lux

@@ -1,0 +1,18 @@
+// Signals that ask a long work to stop: the first lets it end in order, a second ends the process at once.
+#pragma once
+
+#include <atomic>
+
+namespace lux {
+
+/// True from the first signal on.
+extern std::atomic<bool> stop_requested;
+
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 set `stop_requested`. What whoever started us wants
+/// ignored, as nohup does, stays ignored.
+void stop_on_signals();
+
+/// The number of the last signal; 0 before the first.
+int last_signal();
+
+}  // namespace lux

@@ -1,0 +1,278 @@
+// luxgrad video: films in, brighter films out, frame by frame.
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "luxgrad/data/byte_stream.h"
+#include "luxgrad/data/film.h"
+#include "luxgrad/data/live_source.h"
+#include "luxgrad/data/y4m.h"
+#include "luxgrad/models/steady.h"
+#include "luxgrad/tools/command.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/guidance.h"
+#include "luxgrad/tools/measure.h"
+#include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/published_video.h"
+#include "luxgrad/tools/stop.h"
+
+namespace fs = std::filesystem;
+
+namespace lux {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool is_y4m(const std::string& path) { return path == "-" || fs::path(path).extension() == ".y4m"; }
+
+/// `90`, `1:30`, `0:01:30.5` as seconds. Throws CommandError.
+double time_from(const std::string& option, const std::string& text) {
+  double seconds = 0;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  for (int parts = 0; parts < 3; ++parts) {
+    double part = -1;
+    const auto [next, error] = std::from_chars(at, end, part, std::chars_format::fixed);
+    if (error != std::errc() || part < 0 || part > 1e9) break;
+    seconds = 60 * seconds + part;
+    if (next == end) return seconds;
+    if (*next != ':') break;
+    at = next + 1;
+  }
+  usage_error(option, ": expected seconds or H:MM:SS, got ", text);
+}
+
+/// What was done, for the last line and --json.
+struct Tally {
+  int64_t frames = 0;  // given out, repetitions included
+  int64_t dropped = 0;
+  double seconds = 0, network = 0;
+  int64_t memory_early = 0;  // resident, once everything is set up
+  FlickerReport flicker{};
+};
+
+constexpr int64_t kWarmFrames = 100;
+
+class Video final : public Command {
+ public:
+  explicit Video(CLI::App& app) {
+    app.add_option("-i,--input,input", input_, "A film; - is Y4M from standard input")->type_name("IN");
+    app.add_option("-o,--output", output_, "A film (.mp4, .mov, .mkv, .webm, .ts, .avi), .y4m, or - for Y4M")
+        ->type_name("OUT");
+    add_model_options(app, choice_);
+    app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
+        ->type_name("S")
+        ->check(CLI::Range(0.0, 1.0).description(""));
+    app.add_option("--smoothing", smoothing_,
+                   "Weight of the past against flicker, 0 to below 1 (default 0.8)")
+        ->type_name("S")
+        ->check(CLI::Range(0.0, 1.0).description(""));
+    add_guidance_options(app, guidance_);
+    add_device_options(app, where_);
+    app.add_option("--codec", write_.codec,
+                   "h264, hevc, av1, vp9, or an encoder of ffmpeg (default: by name)")
+        ->type_name("NAME");
+    app.add_option("--crf", write_.crf,
+                   "Constant quality of the encoder; less is better (default: 18 for h264)")
+        ->type_name("N")
+        ->check(CLI::Range(0, 63).description(""));
+    app.add_option("--preset", write_.preset, "Of the encoder, for example ultrafast")->type_name("NAME");
+    app.add_option("--from", from_, "Begin there: seconds or H:MM:SS")->type_name("TIME");
+    app.add_option("--to", to_, "End there")->type_name("TIME");
+    app.add_option("--latency", latency_,
+                   "Live: drop frames that have waited longer than so many milliseconds")
+        ->type_name("MS")
+        ->check(CLI::NonNegativeNumber.description(""));
+    app.add_option("--compat", compat_, "256: the published program, 256x256, BGR, truncated")
+        ->type_name("NAME")
+        ->check(CLI::IsMember({"256"}).description(""));
+    app.add_flag("--overwrite", overwrite_, "Replace an output that exists");
+    app.add_flag("--json", json_, "Print one JSON object at the end");
+    app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
+        ->type_name("KIND")
+        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+  }
+
+  ExitCode run() override {
+    check_options();
+    apply(where_);
+    const LoadedModel loaded = load_model(choice_);
+    apply(guidance_, *loaded.model);
+    stop_on_signals();
+    open();
+    Tally tally;
+    enhance_all(*loaded.model, tally);
+    if (!reader_left_) (void)sink_->finish(stop_requested).value();
+    report(tally, *loaded.model);
+    if (!stop_requested || reader_left_) return ExitCode::ok;
+    print_note(cat("luxgrad: stopped by signal ", last_signal(), "; ", output_, " plays as far as it got"));
+    return static_cast<ExitCode>(128 + last_signal());
+  }
+
+ private:
+  void check_options() {
+    check_usage(!input_.empty(), "no input; name a film with -i");
+    check_usage(!output_.empty(), "no output; name a film with -o");
+    check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ", strength_);
+    check_usage(smoothing_ >= 0 && smoothing_ < 1, "--smoothing: expected 0 to below 1, got ", smoothing_);
+    check_usage(is_y4m(output_) || is_film_name(output_), output_,
+                ": expected a name that ends in .mp4, .mov, .mkv, .webm, .ts, .avi or .y4m");
+    const auto word = [](const std::string& text) {
+      return text.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") ==
+             std::string::npos;
+    };
+    check_usage(word(write_.codec) && !write_.codec.starts_with('-'), "--codec: expected a name, got ",
+                write_.codec);
+    check_usage(word(write_.preset) && !write_.preset.starts_with('-'), "--preset: expected a name, got ",
+                write_.preset);
+    if (!from_.empty()) range_.from = time_from("--from", from_);
+    if (!to_.empty()) range_.to = time_from("--to", to_);
+    check_usage(!range_.to || *range_.to > range_.from, "--to: expected a time after ", range_.from, " s");
+    if (output_ == "-") return;
+    std::error_code unknown;
+    check_usage(!fs::equivalent(input_, output_, unknown), output_,
+                ": is the input, and inputs are never overwritten");
+    check_usage(overwrite_ || !fs::exists(fs::symlink_status(output_, unknown)), output_,
+                ": exists; --overwrite replaces it");
+  }
+
+  /// The source and the sink.
+  void open() {
+    FilmInfo info;
+    std::string original;
+    if (is_y4m(input_)) {
+      source_ = open_y4m(input_, &stop_requested);
+    } else {
+      info = probe_film(input_).value();
+      original = input_;
+      source_ = open_film(input_, info, {range_, is_y4m(output_), &stop_requested});
+    }
+    if (is_y4m(input_)) skip_ = range_;
+    if (latency_ >= 0) {
+      auto live = std::make_unique<LiveSource>(std::move(source_), latency_);
+      live_ = live.get();
+      source_ = std::move(live);
+    }
+    if (is_y4m(output_)) {
+      sink_ = create_y4m(output_, source_->format());
+    } else {
+      sink_ = create_film(output_, source_->format(), write_, original, info, range_);
+    }
+  }
+
+  void enhance_all(const Model& model, Tally& tally) {
+    ProgressLine progress(progress_style(progress_));
+    const VideoFormat format = source_->format();
+    SteadyEnhancer steady(model, smoothing_, {.strength = strength_});
+    VideoFrame frame, bright;
+    const Clock::time_point start = Clock::now();
+    while (!stop_requested && !reader_left_) {
+      const Result<bool> more = source_->next(frame);
+      if (stop_requested) break;  // and what was cut off thereby is no error
+      if (!more.value()) break;
+      const double time = static_cast<double>(frame.time) * format.time_base.value();
+      if (skip_.to && time >= *skip_.to) break;
+      if (time < skip_.from) continue;
+      // Y4M has no times: what was dropped is shown as the frame before, so that the stream keeps its rate.
+      if (live_ != nullptr && is_y4m(output_)) {
+        for (int64_t missing = bright.time + 1; tally.frames > 0 && missing < frame.time && !reader_left_;
+             ++missing)
+          put(bright, tally);
+      }
+      const Clock::time_point before = Clock::now();
+      const Tensor dark = to_tensor(frame, format);
+      const Tensor enhanced =
+          compat_.empty() ? steady.next(dark) : published_video_frame(model, dark, strength_);
+      tally.network += seconds_since(before);
+      from_tensor(enhanced, format, bright);
+      bright.time = frame.time;
+      put(bright, tally);
+      tally.seconds = seconds_since(start);
+      if (tally.frames <= kWarmFrames) tally.memory_early = resident_bytes();
+      progress.show(tally.frames, source_->expected_frames(),
+                    cat(fixed(static_cast<double>(tally.frames) / tally.seconds, 1), " frames/s"));
+    }
+    tally.flicker = steady.report();
+    if (live_ != nullptr) tally.dropped = live_->dropped();
+  }
+
+  void put(const VideoFrame& frame, Tally& tally) {
+    const Result<bool> written = sink_->write(frame);
+    reader_left_ = output_ == "-" && !written && reader_left(written.error());
+    if (reader_left_) {       // whoever looked has seen enough
+      stop_requested = true;  // also where the source waits for more
+      return;
+    }
+    (void)written.value();
+    ++tally.frames;
+  }
+
+  void report(const Tally& tally, const Model& model) const {
+    if (const std::string complaint = source_->complaint(); !complaint.empty())
+      print_note(printable(cat("luxgrad: warning: ", complaint)));
+    const VideoFormat& format = source_->format();
+    const double rate = tally.seconds > 0 ? static_cast<double>(tally.frames) / tally.seconds : 0;
+    const double share = tally.seconds > 0 ? 100 * tally.network / tally.seconds : 0;
+    std::string text;
+    if (json_) {
+      const nlohmann::ordered_json line = {{"input", input_},
+                                           {"output", output_},
+                                           {"status", stop_requested && !reader_left_ ? "stopped" : "ok"},
+                                           {"width", format.width},
+                                           {"height", format.height},
+                                           {"frames", tally.frames},
+                                           {"dropped", tally.dropped},
+                                           {"model", model.name()},
+                                           {"seconds", tally.seconds},
+                                           {"frames_per_second", rate},
+                                           {"network_percent", share},
+                                           {"scenes", tally.flicker.scenes},
+                                           {"flicker",
+                                            {{"input", tally.flicker.input},
+                                             {"before", tally.flicker.before},
+                                             {"after", tally.flicker.after}}},
+                                           {"memory", resident_bytes()},
+                                           {"memory_growth", resident_bytes() - tally.memory_early}};
+      text = line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);
+    } else {
+      text = printable(cat(output_, ": ", tally.frames, " frames of ", format.width, "x", format.height, ", ",
+                           fixed(tally.seconds, 1), " s, ", fixed(rate, 1), " frames/s, network ",
+                           fixed(share, 0), " % of the time"));
+      if (live_ != nullptr) text += cat(", ", tally.dropped, " frames dropped");
+      if (compat_.empty())
+        text +=
+            cat("; flicker index ", fixed(tally.flicker.before, 2), " % before smoothing, ",
+                fixed(tally.flicker.after, 2), " % after, ", fixed(tally.flicker.input, 2), " % in the film");
+    }
+    output_ == "-" ? print_note(text) : print_result(text);
+  }
+
+  std::string input_, output_;
+  ModelChoice choice_;
+  Guidance guidance_;
+  RunsOn where_;
+  double strength_ = 1, smoothing_ = 0.8, latency_ = -1;
+  WriteFilmOptions write_;
+  std::string from_, to_;
+  TimeRange range_;  // of the command line
+  TimeRange skip_;   // what the source does not skip by itself
+  std::string compat_;
+  bool overwrite_ = false, json_ = false;
+  std::string progress_ = "bar";
+  std::unique_ptr<FrameSource> source_;
+  LiveSource* live_ = nullptr;  // the source, where it is live
+  std::unique_ptr<FrameSink> sink_;
+  bool reader_left_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> make_video(CLI::App& app) { return std::make_unique<Video>(app); }
+
+}  // namespace lux

@@ -1,0 +1,28 @@
+// Files that appear in a folder, as soon as whoever writes them is done.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <optional>
+#include <string>
+
+namespace lux {
+
+class FolderWatch {
+ public:
+  /// Throws CommandError where the folder cannot be watched.
+  explicit FolderWatch(const std::string& folder);
+  ~FolderWatch();
+  FolderWatch(const FolderWatch&) = delete;
+  FolderWatch& operator=(const FolderWatch&) = delete;
+
+  /// The name of the next file that was closed after writing or moved here. Waits; nothing once `stop` is
+  /// true. Names that begin with a dot are those of files at work, and left out.
+  std::optional<std::string> next(const std::atomic<bool>& stop);
+
+ private:
+  int descriptor_;
+  std::deque<std::string> names_;
+};
+
+}  // namespace lux
