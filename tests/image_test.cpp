@@ -110,7 +110,8 @@ TEST_CASE("a format is found by the content, an output format by the extension")
   CHECK(image_format_of("a.b/c.JPeG") == ImageFormat::jpeg);
   CHECK(image_format_of("x.pgm") == ImageFormat::pnm);
   CHECK_FALSE(image_format_of("folder.png/picture"));
-  CHECK_FALSE(image_format_of("x.webp"));
+  CHECK(image_format_of("x.WebP") == ImageFormat::webp);
+  CHECK_FALSE(image_format_of("x.gif"));
   CHECK_FALSE(image_format_of("png"));
 }
 

@@ -1,6 +1,7 @@
 #include "luxgrad/tools/about_model.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "luxgrad/models/layer_table.h"
 #include "luxgrad/models/liveness.h"
@@ -110,7 +111,7 @@ void print_training(const Json& training) {
 
 }  // namespace
 
-Json about_model(const Model& model, const AboutSizes& sizes) {
+std::string about_model(const Model& model, const AboutSizes& sizes) {
   const std::vector<LayerRow> rows = layer_table(model, sizes.height, sizes.width);
   const ModelTraits traits = model.traits();
   int64_t macs = 0;
@@ -128,14 +129,16 @@ Json about_model(const Model& model, const AboutSizes& sizes) {
                 {"memory_optimum_bytes", liveness_optimum(model, sizes.height, sizes.width)}};
   if (sizes.measure) about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width);
   about["training"] = about_training(model, sizes);
-  return about;
+  return about.dump();
 }
 
-void print_model(const Json& about) {
+void print_model(const std::string& text) {
+  const Json about = Json::parse(text);
   const std::string size = cat(about["width"].get<int64_t>(), "x", about["height"].get<int64_t>());
   print_result(cat(about["name"].get<std::string>(), " on a picture of ", size));
   print_layers(about);
-  print_result(cat("  sizes       multiples of ", about["size_multiple"].get<int64_t>(), "; others are padded"));
+  print_result(
+      cat("  sizes       multiples of ", about["size_multiple"].get<int64_t>(), "; others are padded"));
   print_result(cat("  sees        ", about["global"].get<bool>()
                                          ? "the whole picture"
                                          : cat("pixels at most ", about["halo"].get<int64_t>(), " away")));

@@ -1,7 +1,6 @@
 // What `info` tells about a network: its layers, what it needs, and what its training would need.
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "luxgrad/models/model.h"
@@ -17,10 +16,10 @@ struct AboutSizes {
 };
 
 /// Layers, parameters, multiply-adds, traits, the least memory of an inference, and the memory that a step of
-/// the model's first recipe is predicted to take.
-nlohmann::ordered_json about_model(const Model& model, const AboutSizes& sizes);
+/// the model's first recipe is predicted to take: a JSON object.
+std::string about_model(const Model& model, const AboutSizes& sizes);
 
-/// The same as text, printed.
-void print_model(const nlohmann::ordered_json& about);
+/// The same for people, printed.
+void print_model(const std::string& about);
 
 }  // namespace lux

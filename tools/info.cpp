@@ -51,7 +51,7 @@ Json about_program(bool measure) {
 /// The network of a weight file, or why there is none.
 Json about_network(const std::string& path, const AboutSizes& sizes) {
   try {
-    return about_model(*load_model({.weights = path}).model, sizes);
+    return Json::parse(about_model(*load_model({.weights = path}).model, sizes));
   } catch (const std::exception& error) {
     return {{"error", error.what()}};
   }
@@ -121,7 +121,8 @@ void print_file(const Json& facts) {
         print_result(
             cat("  ", text_of(tensor["name"]), " ", text_of(tensor["shape"]), " ", text_of(tensor["dtype"])));
     } else if (key == "network") {
-      value.contains("error") ? print_result(cat("network  ", text_of(value["error"]))) : print_model(value);
+      value.contains("error") ? print_result(cat("network  ", text_of(value["error"])))
+                              : print_model(value.dump());
     } else if (key == "metadata") {
       for (const auto& [name, text] : value.items())
         print_result(cat("  ", printable(name), " = ", text_of(text)));
@@ -134,16 +135,19 @@ void print_file(const Json& facts) {
 class Info final : public Command {
  public:
   explicit Info(CLI::App& app) {
-    app.add_option("-i,--input,input", inputs_, "Names of models, pictures or weight files (none: this program)")
+    app.add_option("-i,--input,input", inputs_,
+                   "Names of models, pictures or weight files (none: this program)")
         ->type_name("MODEL|FILE");
-    app.add_option("--size", size_, cat("Size of the pictures that a network is described for (default ",
-                                        kStatedWidth, "x", kStatedHeight, ", and the recipe's in training)"))
+    app.add_option("--size", size_,
+                   cat("Size of the pictures that a network is described for (default ", kStatedWidth, "x",
+                       kStatedHeight, ", and the recipe's in training)"))
         ->type_name("WxH");
     app.add_option("--batch", sizes_.batch, "Pictures per step of its training (default: the recipe's)")
         ->type_name("N")
         ->check(CLI::Range(1, 1 << 20).description(""));
     add_device_options(app, where_);
-    app.add_flag("--memory", sizes_.measure, "Also enhance a picture of that size, and print the memory that took");
+    app.add_flag("--memory", sizes_.measure,
+                 "Also enhance a picture of that size, and print the memory that took");
     app.add_flag("--json", json_, "Print JSON");
   }
 
@@ -158,7 +162,8 @@ class Info final : public Command {
     for (const std::string& input : inputs_) {
       try {
         if (is_model(input))
-          show(about_model(*make_model(input), sizes_), print_model);
+          json_ ? print_result(about_model(*make_model(input), sizes_))
+                : print_model(about_model(*make_model(input), sizes_));
         else
           show(about_file(input, sizes_), print_file);
       } catch (...) {

@@ -15,6 +15,7 @@
 #include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tools/compare_page.h"
 #include "luxgrad/tools/console.h"
