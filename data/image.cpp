@@ -101,21 +101,31 @@ Image narrowed(const Image& image) {
   return narrow;
 }
 
-/// Rounds `picture` into the colours of `image`, whose alpha stays as it is.
-void set_colors(Image& image, const Tensor& picture) {
-  const int64_t colors = picture.size(3);
+/// Rounds `rows` into the colours of `image` from row `first` on; its alpha stays as it is.
+void set_colors(Image& image, int64_t first, const Tensor& rows) {
+  const int64_t colors = rows.size(3);
   const double full = image.max_value();
-  const float* const values = picture.data<float>();
-  parallel_rows(kCpu, image.height, image.width * colors, [&](const Team&, int64_t y) {
+  const float* const values = rows.data<float>();
+  parallel_rows(kCpu, rows.size(1), image.width * colors, [&](const Team&, int64_t y) {
     for (int64_t x = 0; x < image.width; ++x) {
       for (int64_t c = 0; c < colors; ++c) {
         const double value = values[(y * image.width + x) * colors + c];
         const double clamped = value > 0 ? std::min(value, 1.0) : 0;  // NaN is 0
         // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative
-        set_sample(image.row(y), x * image.channels + c, image.bits, static_cast<int>(clamped * full + 0.5));
+        set_sample(image.row(first + y), x * image.channels + c, image.bits,
+                   static_cast<int>(clamped * full + 0.5));
       }
     }
   });
+}
+
+// As many rows of this width as there are from `first` on.
+void check_rows(const char* name, const Image& image, int64_t first, const Tensor& rows) {
+  const Shape& s = rows.shape();
+  check(rows.dtype() == DType::f32 && s.rank() == 4 && s[0] == 1 && s[2] == image.width && s[3] == 3 &&
+            first >= 0 && s[1] <= image.height - first,
+        name, ": expected rows [1, n, ", image.width, ", 3] of f32 inside of ", image.height, " from ", first,
+        " on, got ", s);
 }
 
 Tensor checked_picture(const Tensor& picture) {
@@ -228,18 +238,23 @@ void save_image(const std::string& path, const Image& image, const SaveOptions& 
 
 Tensor to_tensor(const Image& image) {
   Tensor picture = empty({1, image.height, image.width, 3});
-  float* const values = picture.data<float>();
+  to_rows(image, 0, picture);
+  return picture;
+}
+
+void to_rows(const Image& image, int64_t first, const Tensor& rows) {
+  check_rows("to_rows", image, first, rows);
+  float* const values = rows.data<float>();
   const auto full = static_cast<float>(image.max_value());
   const int64_t next_color = image.colors() == 3 ? 1 : 0;
-  parallel_rows(kCpu, image.height, image.width * 3, [&](const Team&, int64_t y) {
+  parallel_rows(kCpu, rows.size(1), image.width * 3, [&](const Team&, int64_t y) {
     for (int64_t x = 0; x < image.width; ++x) {
       for (int64_t c = 0; c < 3; ++c) {
-        const int sample = sample_at(image.row(y), x * image.channels + c * next_color, image.bits);
+        const int sample = sample_at(image.row(first + y), x * image.channels + c * next_color, image.bits);
         values[(y * image.width + x) * 3 + c] = static_cast<float>(sample) / full;
       }
     }
   });
-  return picture;
 }
 
 Image from_tensor(const Tensor& picture, int bits) {
@@ -247,18 +262,16 @@ Image from_tensor(const Tensor& picture, int bits) {
   const Tensor values = checked_picture(picture);
   Image image;
   image.allocate(values.size(2), values.size(1), static_cast<int>(values.size(3)), bits);
-  set_colors(image, values);
+  set_colors(image, 0, values);
   return image;
 }
 
-Image from_tensor(const Tensor& picture, const Image& like) {
-  const Tensor values = checked_picture(picture);
-  check(values.size(1) == like.height && values.size(2) == like.width, "from_tensor: expected ", like.width,
-        " x ", like.height, " pixels, got ", values.size(2), " x ", values.size(1));
+namespace {
+
+// The size, bits, alpha and what else `like` carries, without colours.
+Image like_in(int colors, const Image& like) {
   Image image;
-  const int colors = static_cast<int>(values.size(3));
   image.allocate(like.width, like.height, colors + (like.has_alpha() ? 1 : 0), like.bits);
-  set_colors(image, values);
   for (int64_t y = 0; y < like.height && like.has_alpha(); ++y) {
     for (int64_t x = 1; x <= like.width; ++x)
       set_sample(image.row(y), x * image.channels - 1, like.bits,
@@ -267,6 +280,24 @@ Image from_tensor(const Tensor& picture, const Image& like) {
   image.exif = like.exif;
   if (colors == like.colors()) image.icc = like.icc;
   return image;
+}
+
+}  // namespace
+
+Image from_tensor(const Tensor& picture, const Image& like) {
+  const Tensor values = checked_picture(picture);
+  check(values.size(1) == like.height && values.size(2) == like.width, "from_tensor: expected ", like.width,
+        " x ", like.height, " pixels, got ", values.size(2), " x ", values.size(1));
+  Image image = like_in(static_cast<int>(values.size(3)), like);
+  set_colors(image, 0, values);
+  return image;
+}
+
+Image blank_like(const Image& like) { return like_in(3, like); }
+
+void from_rows(const Tensor& rows, int64_t first, Image& image) {
+  check_rows("from_rows", image, first, rows);
+  set_colors(image, first, rows);
 }
 
 }  // namespace lux

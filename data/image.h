@@ -67,6 +67,9 @@ void save_image(const std::string& path, const Image& image, const SaveOptions& 
 /// Colours as [1, H, W, 3] f32 in [0, 1], gray replicated, alpha left out.
 Tensor to_tensor(const Image& image);
 
+/// The same for the rows from `first` on, as many as `rows` [1, n, W, 3] of f32 has room for.
+void to_rows(const Image& image, int64_t first, const Tensor& rows);
+
 /// The picture of a [1, H, W, 3] (or [1, H, W, 1]) tensor: values clamped to [0, 1] (NaN is 0) and rounded to
 /// the nearest of `bits` (8 or 16) bits. Throws Error for another shape.
 Image from_tensor(const Tensor& picture, int bits = 8);
@@ -74,5 +77,10 @@ Image from_tensor(const Tensor& picture, int bits = 8);
 /// The same with the bits, alpha, EXIF and ICC of `like`, which must have the same size; a profile for gray
 /// is not carried over to colours.
 Image from_tensor(const Tensor& picture, const Image& like);
+
+/// A picture of the size, bits, alpha, EXIF and ICC of `like`, in colours, which `from_rows` fills: rounds
+/// `rows` [1, n, W, 3] of f32 into the rows from `first` on.
+Image blank_like(const Image& like);
+void from_rows(const Tensor& rows, int64_t first, Image& image);
 
 }  // namespace lux

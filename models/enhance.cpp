@@ -24,35 +24,59 @@ RowProgram program_of(const Model& model, double strength, DType dtype) {
                             next_multiple(kSampleSide, 4 * model.traits().size_multiple), dtype);
 }
 
-// Rows of the padded picture, which goes on mirrored below and beside.
-void pad_rows(const Tensor& picture, int64_t n, Rows rows, const Tensor& padded) {
-  const int64_t H = picture.size(1), W = picture.size(2);
-  const int64_t pixel = 3 * static_cast<int64_t>(size_of(picture.dtype()));
-  const auto mirrored = [](int64_t at, int64_t size) {
-    if (size == 1) return int64_t{0};
-    const int64_t phase = at % (2 * size - 2);
-    return std::min(phase, 2 * size - 2 - phase);
+// Where a picture that goes on mirrored, without its edge twice, has row or column `at`.
+int64_t mirrored(int64_t at, int64_t size) {
+  if (size == 1) return 0;
+  const int64_t phase = at % (2 * size - 2);
+  return std::min(phase, 2 * size - 2 - phase);
+}
+
+// Lines of pixels that are copied between pictures of different widths.
+struct Lines {
+  explicit Lines(const Tensor& rows)
+      : pixel(3 * static_cast<int64_t>(size_of(rows.dtype()))),
+        width(rows.size(2)),
+        data(static_cast<char*>(rows.raw())) {}
+  char* at(int64_t row, int64_t column) const { return data + (row * width + column) * pixel; }
+
+  int64_t pixel, width;
+  char* data;
+};
+
+// Rows of the picture, which goes on mirrored below and beside, into `padded`.
+void pad_rows(int64_t height, int64_t width, RowSource source, Rows rows, const Tensor& padded) {
+  const int64_t inside = std::clamp<int64_t>(height - rows.begin, 0, rows.count());
+  const Lines to(padded);
+  const auto pad = [&](const Tensor& given, int64_t row) {
+    const Lines from(given);
+    for (int64_t i = 0; i < given.size(1); ++i) {
+      std::memcpy(to.at(row + i, 0), from.at(i, 0), static_cast<size_t>(width * to.pixel));
+      for (int64_t w = width; w < to.width; ++w)
+        std::memcpy(to.at(row + i, w), from.at(i, mirrored(w, width)), static_cast<size_t>(to.pixel));
+    }
   };
-  const auto* const from = static_cast<const char*>(picture.raw()) + n * H * W * pixel;
-  auto* to = static_cast<char*>(padded.raw());
-  for (int64_t h = rows.begin; h < rows.end; ++h) {
-    const char* const row = from + mirrored(h, H) * W * pixel;
-    std::memcpy(to, row, static_cast<size_t>(W * pixel));
-    for (int64_t w = W; w < padded.size(2); ++w)
-      std::memcpy(to + w * pixel, row + mirrored(w, W) * pixel, static_cast<size_t>(pixel));
-    to += padded.size(2) * pixel;
+  if (inside > 0) {
+    const Tensor given = empty({1, inside, width, 3}, padded.options());
+    source(rows.begin, given);
+    pad(given, 0);
+  }
+  for (int64_t row = inside; row < rows.count(); ++row) {
+    const Tensor given = empty({1, 1, width, 3}, padded.options());
+    source(mirrored(rows.begin + row, height), given);
+    pad(given, row);
   }
 }
 
-// The first columns of rows that end beyond the picture's last row at most.
-void crop_rows(const Tensor& padded, int64_t n, Rows rows, const Tensor& picture) {
-  const int64_t H = picture.size(1), W = picture.size(2);
-  const int64_t pixel = 3 * static_cast<int64_t>(size_of(picture.dtype()));
-  const auto* const from = static_cast<const char*>(padded.raw());
-  auto* const to = static_cast<char*>(picture.raw()) + (n * H + rows.begin) * W * pixel;
-  for (int64_t row = 0; row < std::min(rows.end, H) - rows.begin; ++row) {
-    std::memcpy(to + row * W * pixel, from + row * padded.size(2) * pixel, static_cast<size_t>(W * pixel));
-  }
+// What of the rows is inside of the picture.
+void crop_rows(int64_t height, int64_t width, RowSink sink, Rows rows, const Tensor& padded) {
+  const int64_t inside = std::min(rows.end, height) - rows.begin;
+  if (inside <= 0) return;
+  if (inside == rows.count() && width == padded.size(2)) return sink(rows.begin, padded);
+  const Tensor kept = empty({1, inside, width, 3}, padded.options());
+  const Lines from(padded), to(kept);
+  for (int64_t row = 0; row < inside; ++row)
+    std::memcpy(to.at(row, 0), from.at(row, 0), static_cast<size_t>(width * to.pixel));
+  sink(rows.begin, kept);
 }
 
 // The program by which a padded picture runs, where it runs rows at a time.
@@ -73,15 +97,39 @@ int64_t band_of(const RowProgram& program, int64_t height, int64_t width) {
   return band;
 }
 
-Tensor enhance_by_rows(const RowProgram& program, const Tensor& picture, int64_t height, int64_t width) {
-  const int64_t band = band_of(program, height, width);
+// Runs a picture of this size, padded to the network's multiple.
+void run_padded(const RowProgram& program, const Model& model, int64_t height, int64_t width,
+                RowSource source, RowSink sink) {
+  const int64_t multiple = model.traits().size_multiple;
+  const int64_t tall = next_multiple(height, multiple), wide = next_multiple(width, multiple);
+  program.run(
+      tall, wide, band_of(program, tall, wide),
+      [&](Rows rows, const Tensor& x) { pad_rows(height, width, source, rows, x); },
+      [&](Rows rows, const Tensor& y) { crop_rows(height, width, sink, rows, y); });
+}
+
+Tensor enhance_by_rows(const RowProgram& program, const Model& model, const Tensor& picture) {
   Tensor y = empty(picture.shape(), picture.options());
+  const int64_t height = picture.size(1), width = picture.size(2);
+  const Lines dark(picture), bright(y);
+  const auto bytes = [&](const Tensor& rows) {
+    return static_cast<size_t>(rows.numel()) * size_of(rows.dtype());
+  };
   for (int64_t n = 0; n < picture.size(0); ++n) {
-    program.run(
-        height, width, band, [&](Rows rows, const Tensor& x) { pad_rows(picture, n, rows, x); },
-        [&](Rows rows, const Tensor& bright) { crop_rows(bright, n, rows, y); });
+    run_padded(
+        program, model, height, width,
+        [&](int64_t first, const Tensor& x) {
+          std::memcpy(x.raw(), dark.at(n * height + first, 0), bytes(x));
+        },
+        [&](int64_t first, const Tensor& x) {
+          std::memcpy(bright.at(n * height + first, 0), x.raw(), bytes(x));
+        });
   }
   return y;
+}
+
+void check_strength(double strength) {
+  check(strength >= 0 && strength <= 1, "enhance: expected a strength from 0 to 1, got ", strength);
 }
 
 }  // namespace
@@ -89,17 +137,30 @@ Tensor enhance_by_rows(const RowProgram& program, const Tensor& picture, int64_t
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
   const Shape& s = picture.shape();
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
-  check(options.strength >= 0 && options.strength <= 1, "enhance: expected a strength from 0 to 1, got ",
-        options.strength);
+  check_strength(options.strength);
   const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
   const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);
   if (const auto program = row_program(model, options, height, width, picture.dtype()))
-    return enhance_by_rows(*program, picture, height, width);
+    return enhance_by_rows(*program, model, picture);
   const int64_t below = height - s[1], beside = width - s[2];
   if (below == 0 && beside == 0) return model.enhance(picture, options.strength);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
   return reflect_pad(model.enhance(padded, options.strength), {0, -below, 0, -beside});
+}
+
+void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
+                  const EnhanceOptions& options) {
+  check(height > 0 && width > 0, "enhance: expected a picture with pixels, got ", height, "x", width);
+  check_strength(options.strength);
+  const NoGrad no_grad;
+  const int64_t multiple = model.traits().size_multiple;
+  if (const auto program = row_program(model, options, next_multiple(height, multiple),
+                                       next_multiple(width, multiple), DType::f32))
+    return run_padded(*program, model, height, width, source, sink);
+  const Tensor picture = empty({1, height, width, 3});
+  source(0, picture);
+  sink(0, enhance(model, picture, options));
 }
 
 int64_t enhance_bytes(const Model& model, int64_t height, int64_t width) {
@@ -107,8 +168,7 @@ int64_t enhance_bytes(const Model& model, int64_t height, int64_t width) {
   const int64_t h = next_multiple(height, multiple), w = next_multiple(width, multiple);
   const auto program = row_program(model, {}, h, w, DType::f32);
   if (!program) return liveness_optimum(model, height, width);
-  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * height * width;
-  return 2 * picture + program->bytes(h, w, band_of(*program, h, w));
+  return program->bytes(h, w, band_of(*program, h, w));
 }
 
 std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }

@@ -20,8 +20,19 @@ struct EnhanceOptions {
 /// [0, 1], or `by_rows` where the network needs its picture as a whole.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
 
-/// The least that `enhance` holds at once for a picture [1, height, width, 3] of f32, in bytes: the picture,
-/// the result, and what the network keeps between them, rows at a time where it runs so.
+/// Writes the rows of a picture from row `first` on into `rows` [1, n, width, 3], f32 in [0, 1].
+using RowSource = FunctionRef<void(int64_t first, const Tensor& rows)>;
+/// Takes such rows.
+using RowSink = FunctionRef<void(int64_t first, const Tensor& rows)>;
+
+/// The same, to the bit, for a picture [1, height, width, 3] that nobody holds as one tensor: `source` is
+/// asked for its rows, some of them several times, and `sink` gets those of the result from the top down.
+/// Where the network runs rows at a time, memory does not grow with the height. Throws Error as `enhance`.
+void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
+                  const EnhanceOptions& options = {});
+
+/// The least that `enhance_rows` holds at once for a picture [1, height, width, 3] of f32, in bytes: what the
+/// network keeps between picture and result, and both of them where it needs its picture as a whole.
 int64_t enhance_bytes(const Model& model, int64_t height, int64_t width);
 
 /// The first operator of `model` that keeps it from running rows at a time; empty where none does.

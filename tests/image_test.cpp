@@ -100,6 +100,28 @@ TEST_CASE("16 bits are rounded to 8 where the format has no more") {
   CHECK(reread(image, ImageFormat::bmp).samples == expected);
 }
 
+TEST_CASE("rows of a picture are those of its tensor, and make it again") {
+  for (const int channels : {1, 2, 3, 4}) {
+    for (const int bits : {8, 16}) {
+      const Image image = samples::picture(7, 5, channels, bits);
+      Image again = blank_like(image);
+      const Tensor whole = to_tensor(image);
+      for (const auto& [first, count] : {std::pair<int64_t, int64_t>{0, 2}, {2, 3}}) {
+        const Tensor rows = empty({1, count, 7, 3});
+        to_rows(image, first, rows);
+        for (int64_t i = 0; i < rows.numel(); ++i)
+          CHECK(rows.data<float>()[i] == whole.data<float>()[first * 21 + i]);
+        from_rows(rows, first, again);
+      }
+      CHECK(again.samples == from_tensor(whole, image).samples);
+    }
+  }
+  Image image = samples::picture(7, 5, 3, 8);
+  CHECK_THROWS_WITH_AS(to_rows(image, 4, empty({1, 2, 7, 3})),
+                       "to_rows: expected rows [1, n, 7, 3] of f32 inside of 5 from 4 on, got [1, 2, 7, 3]",
+                       Error);
+}
+
 TEST_CASE("a format is found by the content, an output format by the extension") {
   const Image image = samples::picture(5, 3, 3, 8);
   const TemporaryFolder folder;

@@ -303,7 +303,7 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
     return;
   }
   const Workplace here;
-  save_noise(here.path("dark.png"), 1400, 1000);  // more than the least limit has room for
+  save_noise(here.path("dark.png"), 5000, 120);  // a wide row is more than the least limit has room for
   fs::create_directory(here.path("photos"));
   for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("photos/", i, ".png")), 40, 36, i);
   int done = 0, refused = 0;

@@ -124,9 +124,25 @@ void PictureWork::load() {
   });
 }
 
+// Whether rows can go from the photo through the network into the result, which takes the least memory.
+bool PictureWork::needs_no_tensor() const {
+  return !options_.raw_linear && !options_.augment && !options_.side_by_side && options_.page.empty() &&
+         options_.curves.empty();
+}
+
 void PictureWork::enhance() {
   attempt(network_seconds_, [&] {
     try {
+      if (needs_no_tensor()) {
+        after_ = blank_like(before_);
+        enhance_rows(
+            model_, height_, width_,
+            [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
+            [&](int64_t first, const Tensor& rows) { from_rows(rows, first, after_); },
+            {.strength = options_.strength});
+        if (options_.strip) after_.exif.clear();
+        return;
+      }
       Tensor picture = to_tensor(before_);
       if (options_.raw_linear) {
         encode_srgb(picture);

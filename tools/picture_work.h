@@ -39,6 +39,7 @@ class PictureWork {
   template <class F>
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
+  bool needs_no_tensor() const;
   void save_curves() const;
 
   const Job& job_;
