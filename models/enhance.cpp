@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <optional>
 
 #include "luxgrad/autograd/node.h"
@@ -14,7 +15,8 @@ namespace {
 
 constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
 constexpr int64_t kCacheBytes = int64_t{24} << 20;     // of all rows at a time
-constexpr int64_t kLeastBand = 16, kMostBand = 64;
+constexpr int64_t kLeastBand = 16, kMostBand = 64;     // rows, where memory is no matter
+constexpr int64_t kLowestBand = 4;
 constexpr int64_t kSampleSide = 64;  // of the picture that a program is recorded on
 
 int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
@@ -79,36 +81,56 @@ void crop_rows(int64_t height, int64_t width, RowSink sink, Rows rows, const Ten
   sink(rows.begin, kept);
 }
 
-// The program by which a padded picture runs, where it runs rows at a time.
-std::optional<RowProgram> row_program(const Model& model, const EnhanceOptions& options, int64_t height,
-                                      int64_t width, DType dtype) {
+// How a picture runs, and the bytes that this holds at a time.
+struct Way {
+  std::optional<RowProgram> rows;  // none: as a whole
+  int64_t band = 0, bytes = 0;
+};
+
+Way way_of(const Model& model, int64_t height, int64_t width, DType dtype, const EnhanceOptions& options) {
   const bool by_rows = options.order == EnhanceOptions::by_rows, large = height * width >= kSmallPicture;
-  if (!by_rows && (options.order == EnhanceOptions::whole || !large)) return std::nullopt;
+  const bool limited = options.memory > 0;
+  const int64_t limit = limited ? options.memory : std::numeric_limits<int64_t>::max();
+  const Way whole{{}, 0, limited ? liveness_optimum(model, height, width) : 0};
+  if (options.order == EnhanceOptions::whole) return whole;
+  if (!by_rows && !large && whole.bytes <= limit) return whole;
+
   RowProgram program = program_of(model, options.strength, dtype);
   check(!by_rows || program.obstacle().empty(), "enhance: ", model.name(),
         " cannot run rows at a time: ", program.obstacle(), " needs its picture as a whole");
-  const bool pays = program.obstacle().empty() && (program.passes() == 1 || by_rows);
-  return pays ? std::optional(std::move(program)) : std::nullopt;
+  const bool pays = by_rows || program.passes() == 1 || whole.bytes > limit;
+  if (!program.obstacle().empty() || !pays) return whole;
+  const int64_t multiple = model.traits().size_multiple;
+  const int64_t tall = next_multiple(height, multiple), wide = next_multiple(width, multiple);
+  Way way{{}, kMostBand, program.bytes(tall, wide, kMostBand)};
+  while ((way.bytes > kCacheBytes && way.band > kLeastBand) || (way.bytes > limit && way.band > kLowestBand))
+    way.bytes = program.bytes(tall, wide, way.band /= 2);
+  way.rows = std::move(program);
+  return way;
 }
 
-int64_t band_of(const RowProgram& program, int64_t height, int64_t width) {
-  int64_t band = kMostBand;
-  while (band > kLeastBand && program.bytes(height, width, band) > kCacheBytes) band /= 2;
-  return band;
+// The same, if it keeps the limit.
+Way affordable_way(const Model& model, int64_t height, int64_t width, DType dtype,
+                   const EnhanceOptions& options) {
+  Way way = way_of(model, height, width, dtype, options);
+  if (options.memory > 0 && way.bytes > options.memory) {
+    throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ", model.name(),
+                          " needs ", way.bytes));
+  }
+  return way;
 }
 
 // Runs a picture of this size, padded to the network's multiple.
-void run_padded(const RowProgram& program, const Model& model, int64_t height, int64_t width,
-                RowSource source, RowSink sink) {
+void run_padded(const Way& way, const Model& model, int64_t height, int64_t width, RowSource source,
+                RowSink sink) {
   const int64_t multiple = model.traits().size_multiple;
   const int64_t tall = next_multiple(height, multiple), wide = next_multiple(width, multiple);
-  program.run(
-      tall, wide, band_of(program, tall, wide),
-      [&](Rows rows, const Tensor& x) { pad_rows(height, width, source, rows, x); },
+  way.rows->run(
+      tall, wide, way.band, [&](Rows rows, const Tensor& x) { pad_rows(height, width, source, rows, x); },
       [&](Rows rows, const Tensor& y) { crop_rows(height, width, sink, rows, y); });
 }
 
-Tensor enhance_by_rows(const RowProgram& program, const Model& model, const Tensor& picture) {
+Tensor enhance_by_rows(const Way& way, const Model& model, const Tensor& picture) {
   Tensor y = empty(picture.shape(), picture.options());
   const int64_t height = picture.size(1), width = picture.size(2);
   const Lines dark(picture), bright(y);
@@ -117,7 +139,7 @@ Tensor enhance_by_rows(const RowProgram& program, const Model& model, const Tens
   };
   for (int64_t n = 0; n < picture.size(0); ++n) {
     run_padded(
-        program, model, height, width,
+        way, model, height, width,
         [&](int64_t first, const Tensor& x) {
           std::memcpy(x.raw(), dark.at(n * height + first, 0), bytes(x));
         },
@@ -141,8 +163,8 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
   const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);
-  if (const auto program = row_program(model, options, height, width, picture.dtype()))
-    return enhance_by_rows(*program, model, picture);
+  if (const Way way = affordable_way(model, s[1], s[2], picture.dtype(), options); way.rows)
+    return enhance_by_rows(way, model, picture);
   const int64_t below = height - s[1], beside = width - s[2];
   if (below == 0 && beside == 0) return model.enhance(picture, options.strength);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
@@ -154,21 +176,19 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
   check(height > 0 && width > 0, "enhance: expected a picture with pixels, got ", height, "x", width);
   check_strength(options.strength);
   const NoGrad no_grad;
-  const int64_t multiple = model.traits().size_multiple;
-  if (const auto program = row_program(model, options, next_multiple(height, multiple),
-                                       next_multiple(width, multiple), DType::f32))
-    return run_padded(*program, model, height, width, source, sink);
+  if (const Way way = affordable_way(model, height, width, DType::f32, options); way.rows)
+    return run_padded(way, model, height, width, source, sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);
-  sink(0, enhance(model, picture, options));
+  sink(0, enhance(model, picture, {.strength = options.strength, .order = EnhanceOptions::whole}));
 }
 
-int64_t enhance_bytes(const Model& model, int64_t height, int64_t width) {
-  const int64_t multiple = model.traits().size_multiple;
-  const int64_t h = next_multiple(height, multiple), w = next_multiple(width, multiple);
-  const auto program = row_program(model, {}, h, w, DType::f32);
-  if (!program) return liveness_optimum(model, height, width);
-  return program->bytes(h, w, band_of(*program, h, w));
+int64_t enhance_bytes(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
+  const NoGrad no_grad;
+  const Way way = way_of(model, height, width, DType::f32, options);
+  if (way.rows) return way.bytes;
+  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * height * width;
+  return liveness_optimum(model, height, width) + picture;  // and the result beside it, when it is cropped
 }
 
 std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }

@@ -13,11 +13,15 @@ struct EnhanceOptions {
   /// How the network runs: rows at a time where it can and the picture is large, always whole, or always rows
   /// at a time. The results are the same bits.
   enum Order { automatic, whole, by_rows } order = automatic;
+  /// The most bytes that the network may hold between picture and result; 0: no limit. Bands get narrower to
+  /// keep it; means over all pixels take passes of their own, which cost time.
+  int64_t memory = 0;
 };
 
 /// picture [N, H, W, 3] in [0, 1] -> the same shape. Pads to the network's multiple by mirroring, runs it
 /// without recording a graph, crops. Throws Error for another shape, an empty picture, a strength outside
-/// [0, 1], or `by_rows` where the network needs its picture as a whole.
+/// [0, 1], or `by_rows` where the network needs its picture as a whole; OutOfMemory, before any work, where
+/// more than `options.memory` is needed.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
 
 /// Writes the rows of a picture from row `first` on into `rows` [1, n, width, 3], f32 in [0, 1].
@@ -31,9 +35,10 @@ using RowSink = FunctionRef<void(int64_t first, const Tensor& rows)>;
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
                   const EnhanceOptions& options = {});
 
-/// The least that `enhance_rows` holds at once for a picture [1, height, width, 3] of f32, in bytes: what the
-/// network keeps between picture and result, and both of them where it needs its picture as a whole.
-int64_t enhance_bytes(const Model& model, int64_t height, int64_t width);
+/// What `enhance_rows` holds at once under these options for a picture [1, height, width, 3], in bytes,
+/// before it is run: what the network keeps between picture and result, and both of them where it needs its
+/// picture as a whole. Throws as `enhance`, but not OutOfMemory.
+int64_t enhance_bytes(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {});
 
 /// The first operator of `model` that keeps it from running rows at a time; empty where none does.
 std::string obstacle_to_rows(const Model& model);

@@ -169,6 +169,27 @@ TEST_CASE("rows that come and go one band at a time give the same bits, whicheve
   }
 }
 
+TEST_CASE("a limit of memory makes bands narrower, makes passes of means, or refuses before any work") {
+  const NoGrad no_grad;
+  const int64_t height = 136, width = 144;
+  const Tensor picture = noise({1, height, width, 3}, 9);
+  for (const char* const name : {"zero_dce", "unet", "reference_guided"}) {
+    CAPTURE(name);
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator{5});
+    const Tensor whole = enhance(*model, picture, {.order = EnhanceOptions::whole});
+    const int64_t usual = enhance_bytes(*model, height, width);
+    const int64_t least = enhance_bytes(*model, height, width, {.memory = 1});
+    CHECK(least < usual);
+    for (const int64_t memory : {least, (least + usual) / 2, usual}) {
+      const EnhanceOptions options{.memory = memory};
+      CHECK(enhance_bytes(*model, height, width, options) <= memory);
+      CHECK(same_bits(enhance(*model, picture, options), whole));
+    }
+    CHECK_THROWS_AS(enhance(*model, picture, {.memory = least - 1}), OutOfMemory);
+  }
+}
+
 TEST_CASE("memory does not grow with the height of the picture") {
   const std::unique_ptr<Model> model = make_model("zero_dce");
   model->init_(Generator{5});

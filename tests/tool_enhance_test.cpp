@@ -252,3 +252,19 @@ TEST_CASE("folders, globs and templates") {
   CHECK(contains(clash.err, "clash/a.png"));
   CHECK(load_image(here.path("clash/a.png")).width == 12);
 }
+
+TEST_CASE("a limit of memory is kept, or refused with what is needed") {
+  const Workplace here;
+  save_noise(here.path("in.png"), 300, 200);
+  CHECK(here.run({"enhance", "in.png", "-o", "plain.bmp"}).code == 0);
+  const ChildResult narrow = here.run({"enhance", "in.png", "-o", "narrow.bmp", "--memory", "8M"});
+  INFO(narrow.err);
+  CHECK(narrow.code == 0);
+  CHECK(contains(narrow.err, "in.png: zero_dce needs about "));
+  CHECK(slurp(here.path("narrow.bmp")) == slurp(here.path("plain.bmp")));
+  const ChildResult refused = here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", "1M"});
+  CHECK(refused.code == 6);
+  CHECK(contains(refused.err, "for 300 x 200 pixels, --memory allows 1.0 MB"));
+  CHECK_FALSE(fs::exists(here.path("no.bmp")));
+  CHECK(here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", "much"}).code == 2);
+}

@@ -10,6 +10,7 @@
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
+#include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/picture_work.h"
 #include "luxgrad/tools/stages.h"
@@ -40,6 +41,10 @@ class Enhance final : public Command {
            "by N")
         ->type_name("N");
     add_device_option(app, where_);
+    app.add_option("--memory", memory_,
+                   "The most that a picture may need, like 2G or 500M (default: 60 % of what is free)")
+        ->type_name("SIZE")
+        ->transform(CLI::AsSizeValue(false).description(""));
     app.add_flag("-x", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
     app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
@@ -88,6 +93,12 @@ class Enhance final : public Command {
 
  private:
   void check_options() {
+    check_usage(!memory_ || *memory_ > 0, "--memory: expected at least a byte");
+    work_.say_memory = memory_.has_value();
+    constexpr double kShare = 0.6;
+    const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
+    work_.memory = memory_ ? static_cast<int64_t>(std::min<uint64_t>(*memory_, INT64_MAX))
+                           : static_cast<int64_t>(kShare * free);  // 0, no limit, where nobody knows
     if (!format_.empty()) batch_.format = format_named(format_);
     check_usage(work_.strength >= 0 && work_.strength <= 1, "--strength: expected 0 to 1, got ",
                 work_.strength);  // not a NaN either
@@ -189,6 +200,7 @@ class Enhance final : public Command {
   PictureOptions work_;
   std::string format_, shard_, watched_, threads_, page_;
   const CLI::Option* compare_ = nullptr;
+  std::optional<uint64_t> memory_;
   int loaders_ = 1, savers_ = 1;
   bool json_ = false;
   std::string progress_ = "bar";

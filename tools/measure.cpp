@@ -1,5 +1,6 @@
 #include "luxgrad/tools/measure.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 
@@ -13,13 +14,22 @@
 namespace lux {
 namespace {
 
-/// A line of /proc/self/status in bytes: `VmRSS`, `VmHWM`.
-int64_t from_status(const std::string& key) {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
+/// A line of a file like /proc/self/status in bytes: `VmRSS`, `VmHWM`.
+int64_t line_of(const char* file, const std::string& key) {
+  std::ifstream lines(file);
+  for (std::string line; std::getline(lines, line);) {
     if (line.starts_with(key + ":")) return 1024 * std::atoll(line.c_str() + key.size() + 1);
   }
   return -1;
+}
+
+int64_t from_status(const std::string& key) { return line_of("/proc/self/status", key); }
+
+/// The number in a file, -1 where there is none.
+int64_t number_in(const char* file) {
+  int64_t number = -1;
+  std::ifstream(file) >> number;
+  return number;
 }
 
 }  // namespace
@@ -33,6 +43,14 @@ std::string instruction_set() {
 int64_t resident_bytes() { return from_status("VmRSS"); }
 int64_t peak_resident_bytes() { return from_status("VmHWM"); }
 void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+int64_t available_bytes() {
+  const int64_t machine = line_of("/proc/meminfo", "MemAvailable");
+  const int64_t most = number_in("/sys/fs/cgroup/memory.max"),
+                used = number_in("/sys/fs/cgroup/memory.current");
+  if (most <= 0 || used < 0) return machine;
+  return machine < 0 ? most - used : std::min(machine, most - used);
+}
 
 Tensor noise_picture(int64_t n, int64_t height, int64_t width) {
   Tensor picture = empty({n, height, width, 3});

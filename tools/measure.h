@@ -22,6 +22,9 @@ int64_t resident_bytes();
 int64_t peak_resident_bytes();
 void reset_peak_resident();
 
+/// Bytes that this machine, or the cgroup of this process, has free for it. -1 where the system does not say.
+int64_t available_bytes();
+
 /// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
 /// picture and the parameters included, nothing else.
 int64_t measure_peak(const Model& model, int64_t height, int64_t width);

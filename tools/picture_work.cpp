@@ -62,12 +62,12 @@ void encode_srgb(const Tensor& picture) {
 }
 
 /// The mean over the eight ways to lay the picture, each result laid back.
-Tensor enhance_augmented(const Model& model, const Tensor& picture, double strength) {
+Tensor enhance_augmented(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
   Tensor sum;
   for (const bool flipped : {false, true}) {
     const Tensor upright = flipped ? flip_left_right(picture) : picture;
     for (int turns = 0; turns < 4; ++turns) {
-      Tensor bright = rotate90(enhance(model, rotate90(upright, turns), {.strength = strength}), -turns);
+      Tensor bright = rotate90(enhance(model, rotate90(upright, turns), options), -turns);
       if (flipped) bright = flip_left_right(bright);
       if (sum.defined())
         add_(sum, bright);
@@ -130,8 +130,26 @@ bool PictureWork::needs_no_tensor() const {
          options_.curves.empty();
 }
 
+// What the photo and the result take in bytes, and as tensors where they are such, is taken off the limit
+// first.
+void PictureWork::check_memory() {
+  if (options_.memory == 0) return;
+  const int64_t pixels = width_ * height_;
+  int64_t pictures = 2 * static_cast<int64_t>(before_.samples.size());
+  if (!needs_no_tensor()) pictures += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
+  memory_ = std::max<int64_t>(1, options_.memory - pictures);
+  const int64_t need =
+      pictures + enhance_bytes(model_, height_, width_, {.strength = options_.strength, .memory = memory_});
+  const std::string sentence =
+      cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
+  if (need > options_.memory)
+    throw OutOfMemory(cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
+  if (options_.say_memory) print_note(cat(job_.input, ": ", sentence));
+}
+
 void PictureWork::enhance() {
   attempt(network_seconds_, [&] {
+    check_memory();
     try {
       if (needs_no_tensor()) {
         after_ = blank_like(before_);
@@ -139,7 +157,7 @@ void PictureWork::enhance() {
             model_, height_, width_,
             [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
             [&](int64_t first, const Tensor& rows) { from_rows(rows, first, after_); },
-            {.strength = options_.strength});
+            {.strength = options_.strength, .memory = memory_});
         if (options_.strip) after_.exif.clear();
         return;
       }
@@ -148,8 +166,9 @@ void PictureWork::enhance() {
         encode_srgb(picture);
         before_.icc.clear();  // it describes what the values were
       }
-      const Tensor bright = options_.augment ? enhance_augmented(model_, picture, options_.strength)
-                                             : lux::enhance(model_, picture, {.strength = options_.strength});
+      const EnhanceOptions how{.strength = options_.strength, .memory = memory_};
+      const Tensor bright =
+          options_.augment ? enhance_augmented(model_, picture, how) : lux::enhance(model_, picture, how);
       after_ = from_tensor(bright, before_);
       if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
       if (options_.strip) after_.exif.clear();

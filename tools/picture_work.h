@@ -18,6 +18,8 @@ struct PictureOptions {
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
   std::string curves{};       ///< folder for the curve parameters; empty: none
+  int64_t memory = 0;         ///< bytes that one picture may need; 0: no limit
+  bool say_memory = false;    ///< say before the work what it needs
   std::string page{};         ///< an HTML page to compare before and after; empty: none
 };
 
@@ -40,6 +42,7 @@ class PictureWork {
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_no_tensor() const;
+  void check_memory();
   void save_curves() const;
 
   const Job& job_;
@@ -51,6 +54,7 @@ class PictureWork {
   std::optional<Failure> failure_{};
   bool skipped_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
+  int64_t memory_ = 0;  // that the network may take, 0: no limit
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
 };
