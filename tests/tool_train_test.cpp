@@ -30,6 +30,14 @@ std::vector<std::string> training(std::vector<std::string> more) {
   return command;
 }
 
+/// The network's parameters in the checkpoint that a run names.
+std::map<std::string, std::vector<double>> weights_of(const Workplace& here, const ChildResult& run) {
+  const Checkpoint checkpoint = read_checkpoint(here.path(run.out.substr(0, run.out.find('\n')))).value();
+  std::map<std::string, std::vector<double>> values;
+  for (const auto& [name, tensor] : checkpoint.weights) values[name] = tensor.to_vector();
+  return values;
+}
+
 }  // namespace
 
 TEST_CASE("a run leaves weights that enhance accepts") {
@@ -55,13 +63,27 @@ TEST_CASE("a resumed run ends with the bits of an uninterrupted one") {
   REQUIRE(whole.code == 0);
   REQUIRE(part.code == 0);
   REQUIRE(rest.code == 0);
-  const auto weights = [&](const ChildResult& run) {
-    TensorFile file = load_safetensors(here.path(run.out.substr(0, run.out.find('\n'))));
-    std::map<std::string, std::vector<double>> values;
-    for (const auto& [name, tensor] : file.tensors) values[name] = tensor.to_vector();
-    return values;
+  CHECK(weights_of(here, whole) == weights_of(here, rest));
+}
+
+TEST_CASE("a run begins with the weights it is given, and is resumed with none but these") {
+  const Workplace here;
+  make_photos(here);
+  const ChildResult first = here.run(training({"--run", "first", "--steps", "3"}));
+  REQUIRE(first.code == 0);
+  const std::string checkpoint = first.out.substr(0, first.out.find('\n'));
+  const auto second = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = training({"--run", "second", "--lr", "1e-30"});
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
   };
-  CHECK(weights(whole) == weights(rest));
+  const ChildResult still = second({"--weights", checkpoint, "--steps", "1"});
+  INFO(still.err);
+  REQUIRE(still.code == 0);
+  CHECK(weights_of(here, still) == weights_of(here, first));  // a rate of 1e-30 moves none of them
+  CHECK(second({"--steps", "2", "--resume"}).code == 4);
+  CHECK(second({"--weights", checkpoint, "--steps", "2", "--resume"}).code == 0);
+  CHECK(here.run({"train", "unet", "--data", "photos", "--run", "third", "-m", checkpoint}).code == 4);
 }
 
 TEST_CASE("twenty processes with other addresses, heaps and numbers of threads make the same weights") {

@@ -55,6 +55,9 @@ class Train final : public Command {
         ->type_name("PATH");
     app.add_option("--run", options_.run, "Run folder: configuration, logs, checkpoints, samples")
         ->type_name("DIR");
+    app.add_option("-m,--weights", choice_.weights,
+                   "Weights to begin with, of the same network (default: new ones, as the recipe says)")
+        ->type_name("FILE");
     app.add_option("--steps", options_.steps, "Updates in all, instead of epochs")
         ->type_name("N")
         ->check(CLI::Range(1, 1 << 30).description(""));
@@ -116,6 +119,7 @@ class Train final : public Command {
     options_.model = choice_.name;
     options_.model_config = config_of(choice_);
     options_.recipe = recipe_of(recipe_, choice_.name, options_.model_config, has_references(options_.data));
+    if (!choice_.weights.empty()) options_.first_weights = load_model(choice_).model->state_dict();
     check_usage(!options_.recompute || make_model(choice_.name, options_.model_config)->traits().blocks,
                 "--recompute: ", choice_.name, " has no blocks worth it");
   }

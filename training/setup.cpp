@@ -24,6 +24,15 @@ std::string digest_of(const std::string& text) {
   return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 
+std::string digest_of(const State& weights) {
+  std::string parts;
+  for (const auto& [name, tensor] : weights) {
+    const size_t bytes = static_cast<size_t>(tensor.numel()) * size_of(tensor.dtype());
+    parts += cat(name, " ", sha256({static_cast<const uint8_t*>(tensor.raw()), bytes}), "\n");
+  }
+  return digest_of(parts);
+}
+
 // Those that the file does not name, and those that it names.
 std::pair<PictureList, PictureList> split_by_list(const PictureList& pictures, const std::string& names) {
   std::pair<PictureList, PictureList> parts{{}, sound(select_named(pictures, names))};
@@ -134,6 +143,7 @@ std::unique_ptr<Model> make_trainee(const TrainOptions& options) {
   } else {
     model->init_(generator);
   }
+  if (!options.first_weights.empty()) model->load_state_dict(options.first_weights);
   model->requires_grad_();
   model->set_recompute(options.recompute);
   return model;
@@ -154,6 +164,8 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
       names += picture.name + "\n";
     facts["validation"] = cat("listed, SHA-256 of the names ", digest_of(names));
   }
+  if (!options.first_weights.empty())
+    facts["first_weights"] = cat("SHA-256 ", digest_of(options.first_weights));
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;

@@ -21,7 +21,8 @@ struct TrainOptions {
   std::string run;             ///< run folder
   int64_t steps = 0;           ///< updates in all; 0: as many as the recipe's epochs have
   uint64_t seed = 0;
-  std::string names;  ///< file of names: only these pictures (data/split.h); empty: all
+  State first_weights{};  ///< values to begin with instead of the recipe's; empty: those
+  std::string names;      ///< file of names: only these pictures (data/split.h); empty: all
   /// Share or number of pictures that validate, chosen by name; 0: those of `validation_names`, a file like
   /// `names`; where that is empty, as the recipe has it.
   double validation = 0;
@@ -29,7 +30,7 @@ struct TrainOptions {
   double skip_bad = 0;  ///< train without bad pictures where they are at most so many percent
   /// Compute blocks of the network again instead of keeping their activations: the same bits, less memory.
   bool recompute = false;
-  bool resume = false;  ///< continue from the newest good checkpoint in the run folder
+  bool resume = false;                      ///< continue from the newest good checkpoint in the run folder
   const std::atomic<bool>* stop = nullptr;  ///< looked at after every step; a signal handler may set it
 };
 
