@@ -29,7 +29,7 @@ struct TrainOptions {
   double skip_bad = 0;  ///< train without bad pictures where they are at most so many percent
   /// Compute blocks of the network again instead of keeping their activations: the same bits, less memory.
   bool recompute = false;
-  bool resume = false;  ///< continue from the newest good checkpoint in the run folder
+  bool resume = false;                      ///< continue from the newest good checkpoint in the run folder
   const std::atomic<bool>* stop = nullptr;  ///< looked at after every step; a signal handler may set it
 };
 
