@@ -77,7 +77,7 @@ bool recomputing() { return second_time; }
 Tensor detail::recompute(std::unique_ptr<Part> part, const Tensors& inputs) {
   if (!grad_enabled()) return (*part)(inputs);
   const ParametersRead parameters;
-  const Tensor y = (*part)(inputs);
+  Tensor y = (*part)(inputs);
   if (!y.requires_grad()) return y;
   auto again = std::make_unique<Again>(std::move(part), inputs, parameters.found);
   return record("recompute", y.detach(), inputs, std::move(again));

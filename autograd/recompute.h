@@ -31,15 +31,16 @@ struct PartOf final : Part {
 }  // namespace detail
 
 /// f(inputs), of which the graph keeps the inputs only. `f` is kept, and called a second time by `backward`:
-/// it must do the same again, so chance is keyed, and what is written only once asks `recomputing`. Parameters
-/// that it reads are what they were, or `backward` throws Error; what was frozen in the forward pass still
-/// has to be.
+/// it must do the same again, so chance is keyed, and what is written only once asks `recomputing`.
+/// Parameters that it reads are what they were, or `backward` throws Error; what was frozen in the forward
+/// pass still has to be.
 template <class F>
 Tensor recompute(F f, const Tensors& inputs) {
   return detail::recompute(std::make_unique<detail::PartOf<F>>(std::move(f)), inputs);
 }
 
-/// The same where `on`, else plainly f(inputs). A function that takes its inputs by value may drop them early.
+/// The same where `on`, else plainly f(inputs). A function that takes its inputs by value may drop them
+/// early.
 template <class F>
 Tensor recompute_if(bool on, F f, Tensors inputs) {
   return on ? recompute(std::move(f), inputs) : f(std::move(inputs));

@@ -75,6 +75,15 @@ void ByteSource::read(std::span<uint8_t> to, const char* what) {
   }
 }
 
+void ByteSource::append(std::vector<uint8_t>& to, int64_t count, const char* what) {
+  const size_t end = to.size() + static_cast<size_t>(count);
+  while (to.size() < end) {
+    const size_t begin = to.size(), room = std::max({to.capacity(), 2 * begin, kAhead});
+    to.resize(std::min(end, room));
+    read(std::span<uint8_t>(to).subspan(begin), what);
+  }
+}
+
 void ByteSource::skip(int64_t count, const char* what) {
   while (count > 0) {
     need(what);

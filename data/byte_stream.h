@@ -27,6 +27,9 @@ class ByteSource {
   uint8_t peek(const char* what);
   uint8_t u8(const char* what);
   void read(std::span<uint8_t> to, const char* what);
+  /// `count` bytes behind those that `to` holds. Its memory grows as they come: those that were only promised
+  /// cost none.
+  void append(std::vector<uint8_t>& to, int64_t count, const char* what);
   void skip(int64_t count, const char* what);
 
  private:

@@ -141,7 +141,9 @@ Result<Child> Child::start(const ChildSpec& spec) {
   Pipe nowhere;
   nowhere.read_end = open("/dev/null", O_RDONLY | O_CLOEXEC);
   nowhere.write_end = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (nowhere.read_end < 0 || nowhere.write_end < 0) return failed("/dev/null cannot be opened");
   std::vector<char*> arguments;
+  arguments.reserve(spec.arguments.size() + 1);
   for (const std::string& argument : spec.arguments) arguments.push_back(const_cast<char*>(argument.c_str()));
   arguments.push_back(nullptr);
 

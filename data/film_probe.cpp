@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -158,7 +159,7 @@ FilmInfo film_from(const json& film) {
   if (info.seconds == 0 && film.contains("format") && film["format"].is_object())
     info.seconds = seconds_at(film["format"], "duration");
   info.frames = std::max<int64_t>(0, number_at(*pictures, "nb_frames"));
-  if (info.frames == 0) info.frames = static_cast<int64_t>(info.seconds * format.rate.value() + 0.5);
+  if (info.frames == 0) info.frames = std::llround(info.seconds * format.rate.value());
   return info;
 }
 

@@ -1,5 +1,5 @@
 #include <algorithm>
-#include <optional>
+#include <cmath>
 
 #include "luxgrad/data/byte_stream.h"
 #include "luxgrad/data/child.h"
@@ -33,31 +33,22 @@ class Film final : public FrameSource {
       : path_(std::move(path)),
         child_(std::move(child)),
         bytes_(child_.output(), options.stop),
-        stop_(options.stop) {
-    frames_ = info.frames;
+        stop_(options.stop),
+        reader_(opened(info.format)),
+        frames_(info.frames) {
     const TimeRange& range = options.range;
     if (!range.whole() && info.seconds > 0) {
       const double seconds = std::min(range.to.value_or(info.seconds), info.seconds) - range.from;
-      frames_ = static_cast<int64_t>(std::max(0.0, seconds) * info.format.rate.value() + 0.5);
+      frames_ = std::llround(std::max(0.0, seconds) * info.format.rate.value());
     }
-    Result<NutReader> reader = NutReader::open(bytes_, info.format);
-    if (!reader) {
-      child_.close_output();
-      const bool failed = child_.wait() != 0 || child_.complaints() > 0;
-      // What the child says is nearer to the cause.
-      FileError error = failed ? refused(path_, child_.first_complaint()) : reader.error();
-      error.file = path_;
-      throw FileException(std::move(error));
-    }
-    reader_.emplace(std::move(*reader));
   }
 
-  const VideoFormat& format() const override { return reader_->format(); }
+  const VideoFormat& format() const override { return reader_.format(); }
   int64_t expected_frames() const override { return frames_ > 0 ? frames_ : -1; }
   std::string complaint() const override { return complaint_; }
 
   Result<bool> next(VideoFrame& frame) override {
-    Result<bool> read = reader_->next(bytes_, frame);
+    Result<bool> read = reader_.next(bytes_, frame);
     if (!read) return std::move(read).in_file(path_);
     if (!*read) return end();
     // Damaged films may have frames at the time of others; every frame needs its own.
@@ -66,6 +57,17 @@ class Film final : public FrameSource {
   }
 
  private:
+  NutReader opened(const VideoFormat& format) {
+    Result<NutReader> reader = NutReader::open(bytes_, format);
+    if (reader) return std::move(*reader);
+    child_.close_output();
+    const bool failed = child_.wait() != 0 || child_.complaints() > 0;
+    // What the child says is nearer to the cause.
+    FileError error = failed ? refused(path_, child_.first_complaint()) : reader.error();
+    error.file = path_;
+    throw FileException(std::move(error));
+  }
+
   Result<bool> end() {
     if (stop_ != nullptr && *stop_) return false;
     const int code = child_.wait();
@@ -80,9 +82,10 @@ class Film final : public FrameSource {
   Child child_;
   ByteSource bytes_;
   const std::atomic<bool>* stop_;
-  std::optional<NutReader> reader_;
+  NutReader reader_;
+  int64_t frames_;
   std::string complaint_;
-  int64_t frames_ = 0, last_ = -1;
+  int64_t last_ = -1;
 };
 
 }  // namespace

@@ -112,10 +112,11 @@ class FilmSink final : public FrameSink {
       Result<Child> child = Child::start({.arguments = command(frame.time), .input = true});
       if (!child) return needs_program(path_, child.error());
       child_.emplace(std::move(*child));
-      if (!write_bytes(child_->input(), nut_header(format_))) return failure();
+      if (!write_bytes(child_->input(), nut_header(format_))) return failure(*child_);
     }
     const std::vector<uint8_t> head = nut_frame_header(format_, frame.time);
-    if (!write_bytes(child_->input(), head) || !write_bytes(child_->input(), frame.samples)) return failure();
+    if (!write_bytes(child_->input(), head) || !write_bytes(child_->input(), frame.samples))
+      return failure(*child_);
     return true;
   }
 
@@ -128,15 +129,15 @@ class FilmSink final : public FrameSink {
     child_->close_input();
     const int code = child_->wait();
     constexpr int kInterrupted = 255;
-    if (code != 0 && !(cut_short && code == kInterrupted)) return failure();
+    if (code != 0 && !(cut_short && code == kInterrupted)) return failure(*child_);
     return file_.keep();
   }
 
  private:
-  FileError failure() {
-    child_->close_input();
-    child_->wait();
-    const std::string complaint = child_->first_complaint();
+  FileError failure(Child& child) {
+    child.close_input();
+    child.wait();
+    const std::string complaint = child.first_complaint();
     return {unwritable, path_, -1,
             cat("cannot be encoded: ", complaint.empty() ? "ffmpeg ended before its input did" : complaint)};
   }

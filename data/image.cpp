@@ -112,8 +112,8 @@ void set_colors(Image& image, int64_t first, const Tensor& rows) {
         const double value = values[(y * image.width + x) * colors + c];
         const double clamped = value > 0 ? std::min(value, 1.0) : 0;  // NaN is 0
         // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative
-        set_sample(image.row(first + y), x * image.channels + c, image.bits,
-                   static_cast<int>(clamped * full + 0.5));
+        const auto sample = static_cast<int>(clamped * full + 0.5);
+        set_sample(image.row(first + y), x * image.channels + c, image.bits, sample);
       }
     }
   });

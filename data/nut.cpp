@@ -1,6 +1,7 @@
 #include "luxgrad/data/nut.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <numeric>
 #include <string_view>
 
@@ -20,6 +21,7 @@ constexpr int64_t kMaxPacket = 1 << 20;
 constexpr int64_t kLongPacket = 4096;  // from there on the length has a checksum of its own
 constexpr size_t kMaxClocks = 16, kMaxPrefixes = 128, kMaxPrefix = 4096;
 constexpr int64_t kLongestPrefixed = 4096;  // frames beyond have no prefix
+constexpr int64_t kLatest = int64_t{1} << 60;
 
 // Bits of a frame's flags.
 constexpr uint64_t kKey = 1, kEndOfRelevance = 2, kCodedTime = 8, kStreamId = 16, kSizeMore = 32,
@@ -169,8 +171,8 @@ void NutReader::read_packet(ByteSource& bytes) {
   const int64_t length = at_most(number(bytes, "a packet"), kMaxPacket, "the length of a packet");
   if (length > kLongPacket) bytes.skip(4, "a packet");
   if (length < 4) refuse(malformed, begin, "has a packet of ", length, " bytes");
-  std::vector<uint8_t> content(static_cast<size_t>(length));
-  bytes.read(content, "a packet");
+  std::vector<uint8_t> content;
+  bytes.append(content, length, "a packet");
   const std::span<const uint8_t> fields = std::span<const uint8_t>(content).first(content.size() - 4);
   if (checksum(fields) != big32(content.data() + fields.size()))
     refuse(malformed, begin, "has a packet whose checksum is wrong");
@@ -180,7 +182,7 @@ void NutReader::read_packet(ByteSource& bytes) {
     read_stream_header(fields);
   } else if (code == kSyncpointCode && has_stream_) {
     // The time of all streams, in units of the clock that its remainder names; here there is one.
-    last_time_ = at_most(NutFields(fields).u() / clocks_.size(), int64_t{1} << 60, "a time");
+    last_time_ = at_most(NutFields(fields).u() / clocks_.size(), kLatest, "a time");
   }  // the index and notes about the stream are of no use here
 }
 
@@ -191,6 +193,7 @@ void NutReader::read_main_header(std::span<const uint8_t> header) {
   if (fields.u() != 1) refuse(unsupported, -1, "has several NUT streams, expected one");
   fields.u();  // largest distance of syncpoints
   const int64_t clocks = fields.small(kMaxClocks, "the number of clocks");
+  if (clocks == 0) refuse(malformed, -1, "has no clock in a NUT stream");
   for (int64_t i = 0; i < clocks; ++i) {
     const int64_t num = fields.small(INT32_MAX, "a clock");
     clocks_.push_back({num, fields.small(INT32_MAX, "a clock")});
@@ -264,7 +267,7 @@ void NutReader::read_stream_header(std::span<const uint8_t> header) {
 
 int64_t NutReader::time_from(uint64_t coded) const {
   const uint64_t most = uint64_t{1} << time_bits_;
-  if (coded >= most) return at_most(coded - most, int64_t{1} << 60, "a time");
+  if (coded >= most) return at_most(coded - most, kLatest, "a time");
   // The lower bits: of the times that end in them, the one around the last.
   const auto mask = static_cast<int64_t>(most - 1);
   const int64_t delta = last_time_ - mask / 2;
@@ -302,9 +305,9 @@ bool NutReader::read_frame(ByteSource& bytes, VideoFrame& frame) {
   // A frame of any other size than declared would be read as something that it is not.
   if (size != format_.frame_bytes() || static_cast<int64_t>(head.size()) > size)
     refuse(malformed, begin, "has a frame of ", size, " bytes, expected ", format_.frame_bytes());
-  frame.samples.resize(static_cast<size_t>(size));
-  std::copy(head.begin(), head.end(), frame.samples.begin());
-  bytes.read(std::span<uint8_t>(frame.samples).subspan(head.size()), "a frame");
+  if (std::abs(time) > kLatest) refuse(malformed, begin, "has a frame at time ", time);
+  frame.samples = head;
+  bytes.append(frame.samples, size - static_cast<int64_t>(head.size()), "a frame");
   frame.time = last_time_ = time;
   return true;
 }

@@ -24,6 +24,7 @@ enum class FileErrorCode : uint8_t {
   busy,         ///< another process works in it
 };
 
+// NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): has a value from the start
 struct FileError {
   FileErrorCode code = FileErrorCode::malformed;
   std::string file;     ///< the name as given; empty for bytes in memory

@@ -183,8 +183,8 @@ Result<bool> read_y4m_frame(ByteSource& bytes, const VideoFormat& format, int64_
     const std::string line = read_line(bytes, "the head of a frame");
     if (line != kFrame && !line.starts_with("FRAME "))
       refuse(malformed, begin, "has no frame where one should begin");
-    frame.samples.resize(static_cast<size_t>(format.frame_bytes()));
-    bytes.read(frame.samples, "a frame");
+    frame.samples.clear();
+    bytes.append(frame.samples, format.frame_bytes(), "a frame");
     frame.time = number;
     return true;
   });

@@ -56,7 +56,7 @@ struct CurveGradient {
       A g = gy[pixel * kChannels + c];
       A shared = 0;
       for (int n = iterations - 1; n >= 0; --n) {
-        s = states[n];
+        s = states[n];  // NOLINT(clang-analyzer-security.ArrayBound): at most kMaxIterations, below
         const A step = g * (s * s - s);
         shared += step;
         if (ga != nullptr) ga[n * step_stride + c] = T(step_stride == 0 ? shared : step);

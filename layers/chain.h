@@ -1,5 +1,6 @@
-// Layers one after the other. Without a graph a map lives as long as the longest handle to it, and temporaries
-// of a nested call as long as the whole expression: a network that runs in little memory passes maps on.
+// Layers one after the other. Without a graph a map lives as long as the longest handle to it, and
+// temporaries of a nested call as long as the whole expression: a network that runs in little memory passes
+// maps on.
 #pragma once
 
 #include <utility>
@@ -15,8 +16,8 @@ Tensor chain(Tensor x, const Layers&... layers) {
   return x;
 }
 
-/// A list of the tensors that are moved in, which nothing else holds: a braced list would, until the end of the
-/// expression.
+/// A list of the tensors that are moved in, which nothing else holds: a braced list would, until the end of
+/// the expression.
 template <class... More>
 Tensors handed_over(More... tensors) {
   Tensors list;

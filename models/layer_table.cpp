@@ -82,7 +82,8 @@ std::vector<LayerRow> rows_on(const Model& model, int64_t height, int64_t width)
 // A side of a map, in which a stage that leaves a rest rounds up.
 int64_t scaled(int64_t small, int64_t large, int64_t small_side, int64_t side) {
   const double share = static_cast<double>(side - small_side) / static_cast<double>(small_side);
-  return static_cast<int64_t>(std::ceil(static_cast<double>(small) + share * static_cast<double>(large - small)));
+  return static_cast<int64_t>(
+      std::ceil(static_cast<double>(small) + share * static_cast<double>(large - small)));
 }
 
 }  // namespace

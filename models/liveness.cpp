@@ -72,7 +72,8 @@ int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large) {
   check(small.bytes.size() == large.bytes.size() && !small.bytes.empty() && small.pixels != large.pixels,
         "largest_at: expected two sizes of one run, got ", small.bytes.size(), " and ", large.bytes.size(),
         " steps on ", small.pixels, " and ", large.pixels, " pixels");
-  const double share = static_cast<double>(pixels - small.pixels) / static_cast<double>(large.pixels - small.pixels);
+  const double share =
+      static_cast<double>(pixels - small.pixels) / static_cast<double>(large.pixels - small.pixels);
   double largest = 0;
   for (size_t i = 0; i < small.bytes.size(); ++i) {
     const auto from = static_cast<double>(small.bytes[i]), to = static_cast<double>(large.bytes[i]);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/autograd/recompute.h"
@@ -140,8 +141,9 @@ Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
     const Tensor& look = looks[i];
     // Pictures of a batch share a look that was set.
     const Tensor wanted = look.size(0) == own.size(0) ? look : look + zeros(own.shape(), own.options());
-    const Tensor y = decode(i + 1 < looks.size() ? low : std::move(low),
-                            strength == 1 ? wanted : own + strength * (wanted - own));
+    const bool last = i + 1 == looks.size();  // and gives its features away
+    const Tensor y =
+        decode(last ? std::exchange(low, {}) : low, strength == 1 ? wanted : own + strength * (wanted - own));
     sum = sum.defined() ? sum + y : y;
   }
   return looks.size() == 1 ? sum : sum * (1.0 / static_cast<double>(looks.size()));

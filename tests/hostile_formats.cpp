@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "hostile_films.h"
 #include "hostile_samples.h"
 #include "luxgrad/data/byte_reader.h"
 #include "luxgrad/data/image.h"
@@ -283,6 +284,8 @@ constexpr Format kFormats[] = {
      INT64_MAX},
     {"checkpoint", checkpoint_samples, safetensors_pieces, repair_checkpoint, refuse_checkpoint,
      prove_checkpoint, 1 << 14, 64, INT64_MAX},
+    {"y4m", y4m_samples, y4m_pieces, no_repair, refuse_y4m, prove_y4m, 1 << 18, 32, INT64_MAX},
+    {"nut", nut_samples, nut_pieces, repair_nut, refuse_nut, prove_nut, 1 << 18, 32, INT64_MAX},
 };
 
 }  // namespace

@@ -7,8 +7,10 @@
 #include <string>
 
 #include "failing_new.h"
+#include "hostile_films.h"
 #include "hostile_formats.h"
 #include "luxgrad/data/npy.h"
+#include "luxgrad/data/nut.h"
 #include "luxgrad/tensor/memory.h"
 #include "zip_archive.h"
 
@@ -180,6 +182,49 @@ TEST_CASE("headers that promise more than the file holds are refused before memo
     CHECK(reading.bytes <= (64 << 10) + 12 * static_cast<int64_t>(bomb.bytes.size()));
     CHECK_NOTHROW(format.prove(bomb.bytes));
     CHECK(format.refusal(bomb.bytes).find(bomb.reason) == 0);
+  }
+}
+
+TEST_CASE("a NUT stream has a clock, times within bounds, and headers of which every bit is checked") {
+  VideoFormat format;
+  format.width = 6;
+  format.height = 4;
+  const Bytes header = nut_header(format);
+  constexpr size_t kLength = 33, kClocks = 39, kFlags = 42,
+                   kStep = 44;  // behind the name and the starting code
+  REQUIRE(header[kClocks] == 1);
+  REQUIRE(header[kFlags] == 105);
+  const auto place = [&](size_t at) { return static_cast<std::ptrdiff_t>(at); };
+  const auto refusal_of = [](Bytes bytes) {
+    hostile::repair_nut(bytes);
+    return hostile::refuse_nut(bytes);
+  };
+  CHECK(refusal_of(header) == "has no frame");
+
+  Bytes timeless = header;
+  timeless.erase(timeless.begin() + place(kClocks + 1), timeless.begin() + place(kClocks + 3));
+  timeless[kClocks] = 0;
+  timeless[kLength] -= 2;
+  CHECK(refusal_of(timeless) == "has no clock in a NUT stream");
+
+  Bytes leaping = header;  // each frame 2^62 ticks behind the last
+  leaping[kFlags] = 1 | 32;
+  leaping[kStep] = 0x7F;
+  leaping.insert(leaping.begin() + place(kStep), 8, 0xFF);
+  leaping[kLength] += 8;
+  leaping.insert(leaping.end(), {0, static_cast<uint8_t>(format.frame_bytes())});
+  leaping.insert(leaping.end(), static_cast<size_t>(format.frame_bytes()), 7);
+  CHECK(refusal_of(leaping) == "has a frame at time 4611686018427387904");
+
+  Bytes whole = header;
+  whole.insert(whole.end(), {0, 1, static_cast<uint8_t>(format.frame_bytes()), 0, 0, 0, 0});
+  whole.insert(whole.end(), static_cast<size_t>(format.frame_bytes()), 7);
+  CHECK(hostile::refuse_nut(whole) == "");
+  for (size_t bit = 0; bit < 8 * header.size(); ++bit) {
+    Bytes flipped = whole;
+    flipped[bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+    CAPTURE(bit);
+    CHECK(hostile::refuse_nut(flipped) != "");
   }
 }
 

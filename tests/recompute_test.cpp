@@ -1,4 +1,6 @@
 // Recomputation: parts of a network that run again in the backward pass give the same bits, for less memory.
+#include "luxgrad/autograd/recompute.h"
+
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -7,7 +9,6 @@
 
 #include "error_of.h"
 #include "luxgrad/autograd/engine.h"
-#include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/dropout.h"

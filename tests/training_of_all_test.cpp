@@ -183,17 +183,17 @@ TEST_CASE("pictures grow while batches shrink, each stage from a new epoch on") 
 
 TEST_CASE("a network that shall learn squares by heart sees nothing else, and does") {
   const Pairs pairs(6);
-  TrainOptions options = pairs.options("unet", "by heart", 200);
+  TrainOptions options = pairs.options("unet", "by heart", 100);
   options.recipe = overfitting(make_recipe("unet", "default"), 2);
   options.recipe.size = 16;
   Witness witness;
   options.stop = &witness.stop;
   train(options, witness);
-  REQUIRE(witness.records.size() == 200);
-  CHECK(witness.records.back().epoch == 200);
+  REQUIRE(witness.records.size() == 100);
+  CHECK(witness.records.back().epoch == 100);
   const auto loss = [&](size_t step) { return witness.records[step].losses.front().second; };
-  MESSAGE("loss " << loss(0) << " -> " << loss(199));
-  CHECK(loss(199) < 0.3 * loss(0));
+  MESSAGE("loss " << loss(0) << " -> " << loss(99));
+  CHECK(loss(99) < 0.3 * loss(0));
 }
 
 TEST_CASE("pictures that are asked for by name train, and some of them validate") {

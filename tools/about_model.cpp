@@ -59,7 +59,7 @@ Json about_training(const Model& model, const AboutSizes& sizes) {
 }
 
 // `text` in a column, flush left or right.
-std::string column(std::string text, size_t width, bool right = false) {
+std::string column(const std::string& text, size_t width, bool right = false) {
   const std::string space(width - std::min(width, text.size()), ' ');
   return right ? space + text : text + space;
 }

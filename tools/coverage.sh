@@ -15,8 +15,9 @@ find build/coverage -name '*.gcda' -delete
 ctest --preset coverage --parallel "$(nproc)" -LE long
 
 # What reads files from outside, with what packs and unpacks for it.
-readers='bmp|deflate|file|image|jpeg_read|layout|npy|orientation|pickle|picture_pack|png_read|pnm|pth|safetensors|split|stb'
-readers+='|tensor_file|torch_values|zip|zip_writer'
+readers='bmp|byte_stream|child|deflate|ffmpeg|file|film_probe|film_read|foreign_image|image|jpeg_read|layout|npy|nut'
+readers+='|orientation|pickle|picture_pack|png_read|pnm|pth|safetensors|split|stb|tensor_file|torch_values|video|y4m|zip'
+readers+='|zip_writer'
 
 # gcov says "File 'data/png_read.cpp'", then "Lines executed:98.50% of 200", for the source and for every header it
 # includes, and for their sum without a name. Names may begin with a way to the sources.

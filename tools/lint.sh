@@ -32,7 +32,7 @@ fi
 # changed: the source, a header below it, the flags, the checks or the program. build/lint remembers the sums of those.
 tidy() {
   local source=$1 commands known=
-  commands=$(grep -B 1 "^  \"file\": \"$PWD/$source\"" build/release/compile_commands.json |
+  commands=$(grep -B 1 "^  \"file\": \"$PWD/$source\"" build/lint/compile_commands.json |
     sed -n 's/^  "command": "\(.*\)",$/\1/p' | sed 's/\\\(.\)/\1/g; s/ -o [^ ]*//; s/ -c / -E -C /')
   if [ -n "$commands" ]; then  # the fuzzers have none, and are asked about always
     known=$({
@@ -44,11 +44,13 @@ tidy() {
     known=build/lint/${known%% *}
     if [ -e "$known" ]; then return; fi
   fi
-  "$clang_tidy" -p build/release --quiet "$source" 2> >(grep -v "warnings\? generated\|^Suppressed\|^Use -header" >&2)
+  "$clang_tidy" -p build/lint --quiet "$source" 2> >(grep -v "warnings\? generated\|^Suppressed\|^Use -header" >&2)
   if [ -n "$known" ]; then touch "$known"; fi
 }
 if [ ${#sources[@]} -gt 0 ]; then
   mkdir -p build/lint
+  # Headers that g++ compiled once mean nothing to clang; so a source that relies on them is found, too.
+  sed 's/ -Winvalid-pch//; s/ -include [^ ]*cmake_pch\.hxx//' build/release/compile_commands.json > build/lint/compile_commands.json
   export -f tidy
   export clang_tidy=${CLANG_TIDY:-clang-tidy}
   printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 1 bash -ec 'tidy "$1"' tidy

@@ -21,7 +21,7 @@ chosen=$(grep -v '^#' "$list" | grep -F -- "${1:-}")
 run() { (cd build/release && timeout 600 "tests/$1" > ../log.txt 2>&1); }
 
 # A test that fails anyway would notice everything.
-read -ra tests < <(sed 's/.* @@ //' <<< "$chosen" | tr ' ' '\n' | sort -u | tr '\n' ' ')
+mapfile -t tests < <(sed 's/.* @@ //' <<< "$chosen" | tr ' ' '\n' | sort -u)
 cmake --build --preset release --target "${tests[@]}" > build/log.txt
 for test in "${tests[@]}"; do
   run "$test" || { echo "$test fails without a fault:"; cat build/log.txt; exit 1; }

@@ -30,10 +30,12 @@ template <class T>
 struct VectorOf;
 template <>
 struct VectorOf<float> {
+  // NOLINTNEXTLINE(modernize-use-using): vector types are written so
   typedef float type __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 };
 template <>
 struct VectorOf<double> {
+  // NOLINTNEXTLINE(modernize-use-using): vector types are written so
   typedef double type __attribute__((vector_size(kVectorBytes), aligned(8), may_alias));
 };
 template <class T>

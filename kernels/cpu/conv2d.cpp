@@ -243,10 +243,10 @@ Tensor partial_sums(int64_t tiles, int64_t blocks, int64_t size, const Add& add)
   return partial;
 }
 
-// gw[index] = the sum over the shares of element place(index) of the partial sums, which it leaves in the
-// first share.
+// Row `row` of gw's last axis = the sums over the shares of the partial sums, which it leaves in the first
+// share: `run` neighbours from element m on stand there from place(row, m) on.
 template <class T, class Place>
-void collect(const Tensor& partial, const Tensor& gw, const Place& place) {
+void collect(const Tensor& partial, const Tensor& gw, int64_t run, const Place& place) {
   constexpr int64_t kRun = 512;
   const int64_t shares = partial.size(0), size = partial.size(1) * partial.size(2);
   T* const sums = partial.data<T>();
@@ -261,9 +261,14 @@ void collect(const Tensor& partial, const Tensor& gw, const Place& place) {
   });
   dispatch(gw.dtype(), [&](auto s) {
     using S = decltype(s);
-    S* const to = gw.data<S>();
-    parallel_for(kCpu, gw.numel(), [&](int64_t index) {
-      to[index] = static_cast<S>(static_cast<Arith<S>>(sums[place(index)]));
+    const int64_t depth = gw.size(3);
+    parallel_rows(kCpu, gw.numel() / depth, depth, [&](const Team&, int64_t row) {
+      S* const to = gw.data<S>() + row * depth;
+      for (int64_t m = 0; m < depth; m += run) {
+        const T* const from = sums + place(row, m);
+        const int64_t count = std::min(run, depth - m);
+        for (int64_t i = 0; i < count; ++i) to[m + i] = static_cast<S>(static_cast<Arith<S>>(from[i]));
+      }
     });
   });
 }
@@ -281,8 +286,8 @@ void weight_gradient_in(const Conv2dProblem& s, const Convolution& c, const Tens
           tile.group = block * step;
           tiles.depthwise_weight_gradient(c, tile, sums, scratch(tiles.depthwise_scratch(c, tile)).raw());
         });
-    collect<T>(partial, gw, [&](int64_t index) {
-      const int64_t tap = index % (s.kH * s.kW), k = index / (s.kH * s.kW);
+    collect<T>(partial, gw, 1, [&](int64_t row, int64_t) {
+      const int64_t tap = row % (s.kH * s.kW), k = row / (s.kH * s.kW);
       return (k / step * s.kH * s.kW + tap) * step + k % step;
     });
     return;
@@ -296,14 +301,13 @@ void weight_gradient_in(const Conv2dProblem& s, const Convolution& c, const Tens
         const WeightBlock b = blocks.at(block);
         tiles.weight_gradient(c, b, tile, sums, scratch(tiles.weight_scratch(c, b, tile)).raw());
       });
-  collect<T>(partial, gw, [&](int64_t index) {
-    const int64_t m = index % c.depth, j = index / c.depth % s.kW, i = index / (c.depth * s.kW) % s.kH;
-    const int64_t k = index / (c.depth * s.kW * s.kH), group = k / c.width, row = k % c.width;
+  collect<T>(partial, gw, blocks.block_depth, [&](int64_t row, int64_t m) {
+    const int64_t j = row % s.kW, i = row / s.kW % s.kH, k = row / (s.kW * s.kH) % c.width,
+                  group = row / (s.kW * s.kH * c.width);
     const int64_t block =
-        (group * blocks.down() + row / blocks.block_width) * blocks.across() + m / blocks.block_depth;
+        (group * blocks.down() + k / blocks.block_width) * blocks.across() + m / blocks.block_depth;
     const WeightBlock b = blocks.at(block);
-    return block * size + (i * tiles.weight_rows(b) + row - b.k) * tiles.weight_run(c, b) + j * b.depth + m -
-           b.c;
+    return block * size + (i * tiles.weight_rows(b) + k - b.k) * tiles.weight_run(c, b) + j * b.depth;
   });
 }
 

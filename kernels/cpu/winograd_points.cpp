@@ -21,7 +21,7 @@ struct Points {
   Points(int64_t tiles, int64_t channels)
       : tile(round_up(channels, kWide)),
         point(round_up(tiles, kSums) * tile + 16) {}  // not a power of two: planes would share cache lines
-  int64_t size() const { return kPoints * point + 4 * kSums; }
+  int64_t size() const { return kPoints * point + int64_t{4} * kSums; }
 };
 
 int64_t points_bytes(int64_t tiles, int64_t channels) {
@@ -186,7 +186,7 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
   double taps[kGather * 9 * kWide];
   int64_t lanes = 0;
   for (int64_t k0 = 0, block = 0; k0 < width; k0 += lanes, ++block) {
-    lanes = next_vectors((width - k0) / kWide) * kWide;
+    lanes = int64_t{next_vectors((width - k0) / kWide)} * kWide;
     if (block % slices != slice) continue;
     for (int64_t k = k0; k < k0 + lanes; k += kWide) {
       for (int64_t ch = 0; ch < c.depth; ch += kGather) {
@@ -211,9 +211,9 @@ void multiply_point(const Convolution& c, const TileRange& range, int64_t point,
   for (int64_t c0 = 0; c0 < c.depth; c0 += kPass) {
     const int64_t channels = smaller(kPass, c.depth - c0);
     int vectors = 0;
-    for (int64_t k = 0; k < width; k += vectors * kWide) {
+    for (int64_t k = 0; k < width; k += int64_t{vectors} * kWide) {
       vectors = next_vectors((width - k) / kWide);
-      const Operand<float> w{weights + channels * k, 0, vectors * kWide};
+      const Operand<float> w{weights + channels * k, 0, int64_t{vectors} * kWide};
       for (int64_t tile = 0; tile < range.count; tile += kSums / vectors)
         multiply<float>(vectors, {xs + tile * p.tile + c0, 0, 1}, p.tile, w, 1, channels,
                         ys + tile * q.tile + k, q.tile, c0 > 0);
@@ -333,7 +333,7 @@ void add_products(const Convolution& c, const TileRange& range, int64_t point, c
   const int64_t depth = round_up(c.depth, kWide);
   float* const to = static_cast<float*>(sums) + point * weight_rows(c) * depth;
   int vectors = 0;
-  for (int64_t ch = 0; ch < depth; ch += vectors * kWide) {
+  for (int64_t ch = 0; ch < depth; ch += int64_t{vectors} * kWide) {
     const int64_t left = (depth - ch) / kWide;
     vectors = left >= 3 ? 3 : static_cast<int>(left);
     for (int64_t k = 0; k < c.width; k += kSums / vectors)

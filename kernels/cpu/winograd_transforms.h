@@ -85,7 +85,7 @@ inline void filter_to_points(const double* g, float* u, int64_t u_step) {
     for (int j = 0; j < 3; ++j) {
       Wide column[3];
       LUX_UNROLL
-      for (int i = 0; i < 3; ++i) column[i] = load(g + (i * 3 + j) * kWide + lane);
+      for (int i = 0; i < 3; ++i) column[i] = load(g + (int64_t{i} * 3 + j) * kWide + lane);
       weights_to_points(column, half[j]);
     }
     LUX_UNROLL
@@ -107,7 +107,7 @@ inline void points_to_filter(const double* u, float* g) {
     Wide half[kSide][3];  // [column, row]
     for (int b = 0; b < kSide; ++b) {
       Wide column[kSide];
-      for (int a = 0; a < kSide; ++a) column[a] = load(u + (a * kSide + b) * kWide + lane);
+      for (int a = 0; a < kSide; ++a) column[a] = load(u + (int64_t{a} * kSide + b) * kWide + lane);
       points_to_weights(column, half[b]);
     }
     for (int i = 0; i < 3; ++i) {

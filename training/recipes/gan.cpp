@@ -42,8 +42,8 @@ Loss Adversarial::compute(const Model& model, const StepInput& input, size_t upd
   const Tensor low = signed_range(input.low), high = signed_range(input.high);
   const BatchNormMode mode{BatchNormMode::batch, input.statistics};
   const auto generated = [&] {
-    return gan.generator(low, {mode, options_.dropout, 2 * input.key + (update == generate ? 1 : 0),
-                               gan.recompute()});
+    return gan.generator(
+        low, {mode, options_.dropout, 2 * input.key + (update == generate ? 1 : 0), gan.recompute()});
   };
   const auto taken_for = [&](const Tensor& target, double label) {
     const Tensor patches = gan.discriminator(low, target, mode);
