@@ -5,8 +5,8 @@
 #include <cmath>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/rows.h"
-#include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
@@ -28,18 +28,31 @@ struct Moment {
   LUX_HD void finish(int64_t, int64_t c, double sum) const { result[c] = static_cast<Arith<T>>(sum / n); }
 };
 
+// 1 / √(variance + eps) of every channel.
+template <class A>
+struct Factor {
+  const A* variance;
+  A* factor;
+  A eps;
+  LUX_HD void operator()(int64_t c) const { factor[c] = A(1) / std::sqrt(variance[c] + eps); }
+};
+
+// A team per pixel: no element has to divide to find its channel. Its loop works on a copy of the kernel,
+// which no result can overwrite.
 template <class T>
 struct Normalize {
   const T *x, *weight, *bias;
-  const Arith<T>*mean, *variance;
+  const Arith<T>*mean, *factor;
   T* y;
   int64_t C;
-  double eps;
 
-  LUX_HD Arith<T> factor(int64_t c) const { return Arith<T>(1) / std::sqrt(variance[c] + Arith<T>(eps)); }
-  LUX_HD Arith<T> normal(int64_t i) const { return (Arith<T>(x[i]) - mean[i % C]) * factor(i % C); }
-  LUX_HD void operator()(int64_t i) const {
-    y[i] = T(Arith<T>(weight[i % C]) * normal(i) + Arith<T>(bias[i % C]));
+  LUX_HD Arith<T> normal(int64_t pixel, int64_t c) const {
+    return (Arith<T>(x[pixel * C + c]) - mean[c]) * factor[c];
+  }
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    team.each(C, [k = *this, pixel](int64_t c) {
+      k.y[pixel * k.C + c] = T(Arith<T>(k.weight[c]) * k.normal(pixel, c) + Arith<T>(k.bias[c]));
+    });
   }
 };
 
@@ -51,8 +64,8 @@ struct ParameterGradient {
   T* result;
   bool with_normal;
   LUX_HD Arith<T> term(int64_t pixel, int64_t c) const {
-    const int64_t i = pixel * forward.C + c;
-    return with_normal ? Arith<T>(gy[i]) * forward.normal(i) : Arith<T>(gy[i]);
+    const Arith<T> g = gy[pixel * forward.C + c];
+    return with_normal ? g * forward.normal(pixel, c) : g;
   }
   LUX_HD void finish(int64_t, int64_t c, double sum) const { result[c] = T(static_cast<Arith<T>>(sum)); }
 };
@@ -63,12 +76,14 @@ struct InputGradient {
   const T *gy, *gw, *gb;  // gw null: the statistics are constants
   T* gx;
   Arith<T> n;
-  LUX_HD void operator()(int64_t i) const {
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
     using A = Arith<T>;
-    const int64_t c = i % forward.C;
-    A g = gy[i];
-    if (gw != nullptr) g -= (A(gb[c]) + forward.normal(i) * A(gw[c])) / n;
-    gx[i] = T(A(forward.weight[c]) * forward.factor(c) * g);
+    team.each(forward.C, [k = *this, pixel](int64_t c) {
+      const int64_t i = pixel * k.forward.C + c;
+      A g = k.gy[i];
+      if (k.gw != nullptr) g -= (A(k.gb[c]) + k.forward.normal(pixel, c) * A(k.gw[c])) / k.n;
+      k.gx[i] = T(A(k.forward.weight[c]) * k.forward.factor[c] * g);
+    });
   }
 };
 
@@ -83,16 +98,10 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 }
 
 template <class T>
-Normalize<T> normalize_of(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                          const ChannelStatistics& statistics, double eps) {
-  return {x.data<T>(),
-          weight.data<T>(),
-          bias.data<T>(),
-          statistics.mean.data<Arith<T>>(),
-          statistics.variance.data<Arith<T>>(),
-          nullptr,
-          x.size(3),
-          eps};
+Normalize<T> normalize_of(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean,
+                          const Tensor& factor) {
+  return {x.data<T>(), weight.data<T>(), bias.data<T>(), mean.data<Arith<T>>(), factor.data<Arith<T>>(),
+          nullptr,     x.size(3)};
 }
 
 ChannelStatistics statistics_of(const Tensor& x) {
@@ -113,11 +122,15 @@ ChannelStatistics statistics_of(const Tensor& x) {
 Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
                  const ChannelStatistics& statistics, double eps, bool of_batch) {
   Tensor y = empty(x.shape(), x.options());
+  const Tensor factor = empty(statistics.variance.shape(), statistics.variance.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    Normalize<T> forward = normalize_of<T>(x, weight, bias, statistics, eps);
+    using A = Arith<T>;
+    parallel_for(x.device(), factor.numel(),
+                 Factor<A>{statistics.variance.data<A>(), factor.data<A>(), static_cast<A>(eps)});
+    Normalize<T> forward = normalize_of<T>(x, weight, bias, statistics.mean, factor);
     forward.y = y.data<T>();
-    parallel_for(x.device(), x.numel(), forward);
+    parallel_pixels(x, forward);
   });
   if (!of_batch) {
     describe_pointwise(y, {x},
@@ -128,15 +141,15 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
 
   return differentiable(
       "batch_norm", y, {x, weight, bias},
-      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), statistics, eps, of_batch](const Tensor& gy,
-                                                                                       const Need& need) {
+      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), mean = statistics.mean, factor, of_batch](
+          const Tensor& gy, const Need& need) {
         const Tensor& from = xs.get();
         const int64_t C = from.size(3), pixels = from.numel() / C;
         Grads grads(3);
         const bool sums = need(0) && of_batch;
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          const Normalize<T> forward = normalize_of<T>(from, ws.get(), bs.get(), statistics, eps);
+          const Normalize<T> forward = normalize_of<T>(from, ws.get(), bs.get(), mean, factor);
           for (const size_t p : {size_t{1}, size_t{2}}) {
             if (!need(p) && !sums) continue;
             grads[p] = empty({C}, gy.options());
@@ -145,10 +158,9 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
           }
           if (!need(0)) return;
           grads[0] = empty(gy.shape(), gy.options());
-          parallel_for(gy.device(), gy.numel(),
-                       InputGradient<T>{forward, gy.data<T>(), sums ? grads[1].data<T>() : nullptr,
-                                        sums ? grads[2].data<T>() : nullptr, grads[0].data<T>(),
-                                        static_cast<Arith<T>>(pixels)});
+          parallel_pixels(gy, InputGradient<T>{forward, gy.data<T>(), sums ? grads[1].data<T>() : nullptr,
+                                               sums ? grads[2].data<T>() : nullptr, grads[0].data<T>(),
+                                               static_cast<Arith<T>>(pixels)});
         });
         for (const size_t p : {size_t{1}, size_t{2}}) {
           if (!need(p)) grads[p] = Tensor();

@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
@@ -47,6 +48,12 @@ Tensor exchanged(const Tensor& w) {
                  Exchange<T>{w.data<T>(), to.data<T>(), w.size(0), w.size(1) * w.size(2), w.size(3)});
   });
   return to;
+}
+
+// The weight of the problem's convolution.
+Tensor exchanged_weight(const Conv2dProblem& s, const Tensor& w) {
+  const DerivedKey key{kExchanged, s.C, s.kH, s.kW, s.K};
+  return derived_weights(w, key, worth_keeping(s.N * s.H * s.W), [&] { return exchanged(w); });
 }
 
 Tensor bias_gradient(const Tensor& gy) {
@@ -106,7 +113,7 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
 // The result of the whole, written into y.
 void transpose_into(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, const Tensor& bias,
                     const Tensor& y) {
-  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged(weight), {s.C}, {y});
+  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged_weight(s, weight), {s.C}, {y});
   if (!bias.defined()) return;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);
@@ -162,7 +169,7 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
         Grads grads(3);
         if (need(0)) {
           grads[0] = empty({s.N, s.P, s.Q, s.K}, gy.options());
-          kernels.forward(s, {gy}, exchanged(ws.get()), {}, grads[0]);
+          kernels.forward(s, {gy}, exchanged_weight(s, ws.get()), {}, grads[0]);
         }
         if (need(1)) {
           Tensor gw = empty({s.K, s.kH, s.kW, s.C}, gy.options());

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/row_program.h"
 #include "luxgrad/models/liveness.h"
@@ -150,6 +151,23 @@ Tensor enhance_by_rows(const Way& way, const Model& model, const Tensor& picture
   return y;
 }
 
+Tensor enhance_whole(const Model& model, const Tensor& picture, double strength) {
+  const int64_t multiple = model.traits().size_multiple;
+  const int64_t below = next_multiple(picture.size(1), multiple) - picture.size(1);
+  const int64_t beside = next_multiple(picture.size(2), multiple) - picture.size(2);
+  if (below == 0 && beside == 0) return model.enhance(picture, strength);
+  const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
+  return reflect_pad(model.enhance(padded, strength), {0, -below, 0, -beside});
+}
+
+// Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top.
+struct KeepForThisRun {
+  explicit KeepForThisRun(const EnhanceOptions& options) {
+    if (options.memory == 0) keep.emplace();
+  }
+  std::optional<KeepDerivedWeights> keep;
+};
+
 void check_strength(double strength) {
   check(strength >= 0 && strength <= 1, "enhance: expected a strength from 0 to 1, got ", strength);
 }
@@ -161,14 +179,10 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
   check_strength(options.strength);
   const NoGrad no_grad;
-  const int64_t multiple = model.traits().size_multiple;
-  const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);
+  const KeepForThisRun keep(options);
   if (const Way way = affordable_way(model, s[1], s[2], picture.dtype(), options); way.rows)
     return enhance_by_rows(way, model, picture);
-  const int64_t below = height - s[1], beside = width - s[2];
-  if (below == 0 && beside == 0) return model.enhance(picture, options.strength);
-  const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
-  return reflect_pad(model.enhance(padded, options.strength), {0, -below, 0, -beside});
+  return enhance_whole(model, picture, options.strength);
 }
 
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
@@ -176,11 +190,12 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
   check(height > 0 && width > 0, "enhance: expected a picture with pixels, got ", height, "x", width);
   check_strength(options.strength);
   const NoGrad no_grad;
+  const KeepForThisRun keep(options);
   if (const Way way = affordable_way(model, height, width, DType::f32, options); way.rows)
     return run_padded(way, model, height, width, source, sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);
-  sink(0, enhance(model, picture, {.strength = options.strength, .order = EnhanceOptions::whole}));
+  sink(0, enhance_whole(model, picture, options.strength));
 }
 
 int64_t enhance_bytes(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {

@@ -10,6 +10,11 @@
 
 namespace lux {
 
+/// What was made of a storage's bytes and is kept beside them, such as weights in another order.
+struct Derived {
+  virtual ~Derived() = default;
+};
+
 class Storage {
  public:
   /// Uninitialised bytes. Throws OutOfMemory, and Error for a device this build cannot use.
@@ -28,15 +33,21 @@ class Storage {
   Device device() const { return device_; }
 
   /// Raised by every in-place writer (optimiser, loading, statistics): a backward that needs the old values
-  /// throws, and caches of derived weights are keyed by it.
+  /// throws. What was derived from them goes.
   uint64_t version() const { return version_; }
-  void raise_version() { ++version_; }
+  void raise_version() {
+    ++version_;
+    derived_.reset();
+  }
+  /// What is kept of these bytes while they stay as they are (kernels/derived_weights.h), or null.
+  std::unique_ptr<Derived>& derived() { return derived_; }
 
  private:
   memory::Block block_;
   std::shared_ptr<Storage> whole_;  // whose bytes these are; null: its own
   Device device_;
   uint64_t version_ = 0;
+  std::unique_ptr<Derived> derived_;
 };
 
 }  // namespace lux

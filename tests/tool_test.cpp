@@ -261,6 +261,33 @@ TEST_CASE("bench times the pictures that it is asked for") {
   CHECK(bench("20x18", "8").code == 2);
 }
 
+TEST_CASE("bench lists what the operators of an inference take, and times only what it is asked for") {
+  const Workplace here;
+  const ChildResult result = here.run({"bench", "-n", "zero_dce", "--size", "40x32", "--only", "inference",
+                                       "--operators", "--repeat", "1", "--json"});
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(result.err.find("GFLOP/s") != std::string::npos);
+  const nlohmann::json report = nlohmann::json::parse(result.out);
+  CHECK(report.count("training_step_ms") == 0);
+  double flops = 0;
+  int64_t convolutions = 0;
+  for (const nlohmann::json& row : report["operators"]) {
+    flops += row["flops"].get<double>();
+    CHECK(row["ms"] > 0);
+    CHECK(row["bytes"] > 0);
+    if (row["operator"].get<std::string>().starts_with("conv2d")) convolutions += row["calls"].get<int64_t>();
+  }
+  CHECK(convolutions == 7);
+  // Two for each weight at each pixel; the 216 biases are no products.
+  CHECK(flops == 2.0 * (79416 - 216) * 40 * 32);
+  const ChildResult step = here.run({"bench", "-n", "zero_dce", "--only", "step", "--batch", "1", "--crop",
+                                     "32", "--repeat", "1", "--json"});
+  REQUIRE(step.code == 0);
+  CHECK(nlohmann::json::parse(step.out).count("forward_ms") == 0);
+  CHECK(here.run({"bench", "-n", "zero_dce", "--only", "both"}).code == 2);
+}
+
 TEST_CASE("evaluate compares with references") {
   const Workplace here;
   for (const char* folder : {"low", "high", "odd"}) fs::create_directory(here.path(folder));

@@ -1,8 +1,9 @@
 // luxgrad bench: the time of an inference and of a training step, and the memory of the inference, on this
-// machine.
+// machine; on request also what each operator takes, and which share of the machine's roofs it reaches.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/models/enhance.h"
@@ -13,6 +14,8 @@
 #include "luxgrad/tools/help.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/operator_times.h"
+#include "luxgrad/tools/roofs.h"
 #include "luxgrad/training/stepper.h"
 
 namespace lux {
@@ -20,24 +23,36 @@ namespace {
 
 constexpr int64_t kLargest = 256;  // side of the pictures of a training step
 
-/// Milliseconds of `action`: the median of `repeats` runs, after one that does not count.
-template <class F>
-double median_ms(int repeats, F&& action) {
-  action();
-  std::vector<double> times(static_cast<size_t>(repeats));
-  for (double& time : times) {
-    const auto start = std::chrono::steady_clock::now();
-    action();
-    time = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  }
-  const auto middle = times.begin() + repeats / 2;
-  std::nth_element(times.begin(), middle, times.end());
+/// Milliseconds by the clock, and of all threads of this process together.
+struct Milliseconds {
+  double wall = 0, cpu = 0;
+};
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<int64_t>(values.size()) / 2;
+  std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+/// Of `action`: medians of `repeats` runs, after one that does not count.
+template <class F>
+Milliseconds median_ms(int repeats, F&& action) {
+  action();
+  std::vector<double> wall, cpu;
+  for (int run = 0; run < repeats; ++run) {
+    const auto start = std::chrono::steady_clock::now();
+    const std::clock_t busy = std::clock();
+    action();
+    cpu.push_back(1e3 * static_cast<double>(std::clock() - busy) / CLOCKS_PER_SEC);
+    wall.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  return {median(wall), median(cpu)};
 }
 
 struct TrainingStep {
   int64_t batch, size;
-  double ms;
+  Milliseconds time;
 };
 
 /// Of the model's published recipe; `batch` and `size` win over its own where they are not 0.
@@ -67,6 +82,10 @@ class Bench final : public Command {
         ->type_name("N")
         ->check(CLI::Range(1, 1000).description(""));
     add_device_options(app, where_);
+    app.add_option("--only", only_, "Time one of them: inference or step")
+        ->type_name("WORK")
+        ->check(CLI::IsMember({"inference", "step"}).description(""));
+    app.add_flag("--operators", operators_, "What each operator of the inference takes, against the roofs");
     app.add_flag("--json", json_, "Print one JSON object per model");
   }
 
@@ -75,6 +94,10 @@ class Bench final : public Command {
     const auto [width, height] = size_from(size_);
     apply(where_);
     if (names_.empty()) names_ = model_names();
+    if (operators_) {
+      roofs_ = measure_roofs();
+      print_note(cat("roofs of ", num_threads(), " threads: ", roofs_.text()));
+    }
     for (const std::string& name : names_) measure(name, width, height);
     return ExitCode::ok;
   }
@@ -87,32 +110,74 @@ class Bench final : public Command {
   void measure(const std::string& name, int64_t width, int64_t height) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
-    const int64_t optimum = liveness_optimum(*model, height, width);
-    const int64_t peak = measure_peak(*model, height, width);
+    nlohmann::ordered_json report = {
+        {"model", name}, {"threads", num_threads()}, {"instruction_set", instruction_set()}};
+    if (!json_) print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
+    if (only_ != "step") measure_inference(*model, width, height, report);
+    if (only_ != "inference") measure_step(*model, report);
+    if (json_) print_result(report.dump());
+  }
+
+  void measure_inference(const Model& model, int64_t width, int64_t height,
+                         nlohmann::ordered_json& report) const {
+    const int64_t optimum = liveness_optimum(model, height, width);
+    const int64_t peak = measure_peak(model, height, width);
     const Tensor picture = noise_picture(1, height, width);
-    const double forward = median_ms(repeats_, [&] { enhance(*model, picture); });
-    nlohmann::ordered_json report = {{"model", name},
-                                     {"threads", num_threads()},
-                                     {"instruction_set", instruction_set()},
-                                     {"width", width},
-                                     {"height", height},
-                                     {"forward_ms", forward},
-                                     {"memory_peak_bytes", peak},
-                                     {"memory_optimum_bytes", optimum}};
-    const TrainingStep step = time_training_step(*model, batch_, crop_, repeats_);
-    report["training_step_ms"] = step.ms;
+    const Milliseconds forward = median_ms(repeats_, [&] { enhance(model, picture); });
+    report["width"] = width;
+    report["height"] = height;
+    report["forward_ms"] = forward.wall;
+    report["forward_cpu_ms"] = forward.cpu;
+    report["memory_peak_bytes"] = peak;
+    report["memory_optimum_bytes"] = optimum;
+    if (!json_) {
+      print_result(cat("  inference ", width, "x", height, "      ", fixed(forward.wall, 1), " ms"));
+      print_result(cat("  memory of inference   ", megabytes(peak), ", ",
+                       fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
+                       megabytes(optimum)));
+    }
+    if (operators_) list_operators(model, picture, report);
+  }
+
+  void measure_step(Model& model, nlohmann::ordered_json& report) const {
+    const TrainingStep step = time_training_step(model, batch_, crop_, repeats_);
+    report["training_step_ms"] = step.time.wall;
+    report["training_step_cpu_ms"] = step.time.cpu;
     report["training_batch"] = step.batch;
     report["training_size"] = step.size;
-    if (json_) {
-      print_result(report.dump());
-      return;
+    if (!json_)
+      print_result(
+          cat("  training step ", step.batch, "x", step.size, "²   ", fixed(step.time.wall, 1), " ms"));
+  }
+
+  /// Of one run as a whole, so that each operator is called on whole pictures.
+  void list_operators(const Model& model, const Tensor& picture, nlohmann::ordered_json& report) const {
+    const EnhanceOptions whole{.order = EnhanceOptions::whole};
+    enhance(model, picture, whole);
+    OperatorTimes times;
+    enhance(model, picture, whole);
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    if (!json_) print_result("  calls        ms  GFLOP/s     GB/s  of roof  operator");
+    for (const OperatorTimes::Row& row : times.rows()) {
+      const auto calls = static_cast<double>(row.calls);
+      const double share = calls * roofs_.seconds(row.flops / calls, row.bytes / calls) / row.seconds;
+      list.push_back({{"operator", row.name},
+                      {"calls", row.calls},
+                      {"ms", 1e3 * row.seconds},
+                      {"flops", row.flops},
+                      {"bytes", row.bytes},
+                      {"share_of_roof", share}});
+      if (json_) continue;
+      const auto right = [](const std::string& text, size_t width) {
+        return std::string(width - std::min(width, text.size()), ' ') + text;
+      };
+      print_result(cat(right(cat(row.calls), 7), right(fixed(1e3 * row.seconds, 2), 10),
+                       right(fixed(1e-9 * row.flops / row.seconds, 1), 9),
+                       right(fixed(1e-9 * row.bytes / row.seconds, 1), 9),
+                       right(cat(fixed(100 * share, 0), " %"), 9), "  ", row.name));
     }
-    print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
-    print_result(cat("  inference ", width, "x", height, "      ", fixed(forward, 1), " ms"));
-    print_result(cat("  training step ", step.batch, "x", step.size, "²   ", fixed(step.ms, 1), " ms"));
-    print_result(cat("  memory of inference   ", megabytes(peak), ", ",
-                     fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
-                     megabytes(optimum)));
+    report["operators"] = list;
+    report["roof_gflops"] = roofs_.gflops;
   }
 
   std::vector<std::string> names_;
@@ -120,7 +185,9 @@ class Bench final : public Command {
   int64_t batch_ = 0, crop_ = 0;
   int repeats_ = 5;
   RunsOn where_;
-  bool json_ = false;
+  std::string only_;
+  bool json_ = false, operators_ = false;
+  Roofs roofs_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "luxgrad/kernels/cpu/conv2d_host.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -73,23 +74,41 @@ struct Grid {
   }
 };
 
-// Runs one window over all pictures: `rows` x `columns` outputs each. `weights` is group 0; the next stands
-// `group_stride` elements further.
-void convolve(const Conv2dProblem& s, Convolution c, Weights weights, int64_t group_stride, int64_t rows,
+// Where the weights of group 0 stand in their tensor; those of the next stand `group` elements further.
+struct Order {
+  int64_t first, group, k, i, j, c;
+};
+
+Weights weights_of(const Conv2dProblem& s, const Tensor& weight, const Order& order, int64_t group) {
+  const int64_t skipped = order.first + group * order.group;
+  return {static_cast<const char*>(weight.raw()) + skipped * static_cast<int64_t>(size_of(s.dtype)), order.k,
+          order.i, order.j, order.c};
+}
+
+Tensor packed(const Conv2dProblem& s, const Convolution& c, const Tensor& weight, const Order& order,
+              bool keep) {
+  const DerivedKey key{kTilePacking, s.groups,    c.kH,    c.kW,    c.depth, c.width,
+                       order.first,  order.group, order.k, order.i, order.j, order.c};
+  return derived_weights(weight, key, keep, [&] {
+    const Tiles& tiles = tiles_for(s.dtype);
+    const int64_t bytes = tiles.packed_bytes(c), slices = std::clamp<int64_t>(bytes >> 16, 1, 64);
+    Tensor to = scratch(s.groups * bytes);
+    run_chunks(s.groups * slices, [&](int64_t chunk) {
+      const int64_t group = chunk / slices;
+      tiles.pack(c, weights_of(s, weight, order, group), chunk % slices, slices,
+                 static_cast<char*>(to.raw()) + group * bytes);
+    });
+    return to;
+  });
+}
+
+// Runs one window over all pictures: `rows` x `columns` outputs each.
+void convolve(const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order, int64_t rows,
               int64_t columns) {
   const Tiles& tiles = tiles_for(s.dtype);
   const int64_t groups = s.groups;
-  const Tensor packed = scratch(groups * tiles.packed_bytes(c));
-  const int64_t slices = std::clamp<int64_t>(tiles.packed_bytes(c) >> 16, 1, 64);
-  run_chunks(groups * slices, [&](int64_t chunk) {
-    const int64_t group = chunk / slices;
-    Weights own = weights;
-    own.data = static_cast<const char*>(weights.data) +
-               group * group_stride * static_cast<int64_t>(size_of(s.dtype));
-    tiles.pack(c, own, chunk % slices, slices,
-               static_cast<char*>(packed.raw()) + group * tiles.packed_bytes(c));
-  });
-  c.weights = packed.raw();
+  const Tensor ready = packed(s, c, weight, order, worth_keeping(s.N * rows * columns));
+  c.weights = ready.raw();
   const Grid grid(rows, columns, c.stride, c.width, s.dtype);
   run_chunks(s.N * groups * grid.count(), [&](int64_t chunk) {
     Tile tile = grid.at(chunk / groups);
@@ -98,11 +117,11 @@ void convolve(const Conv2dProblem& s, Convolution c, Weights weights, int64_t gr
   });
 }
 
-void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Weights& weights, int64_t rows,
-                        int64_t columns) {
+void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
+                        int64_t rows, int64_t columns) {
   const Tiles& tiles = tiles_for(s.dtype);
   const Tensor packed = scratch(tiles.packed_depthwise_bytes(c));
-  tiles.pack_depthwise(c, weights, packed.raw());
+  tiles.pack_depthwise(c, weights_of(s, weight, order, 0), packed.raw());
   c.weights = packed.raw();
   const int64_t step = cpu::isa()->depthwise_channels, parts = blocks_of(c.width, step);
   const Grid grid(rows, columns, c.stride, step, s.dtype);
@@ -135,12 +154,12 @@ void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& 
                 .bias = bias.defined() ? wide_bias.raw() : nullptr,
                 .activation = static_cast<uint8_t>(s.activation),
                 .slope = s.slope};
-  const Weights weights{weight.raw(), filter, s.kW * depth, depth, 1};
+  const Order order{0, c.width * filter, filter, s.kW * depth, depth, 1};
   if (is_depthwise(s)) {
     c.width = s.K;
-    convolve_depthwise(s, c, weights, s.P, s.Q);
+    convolve_depthwise(s, c, weight, order, s.P, s.Q);
   } else {
-    convolve(s, c, weights, c.width * filter, s.P, s.Q);
+    convolve(s, c, weight, order, s.P, s.Q);
   }
 }
 
@@ -165,8 +184,7 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
                     const std::vector<int64_t>& channels, const Tensors& gx) {
   const Conv2dProblem s = simplified(problem);
   const Concatenation source({gz}), target(gx, channels);
-  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth,
-                size = static_cast<int64_t>(size_of(s.dtype));
+  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
   for (int64_t a = 0; a < s.stride; ++a) {
     for (int64_t b = 0; b < s.stride; ++b) {
       const Phase rows(a, s.stride, s.top, s.kH, s.H), columns(b, s.stride, s.left, s.kW, s.W);
@@ -189,15 +207,15 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
                     .slope = 0};
       const int64_t last = (a + (rows.taps - 1) * s.stride) * s.kW + b + (columns.taps - 1) * s.stride;
       const bool empty_window = rows.taps == 0 || columns.taps == 0;
-      Weights weights{static_cast<const char*>(weight.raw()) + (empty_window ? 0 : last * depth * size), 1,
-                      -s.stride * s.kW * depth, -s.stride * depth, filter};
+      Order order{empty_window ? 0 : last * depth, c.depth * filter,    1,
+                  -s.stride * s.kW * depth,        -s.stride * depth, filter};
       if (is_depthwise(s)) {
         c.depth = 1;
         c.width = s.C;
-        weights.k = filter;
-        convolve_depthwise(s, c, weights, rows.count, columns.count);
+        order.k = filter;
+        convolve_depthwise(s, c, weight, order, rows.count, columns.count);
       } else {
-        convolve(s, c, weights, c.depth * filter, rows.count, columns.count);
+        convolve(s, c, weight, order, rows.count, columns.count);
       }
     }
   }

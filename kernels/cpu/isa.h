@@ -117,12 +117,22 @@ struct Winograd {
                             float* gw);
 };
 
+/// Measures of one core.
+struct Roofs {
+  /// Runs `rounds` rounds of independent products with sums, from and to 32 `values`; returns how many
+  /// operations these were, a product with its sum being two.
+  double (*multiply_add)(int64_t rounds, float* values);
+  /// The sum of `count` values, in no particular order; up to the last 128 may be left out.
+  float (*read)(const float* from, int64_t count);
+};
+
 struct Isa {
   const char* name;
   int64_t columns;  // tiles are best as wide as a multiple of this
   int64_t depthwise_channels;
   Tiles f32, f64, bf16, f16;
   const Winograd* winograd;
+  const Roofs* roofs;
 };
 
 /// The best table this processor can run, or the one that LUX_ISA names: v2, v3 or v4, the levels of x86-64,

@@ -237,6 +237,7 @@ constexpr Tiles kTiles = {
 
 extern "C" {
 extern const lux::cpu::Winograd LUX_JOIN(lux_winograd_, LUX_ISA);
+extern const lux::cpu::Roofs LUX_JOIN(lux_roofs_, LUX_ISA);
 extern const Isa LUX_JOIN(lux_isa_, LUX_ISA);
 const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .name = LUX_TEXT(LUX_ISA),
@@ -247,5 +248,6 @@ const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .bf16 = kTiles<lux::bf16, float>,
     .f16 = kTiles<lux::f16, float>,
     .winograd = &LUX_JOIN(lux_winograd_, LUX_ISA),
+    .roofs = &LUX_JOIN(lux_roofs_, LUX_ISA),
 };
 }

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "luxgrad/kernels/cpu/conv2d_host.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -61,16 +62,22 @@ void run_slices(const Winograd& w, const Convolution& c, const TileRange& range,
   });
 }
 
-Tensor packed(const Winograd& w, const Convolution& c, const Weights& weights) {
-  Tensor to = scratch(w.packed_bytes(c));
-  const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
-  run_chunks(slices, [&](int64_t slice) { w.pack(c, weights, slice, slices, to.raw()); });
-  return to;
+// The weights at the points.
+Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, const Weights& order,
+              bool keep) {
+  const DerivedKey key{kWinogradPoints, c.depth, c.width, order.k, order.i, order.j, order.c};
+  return derived_weights(weight, key, keep, [&] {
+    Tensor to = scratch(w.packed_bytes(c));
+    const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
+    run_chunks(slices, [&](int64_t slice) { w.pack(c, order, slice, slices, to.raw()); });
+    return to;
+  });
 }
 
-void convolve(int64_t N, Convolution c, const Weights& weights) {
+void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
   const Winograd& w = *cpu::isa()->winograd;
-  const Tensor points = packed(w, c, weights);
+  const bool keep = worth_keeping(N * c.target.H * c.target.W);
+  const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
   const Cut cut(N, c);
   const ChannelRange all_source{0, c.depth}, all_target{0, c.width};
@@ -124,7 +131,7 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
   c.bias = bias.defined() ? bias.raw() : nullptr;
   c.activation = static_cast<uint8_t>(s.activation);
   c.slope = s.slope;
-  convolve(s.N, c, {weight.raw(), 9 * s.C, 3 * s.C, s.C, 1});
+  convolve(s.N, c, weight, {weight.raw(), 9 * s.C, 3 * s.C, s.C, 1});
 }
 
 // The convolution of gz with the weights turned around, and inputs and outputs exchanged.
@@ -141,7 +148,7 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   back.top = 2 - s.top;
   back.left = 2 - s.left;
   const float* const last = weight.data<float>() + 8 * s.C;
-  convolve(s.N, convolution(source, target, back), {last, 1, -3 * s.C, -s.C, 9 * s.C});
+  convolve(s.N, convolution(source, target, back), weight, {last, 1, -3 * s.C, -s.C, 9 * s.C});
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;

@@ -1,0 +1,73 @@
+#include "luxgrad/kernels/derived_weights.h"
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+namespace lux {
+namespace {
+
+constexpr int64_t kLargePicture = int64_t{1} << 17;  // pixels
+
+thread_local bool keeping = false;
+std::atomic<int64_t> kept_bytes{0}, cap{int64_t{64} << 20};
+
+struct Kept final : Derived {
+  struct Entry {
+    DerivedKey key;
+    Tensor made;
+  };
+
+  ~Kept() override {
+    for (const Entry& entry : entries) kept_bytes -= entry.made.storage()->bytes();
+  }
+  std::vector<Entry> entries;  // a few: forward and gradient, of one or two kernels
+};
+
+// Held while the entries of any storage are read or added to, never while weights are made.
+std::mutex& guard() {
+  static std::mutex mutex;
+  return mutex;
+}
+
+const Tensor* find(Storage& weights, const DerivedKey& key) {
+  if (weights.derived() == nullptr) return nullptr;
+  for (const Kept::Entry& entry : static_cast<Kept&>(*weights.derived()).entries) {
+    if (entry.key == key) return &entry.made;
+  }
+  return nullptr;
+}
+
+void add(Storage& weights, const DerivedKey& key, const Tensor& made) {
+  const int64_t bytes = made.storage()->bytes();
+  if (kept_bytes + bytes > cap) return;
+  if (weights.derived() == nullptr) weights.derived() = std::make_unique<Kept>();
+  static_cast<Kept&>(*weights.derived()).entries.push_back({key, made});
+  kept_bytes += bytes;
+}
+
+}  // namespace
+
+KeepDerivedWeights::KeepDerivedWeights() : before_(std::exchange(keeping, true)) {}
+KeepDerivedWeights::~KeepDerivedWeights() { keeping = before_; }
+
+bool worth_keeping(int64_t pixels) { return keeping && pixels <= kLargePicture; }
+
+Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, FunctionRef<Tensor()> make) {
+  if (!keep) return make();
+  Storage& weights = *weight.storage();
+  {
+    const std::lock_guard lock(guard());
+    if (const Tensor* const made = find(weights, key)) return *made;
+  }
+  Tensor made = make();
+  const std::lock_guard lock(guard());
+  if (find(weights, key) == nullptr) add(weights, key, made);  // another thread may have been faster
+  return made;
+}
+
+int64_t derived_weight_bytes() { return kept_bytes; }
+void set_derived_weight_cap(int64_t bytes) { cap = bytes; }
+
+}  // namespace lux

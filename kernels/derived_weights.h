@@ -1,0 +1,44 @@
+// Weights in the form that a kernel wants them in, made once and kept beside the weights until these change
+// or go: a network that runs rows at a time, or many small pictures, asks for them again and again.
+#pragma once
+
+#include <array>
+
+#include "luxgrad/tensor/function_ref.h"
+#include "luxgrad/tensor/tensor.h"
+
+namespace lux {
+
+/// Says what was made: its kind, then the sizes and strides that it depends on.
+using DerivedKey = std::array<int64_t, 12>;
+enum DerivedKind : int64_t { kWinogradPoints, kTilePacking, kExchanged };
+
+/// While it lives, weights that kernels derive for this thread are kept: for inference, which asks for them
+/// again and again. Training writes its weights before it would ask twice.
+class KeepDerivedWeights {
+ public:
+  KeepDerivedWeights();
+  ~KeepDerivedWeights();
+  KeepDerivedWeights(const KeepDerivedWeights&) = delete;
+  KeepDerivedWeights& operator=(const KeepDerivedWeights&) = delete;
+
+ private:
+  bool before_;
+};
+
+/// Whether a KeepDerivedWeights lives, and it pays for a call that makes `pixels` outputs per channel: of
+/// large pictures the kernels notice nothing.
+bool worth_keeping(int64_t pixels);
+
+/// `make()`, which depends on `weight` and `key` only. With `keep` it is kept beside the bytes of `weight`,
+/// and goes once they are written in place; what would exceed the cap of the process is made again at every
+/// call, as evicting would let networks larger than the cap find nothing at all. Thread-safe; where `make`
+/// throws, nothing has changed.
+Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, FunctionRef<Tensor()> make);
+
+/// Bytes kept at present, which count among the live ones of `memory::stats`, and their cap, 64 MiB at the
+/// start.
+int64_t derived_weight_bytes();
+void set_derived_weight_cap(int64_t bytes);
+
+}  // namespace lux
