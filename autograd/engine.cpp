@@ -122,6 +122,8 @@ void backward(const Tensor& y, const Tensor& gy) {
     const auto inputs = std::move(node.inputs);
     node.inputs.clear();
     if (const Tensor again = closure->rerun(inputs); again.defined()) {
+      check(again.shape() == node.shape && again.dtype() == node.dtype, node.name, ": expected ", node.dtype,
+            " ", node.shape, " again, got ", again.dtype(), " ", again.shape());
       // Its nodes are the youngest, so they come next, and everything before them as ever.
       if (again.requires_grad()) deliver(agenda, again.grad_slot(), now.grad);
       continue;

@@ -31,9 +31,10 @@ struct PartOf final : Part {
 }  // namespace detail
 
 /// f(inputs), of which the graph keeps the inputs only. `f` is kept, and called a second time by `backward`:
-/// it must do the same again, so chance is keyed, and what is written only once asks `recomputing`.
-/// Parameters that it reads are what they were, or `backward` throws Error; what was frozen in the forward
-/// pass still has to be.
+/// it must do the same again, so chance is keyed, and what is written only once asks `recomputing`; what it
+/// refers to, such as layers, lives until then. Parameters that it reads are what they were, and its result
+/// has the same shape and type, or `backward` throws Error; what was frozen in the forward pass still has to
+/// be.
 template <class F>
 Tensor recompute(F f, const Tensors& inputs) {
   return detail::recompute(std::make_unique<detail::PartOf<F>>(std::move(f)), inputs);
