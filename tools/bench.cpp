@@ -87,7 +87,7 @@ class Bench final : public Command {
   void measure(const std::string& name, int64_t width, int64_t height) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
-    const int64_t optimum = liveness_optimum(*model, height, width);
+    const int64_t optimum = Liveness(*model).optimum(height, width);
     const int64_t peak = measure_peak(*model, height, width);
     const Tensor picture = noise_picture(1, height, width);
     const double forward = median_ms(repeats_, [&] { enhance(*model, picture); });
