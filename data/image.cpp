@@ -102,30 +102,21 @@ Image narrowed(const Image& image) {
 }
 
 /// Rounds `rows` into the colours of `image` from row `first` on; its alpha stays as it is.
-void set_colors(Image& image, int64_t first, const Tensor& rows) {
-  const int64_t colors = rows.size(3);
+void set_colors(Image& image, int64_t row, int64_t column, const Tensor& part) {
+  const int64_t width = part.size(2), colors = part.size(3);
   const double full = image.max_value();
-  const float* const values = rows.data<float>();
-  parallel_rows(kCpu, rows.size(1), image.width * colors, [&](const Team&, int64_t y) {
-    for (int64_t x = 0; x < image.width; ++x) {
+  const float* const values = part.data<float>();
+  parallel_rows(kCpu, part.size(1), width * colors, [&](const Team&, int64_t y) {
+    for (int64_t x = 0; x < width; ++x) {
       for (int64_t c = 0; c < colors; ++c) {
-        const double value = values[(y * image.width + x) * colors + c];
+        const double value = values[(y * width + x) * colors + c];
         const double clamped = value > 0 ? std::min(value, 1.0) : 0;  // NaN is 0
         // NOLINTNEXTLINE(bugprone-incorrect-roundings): never negative
         const auto sample = static_cast<int>(clamped * full + 0.5);
-        set_sample(image.row(first + y), x * image.channels + c, image.bits, sample);
+        set_sample(image.row(row + y), (column + x) * image.channels + c, image.bits, sample);
       }
     }
   });
-}
-
-// As many rows of this width as there are from `first` on.
-void check_rows(const char* name, const Image& image, int64_t first, const Tensor& rows) {
-  const Shape& s = rows.shape();
-  check(rows.dtype() == DType::f32 && s.rank() == 4 && s[0] == 1 && s[2] == image.width && s[3] == 3 &&
-            first >= 0 && s[1] <= image.height - first,
-        name, ": expected rows [1, n, ", image.width, ", 3] of f32 inside of ", image.height, " from ", first,
-        " on, got ", s);
 }
 
 Tensor checked_picture(const Tensor& picture) {
@@ -243,7 +234,11 @@ Tensor to_tensor(const Image& image) {
 }
 
 void to_rows(const Image& image, int64_t first, const Tensor& rows) {
-  check_rows("to_rows", image, first, rows);
+  const Shape& s = rows.shape();
+  check(rows.dtype() == DType::f32 && s.rank() == 4 && s[0] == 1 && s[2] == image.width && s[3] == 3 &&
+            first >= 0 && s[1] <= image.height - first,
+        "to_rows: expected rows [1, n, ", image.width, ", 3] of f32 inside of ", image.height, " from ",
+        first, " on, got ", s);
   float* const values = rows.data<float>();
   const auto full = static_cast<float>(image.max_value());
   const int64_t next_color = image.colors() == 3 ? 1 : 0;
@@ -262,7 +257,7 @@ Image from_tensor(const Tensor& picture, int bits) {
   const Tensor values = checked_picture(picture);
   Image image;
   image.allocate(values.size(2), values.size(1), static_cast<int>(values.size(3)), bits);
-  set_colors(image, 0, values);
+  set_colors(image, 0, 0, values);
   return image;
 }
 
@@ -289,15 +284,19 @@ Image from_tensor(const Tensor& picture, const Image& like) {
   check(values.size(1) == like.height && values.size(2) == like.width, "from_tensor: expected ", like.width,
         " x ", like.height, " pixels, got ", values.size(2), " x ", values.size(1));
   Image image = like_in(static_cast<int>(values.size(3)), like);
-  set_colors(image, 0, values);
+  set_colors(image, 0, 0, values);
   return image;
 }
 
 Image blank_like(const Image& like) { return like_in(3, like); }
 
-void from_rows(const Tensor& rows, int64_t first, Image& image) {
-  check_rows("from_rows", image, first, rows);
-  set_colors(image, first, rows);
+void from_part(const Tensor& part, int64_t row, int64_t column, Image& image) {
+  const Shape& s = part.shape();
+  check(part.dtype() == DType::f32 && s.rank() == 4 && s[0] == 1 && s[3] == 3 && row >= 0 && column >= 0 &&
+            s[1] <= image.height - row && s[2] <= image.width - column,
+        "from_part: expected a part [1, n, m, 3] of f32 inside of ", image.width, " x ", image.height,
+        " pixels from row ", row, " and column ", column, " on, got ", s);
+  set_colors(image, row, column, part);
 }
 
 }  // namespace lux

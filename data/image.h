@@ -78,9 +78,9 @@ Image from_tensor(const Tensor& picture, int bits = 8);
 /// is not carried over to colours.
 Image from_tensor(const Tensor& picture, const Image& like);
 
-/// A picture of the size, bits, alpha, EXIF and ICC of `like`, in colours, which `from_rows` fills: rounds
-/// `rows` [1, n, W, 3] of f32 into the rows from `first` on.
+/// A picture of the size, bits, alpha, EXIF and ICC of `like`, in colours, which `from_part` fills: rounds
+/// `part` [1, n, m, 3] of f32 into the pixels from `row` and `column` on.
 Image blank_like(const Image& like);
-void from_rows(const Tensor& rows, int64_t first, Image& image);
+void from_part(const Tensor& part, int64_t row, int64_t column, Image& image);
 
 }  // namespace lux

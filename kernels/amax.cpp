@@ -1,6 +1,7 @@
 #include "luxgrad/kernels/amax.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -48,6 +49,7 @@ Tensor amax(const Tensor& x) {
     using T = decltype(t);
     parallel_for(x.device(), y.numel(), Forward<T>{x.data<T>(), y.data<T>(), C}, 1024);
   });
+  describe_pointwise(y, {x}, [](const Tensors& in) { return amax(in[0]); });
 
   return differentiable("amax", y, {x}, [C, xs = Saved(x), ys = Saved(y)](const Tensor& gy) {
     Tensor gx = empty(xs.get().shape(), gy.options());

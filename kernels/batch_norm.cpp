@@ -132,12 +132,10 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
     forward.y = y.data<T>();
     parallel_pixels(x, forward);
   });
-  if (!of_batch) {
-    describe_pointwise(y, {x},
-                       [weight = weight.detach(), bias = bias.detach(), statistics, eps](const Tensors& in) {
-                         return normalize(in[0], weight, bias, statistics, eps, false);
-                       });
-  }
+  describe_pointwise(y, {statistics.mean, statistics.variance, x},
+                     [weight = weight.detach(), bias = bias.detach(), eps](const Tensors& in) {
+                       return normalize(in[2], weight, bias, {in[0], in[1]}, eps, false);
+                     });
 
   return differentiable(
       "batch_norm", y, {x, weight, bias},
@@ -174,6 +172,7 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
 BatchNorm batch_norm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
   check_operands(x, weight, bias);
   const ChannelStatistics batch = statistics_of(x);
+  for (const Tensor& statistic : {batch.mean, batch.variance}) describe_statistic(statistic, {x});
   return {normalize(x, weight, bias, batch, eps, true), batch};
 }
 

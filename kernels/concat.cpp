@@ -97,7 +97,7 @@ Tensor concat(const Tensors& tensors, int dim) {
     });
     offset += run;
   }
-  if (d == 3 || first.shape().rank() < 4)
+  if (d == 3 || first.shape().rank() < 4 || first.size(2) == 1)
     describe_pointwise(y, tensors, [d](const Tensors& in) { return concat(in, d); });
 
   return differentiable("concat", y, tensors, [sizes, d](const Tensor& gy, const Need& need) {
@@ -124,7 +124,7 @@ Tensor narrow(const Tensor& x, int dim, int64_t start, int64_t length) {
     parallel_rows(x.device(), outer_of(s, d), run,
                   CopyRuns<T>{x.data<T>() + start * inner, y.data<T>(), run, s[d] * inner, run});
   });
-  if (d == 3 || s.rank() < 4)
+  if (d == 3 || s.rank() < 4 || s[2] == 1)
     describe_pointwise(y, {x}, [=](const Tensors& in) { return narrow(in[0], d, start, length); });
   return differentiable("narrow", y, {x},
                         [s, d, start](const Tensor& gy) { return Grads{widen(gy, s, d, start)}; });

@@ -273,6 +273,12 @@ struct ConvolvedRows final : RowOperator {
     const int64_t first = y.begin * options.stride - options.padding.top;
     return {first, first + (y.count() - 1) * options.stride + weight.size(1)};
   }
+  Rows reads_to_the_bit(Rows y) const override {
+    constexpr int64_t kTile = 4;
+    const bool winograd =
+        weight.size(1) == 3 && weight.size(2) == 3 && options.stride == 1 && options.groups == 1;
+    return winograd ? reads({y.begin / kTile * kTile, (y.end + kTile - 1) / kTile * kTile}) : reads(y);
+  }
   void run(const Bands& inputs, const Band& y) const override {
     Tensors tensors;
     for (const Band& input : inputs) tensors.push_back(input.tensor);

@@ -3,8 +3,11 @@
 #include "luxgrad/kernels/dual_attention.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -122,6 +125,8 @@ AttentionPools attention_pool(const Tensor& x) {
   const Shape s = x.shape();
   check(s.rank() == 4 && s.numel() > 0, "attention_pool: expected a picture [N, H, W, C] with pixels, got ",
         s);
+  if (detail::row_recorder() != nullptr)  // row by row, or a statistic: operators of their own, the same bits
+    return {amax(x), mean(x, {3}, true), mean(x, {1, 2}, true)};
   const int64_t N = s[0];
   const Packed at{s[3], s[1] * s[2]};
   Tensor y = empty({N, at.size()}, x.options());
@@ -161,6 +166,8 @@ Tensor attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& chan
     kernel.y = y.data<T>();
     parallel_rows(x.device(), pixels.numel(), 2 * s[3], kernel);
   });
+  describe_pointwise(y, {channels, pixels, x},
+                     [order](const Tensors& in) { return attention_scale(in[2], in[1], in[0], order); });
 
   return differentiable("attention_scale", y, {x, pixels, channels},
                         [order, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {

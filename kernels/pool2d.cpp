@@ -160,12 +160,13 @@ Windows windows_of(const char* name, const Shape& s, const Pool2dOptions& option
 
 // Some rows of max_pool2d: the windows that begin there, padded only where the picture ends.
 struct PooledRows final : RowOperator {
-  explicit PooledRows(const Pool2dOptions& options)
-      : options(options), stride(options.stride == 0 ? options.kernel_size : options.stride) {}
+  using Operator = Tensor (*)(const Tensor&, const Pool2dOptions&);
+  PooledRows(Operator pool, const Pool2dOptions& options)
+      : pool(pool), options(options), stride(options.stride == 0 ? options.kernel_size : options.stride) {}
 
   Shape shape(const std::vector<Shape>& inputs) const override {
     const Shape& s = inputs[0];
-    const auto [rows, columns] = windows_of("max_pool2d", s, options);
+    const auto [rows, columns] = windows_of("pool2d", s, options);
     return {1, rows.windows, columns.windows, s[3]};
   }
   Rows reads(Rows y) const override {
@@ -177,10 +178,11 @@ struct PooledRows final : RowOperator {
     Pool2dOptions here = options;
     here.padding.top = given.begin - wanted.begin;
     here.padding.bottom = wanted.end - given.end;
-    copy_(y.tensor, max_pool2d(inputs[0].tensor, here));
+    copy_(y.tensor, pool(inputs[0].tensor, here));
   }
-  Tensor whole(const Tensors& inputs) const override { return max_pool2d(inputs[0], options); }
+  Tensor whole(const Tensors& inputs) const override { return pool(inputs[0], options); }
 
+  Operator pool;
   Pool2dOptions options;
   int64_t stride;
 };
@@ -195,6 +197,8 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
     using T = decltype(t);
     parallel_pixels(y, AveragePool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
   });
+  if (!(options.ceil_mode && options.count_include_pad))  // else rows beyond the end and padding differ
+    describe_rows(y, {x}, PooledRows(avg_pool2d, options));
 
   return differentiable("avg_pool2d", y, {x}, [s, rows = rows, columns = columns](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
@@ -218,7 +222,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
     using T = decltype(t);
     parallel_pixels(y, MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
   });
-  describe_rows(y, {x}, PooledRows(options));
+  describe_rows(y, {x}, PooledRows(max_pool2d, options));
 
   return differentiable(
       "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = Saved(x)](const Tensor& gy) {

@@ -2,6 +2,7 @@
 #include "luxgrad/kernels/prelu.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -46,6 +47,7 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
     using T = decltype(t);
     parallel_for(x.device(), x.numel(), Forward<T>{x.data<T>(), weight.data<T>(), y.data<T>()});
   });
+  describe_pointwise(y, {x}, [w = weight.detach()](const Tensors& in) { return prelu(in[0], w); });
 
   return differentiable(
       "prelu", y, {x, weight}, [xs = Saved(x), ws = Saved(weight)](const Tensor& gy, const Need& need) {

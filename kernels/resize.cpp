@@ -157,6 +157,7 @@ struct ResizedRows final : RowOperator {
     const Shape s = shape({inputs[0].shape()});
     return resize(inputs[0], s[1], s[2], options);
   }
+  bool same_everywhere() const override { return !options.align_corners; }
 
   Shape from, to;
   ResizeOptions options;

@@ -34,53 +34,66 @@ class ProgramRecorder final : public RowRecorder, public Observer {
  public:
   ProgramRecorder(RowProgram& program, const Tensor& picture) : program_(program) {
     program.steps_.push_back({});
-    know(picture, 0);
+    know(picture, {0, picture.detach(), {}});
   }
 
   void on_rows(const Tensor& y, const Tensors& inputs, std::shared_ptr<const RowOperator> op) override {
-    if (!any_known(inputs)) return;  // a constant
+    if (!any_known(inputs) || undescribed(y, inputs)) return;  // a constant, or not to be had
     RowProgram::Step step{.op = std::move(op), .whole = true};
     for (const Tensor& input : inputs) add_operand(step, input);
     for (const RowProgram::Operand& operand : step.inputs) step.whole &= program_.is_whole(operand);
     add(y, std::move(step));
   }
 
-  void on_summary(const Tensor& y, const Tensor& x, std::shared_ptr<const RowSummary> summary) override {
-    if (!any_known({x})) return;
-    RowProgram::Step step{.summary = std::move(summary), .whole = true};
-    add_operand(step, x);
+  void on_statistic(const Tensor& y, const Tensors& inputs,
+                    std::shared_ptr<const RowSummary> summary) override {
+    if (!any_known(inputs) || undescribed(y, inputs)) return;
+    RowProgram::Step step{.summary = std::move(summary), .whole = true, .statistic = true};
+    for (const Tensor& input : inputs) add_operand(step, input);
     add(y, std::move(step));
   }
 
   void on_forward(const char* name, const Tensor& y, const Tensors& inputs) override {
-    if (is_known(y) || !any_known(inputs)) return;
-    know(y, kUndescribed);
-    undescribed_.emplace_back(y.storage().get(), name);
+    if (is_known(y) || !any_known(inputs) || undescribed(y, inputs)) return;
+    know(y, {kUndescribed, y.detach(), name});
   }
   void on_backward(const char*, const Grads&) override {}
 
   void finish(const Tensor& result) {
-    if (!undescribed_.empty()) {
-      program_.obstacle_ = undescribed_.front().second;
-      return;
-    }
     check(is_known(result), "rows: the network does not depend on its picture");
-    program_.result_ = static_cast<size_t>(known_[result.storage().get()].first);
+    const Known& last = known_[result.storage().get()];
+    program_.obstacle_ = last.obstacle;
+    if (last.step == kUndescribed) return;
+    program_.result_ = static_cast<size_t>(last.step);
     if (program_.steps_[program_.result_].whole) program_.obstacle_ = "the result";
   }
 
  private:
-  static constexpr int64_t kUndescribed = 0;
+  static constexpr int64_t kUndescribed = -2;
+  struct Known {
+    int64_t step = kUndescribed;
+    Tensor tensor;
+    std::string obstacle;  // the first operator on the way to it that is not described; empty: none
+  };
 
   bool is_known(const Tensor& x) const { return x.defined() && known_.count(x.storage().get()) > 0; }
   bool any_known(const Tensors& inputs) const {
     return std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return is_known(x); });
   }
-  void know(const Tensor& tensor, int64_t step) { known_[tensor.storage().get()] = {step, tensor.detach()}; }
+  void know(const Tensor& tensor, Known known) { known_[tensor.storage().get()] = std::move(known); }
+  // Whether y is made of something undescribed, and remembers what.
+  bool undescribed(const Tensor& y, const Tensors& inputs) {
+    for (const Tensor& input : inputs) {
+      if (!is_known(input) || known_[input.storage().get()].step != kUndescribed) continue;
+      know(y, {kUndescribed, y.detach(), known_[input.storage().get()].obstacle});
+      return true;
+    }
+    return false;
+  }
 
   void add_operand(RowProgram::Step& step, const Tensor& input) {
     if (is_known(input))
-      step.inputs.push_back({known_[input.storage().get()].first, input.shape(), {}});
+      step.inputs.push_back({known_[input.storage().get()].step, input.shape(), {}});
     else
       step.inputs.push_back({RowProgram::kConstant, input.shape(), input.detach()});
   }
@@ -90,14 +103,12 @@ class ProgramRecorder final : public RowRecorder, public Observer {
       if (!step.whole && !program_.is_whole(operand))
         program_.steps_[static_cast<size_t>(operand.step)].readers.push_back(index);
     }
-    std::erase_if(undescribed_, [&](const auto& entry) { return entry.first == y.storage().get(); });
-    know(y, static_cast<int64_t>(index));
+    know(y, {static_cast<int64_t>(index), y.detach(), {}});
     program_.steps_.push_back(std::move(step));
   }
 
   RowProgram& program_;
-  std::map<const Storage*, std::pair<int64_t, Tensor>> known_;
-  std::vector<std::pair<const Storage*, std::string>> undescribed_;  // results so far, and what made them
+  std::map<const Storage*, Known> known_;
 };
 
 // One way of a picture from the top down to one step, its goal: how far every step before it has come.
@@ -214,7 +225,7 @@ void nobody(Rows) {}
 
 }  // namespace
 
-// All passes of one picture.
+// The passes of one picture.
 class RowProgram::Run {
  public:
   Run(const RowProgram& program, int64_t height, int64_t width, int64_t band,
@@ -226,24 +237,46 @@ class RowProgram::Run {
         source_(source),
         results_(program.steps_.size()) {}
 
-  /// What is whole, in the order of execution: each summary in a pass of its own.
-  void summarize() {
+  /// What is whole, in the order of execution: each statistic in a pass of its own.
+  Tensors summarize() {
+    Tensors statistics;
+    compute_whole([&](const Step& step) {
+      const auto goal = static_cast<size_t>(step.inputs[0].step);
+      std::unique_ptr<RowTally> tally;
+      pass(goal, [&](Rows rows, const Tensor& x, const Shape& shape) {
+        if (tally == nullptr) tally = step.summary->begin(shape, x.dtype());
+        tally->add({x, rows, shape[1]});
+      });
+      statistics.push_back(tally->result());
+      return statistics.back();
+    });
+    return statistics;
+  }
+  /// The same with statistics that are known.
+  void set(const Tensors& statistics) {
+    size_t next = 0;
+    compute_whole([&](const Step&) { return statistics[next++]; });
+  }
+
+  /// The result for the whole picture at once; what nobody reads any more goes.
+  Tensor at_once(const Tensor& picture) {
+    std::vector<size_t> last_reader(results_.size());
     for (size_t i = 0; i < results_.size(); ++i) {
+      for (const Operand& input : program_.steps_[i].inputs)
+        if (input.step != kConstant) last_reader[static_cast<size_t>(input.step)] = i;
+    }
+    const Passage plan(program_, program_.result_, height_, width_);
+    results_[0] = picture;
+    for (size_t i = 1; i <= program_.result_; ++i) {
       const Step& step = program_.steps_[i];
-      if (step.summary != nullptr) {
-        const auto goal = static_cast<size_t>(step.inputs[0].step);
-        std::unique_ptr<RowTally> tally;
-        pass(goal, [&](Rows rows, const Tensor& x, const Shape& shape) {
-          if (tally == nullptr) tally = step.summary->begin(shape, x.dtype());
-          tally->add({x, rows, shape[1]});
-        });
-        results_[i] = tally->result();
-      } else if (step.whole) {
-        Tensors inputs;
-        for (const Operand& input : step.inputs) inputs.push_back(whole(input));
-        results_[i] = step.op->whole(inputs);
+      if (plan.wants(i) && !step.whole) results_[i] = step.op->whole(operands(step));
+      for (const Operand& input : step.inputs) {
+        const auto from = static_cast<size_t>(std::max<int64_t>(0, input.step));
+        if (input.step != kConstant && last_reader[from] == i && from != program_.result_)
+          results_[from] = {};
       }
     }
+    return results_[program_.result_];
   }
 
   template <class Take>
@@ -277,9 +310,27 @@ class RowProgram::Run {
   }
 
  private:
+  template <class Statistic>
+  void compute_whole(const Statistic& statistic) {
+    for (size_t i = 0; i < results_.size(); ++i) {
+      const Step& step = program_.steps_[i];
+      if (!step.whole) continue;
+      if (step.statistic) {
+        results_[i] = statistic(step);
+        continue;
+      }
+      results_[i] = step.op->whole(operands(step));
+    }
+  }
+  Tensors operands(const Step& step) const {
+    Tensors inputs;
+    for (const Operand& input : step.inputs) inputs.push_back(whole(input));
+    return inputs;
+  }
   Tensor whole(const Operand& operand) const {
     if (operand.step == kConstant) return operand.constant;
-    return results_[static_cast<size_t>(operand.step)].with_shape(operand.shape);
+    const auto step = static_cast<size_t>(operand.step);
+    return program_.steps_[step].whole ? results_[step].with_shape(operand.shape) : results_[step];
   }
 
   const RowProgram& program_;
@@ -298,39 +349,133 @@ RowProgram RowProgram::record(FunctionRef<Tensor(const Tensor&)> network, int64_
   return program;
 }
 
-int64_t RowProgram::passes() const {
-  return 1 + std::count_if(steps_.begin(), steps_.end(),
-                           [](const Step& step) { return step.summary != nullptr; });
+namespace {
+
+// Keeps the statistics that a run takes.
+class StatisticsRecorder final : public RowRecorder {
+ public:
+  void on_rows(const Tensor&, const Tensors&, std::shared_ptr<const RowOperator>) override {}
+  void on_statistic(const Tensor& y, const Tensors&, std::shared_ptr<const RowSummary>) override {
+    statistics.push_back(y);
+  }
+  Tensors statistics;
+};
+
+}  // namespace
+
+Tensors RowProgram::statistics_of(FunctionRef<Tensor(const Tensor&)> network, const Tensor& picture) {
+  const NoGrad no_grad;
+  StatisticsRecorder listener;
+  network(picture);
+  return listener.statistics;
+}
+
+int64_t RowProgram::statistic_count() const {
+  return std::count_if(steps_.begin(), steps_.end(), [](const Step& step) { return step.statistic; });
+}
+
+bool RowProgram::makes_statistics() const {
+  return std::all_of(steps_.begin(), steps_.end(),
+                     [](const Step& step) { return !step.statistic || step.summary != nullptr; });
+}
+
+bool RowProgram::same_everywhere() const {
+  return std::all_of(steps_.begin(), steps_.end(), [](const Step& step) {
+    return step.whole || step.op == nullptr || step.op->same_everywhere();
+  });
+}
+
+int64_t RowProgram::grid() const {
+  constexpr int64_t kSide = 1024;
+  int64_t coarsest = kSide;
+  const Passage passage(*this, result_, kSide, kSide);
+  for (size_t i = 0; i < steps_.size(); ++i)
+    if (passage.wants(i)) coarsest = std::min(coarsest, passage.height(i));
+  return kGrid * (kSide / coarsest);
+}
+
+int64_t RowProgram::reach(Rows (RowOperator::*reads)(Rows) const) const {
+  constexpr int64_t kFar = int64_t{1} << 20,
+                    kPeriod = 64;  // rows from where pictures begin; every coarser grid
+  int64_t halo = 0;
+  for (int64_t row = kFar; row < kFar + kPeriod; ++row) {
+    std::vector<Rows> seen(steps_.size());  // what of every step the row is made of
+    seen[result_] = {row, row + 1};
+    for (size_t i = result_ + 1; i-- > 0;) {
+      if (seen[i].count() == 0 || steps_[i].op == nullptr) continue;
+      const Rows read = (steps_[i].op.get()->*reads)(seen[i]);
+      for (const Operand& input : steps_[i].inputs) {
+        if (is_whole(input)) continue;
+        Rows& all = seen[static_cast<size_t>(input.step)];
+        all = all.count() == 0 ? read : Rows{std::min(all.begin, read.begin), std::max(all.end, read.end)};
+      }
+    }
+    halo = std::max({halo, row - seen[0].begin, seen[0].end - 1 - row});
+  }
+  return halo;
+}
+
+int64_t RowProgram::pass_bytes(size_t goal, int64_t height, int64_t width, int64_t band) const {
+  Passage passage(*this, goal, height, width);
+  passage.go(band, nowhere, nobody);
+  int64_t bytes = 0;
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    if (passage.wants(i)) bytes += passage.most(i) * row_bytes(passage.shape(i), dtype_);
+  }
+  return bytes;
 }
 
 int64_t RowProgram::bytes(int64_t height, int64_t width, int64_t band) const {
+  return pass_bytes(result_, height, width, band);
+}
+
+int64_t RowProgram::statistics_bytes(int64_t height, int64_t width, int64_t band) const {
   int64_t most = 0;
-  const auto look_at = [&](size_t goal) {
-    Passage passage(*this, goal, height, width);
-    passage.go(band, nowhere, nobody);
-    int64_t bytes = 0;
-    for (size_t i = 0; i < steps_.size(); ++i) {
-      if (passage.wants(i)) bytes += passage.most(i) * row_bytes(passage.shape(i), dtype_);
-    }
-    most = std::max(most, bytes);
-  };
   for (const Step& step : steps_) {
-    if (step.summary != nullptr) look_at(static_cast<size_t>(step.inputs[0].step));
+    if (!step.statistic) continue;
+    for (const Operand& input : step.inputs)
+      most = std::max(most, pass_bytes(static_cast<size_t>(input.step), height, width, band));
   }
-  look_at(result_);
   return most;
 }
 
-void RowProgram::run(int64_t height, int64_t width, int64_t band,
+Tensors RowProgram::statistics(int64_t height, int64_t width, int64_t band,
+                               FunctionRef<void(Rows, const Tensor&)> source) const {
+  check(makes_statistics(), "rows: a statistic of the network needs its picture as a whole");
+  check_run(height, width, band);
+  const NoGrad no_grad;
+  return Run(*this, height, width, band, source).summarize();
+}
+
+void RowProgram::run(int64_t height, int64_t width, int64_t band, const Tensors& statistics,
                      FunctionRef<void(Rows, const Tensor&)> source,
                      FunctionRef<void(Rows, const Tensor&)> sink) const {
+  check_run(height, width, band);
+  check_statistics(statistics);
+  const NoGrad no_grad;
+  Run run(*this, height, width, band, source);
+  run.set(statistics);
+  run.pass(result_, [&](Rows rows, const Tensor& y, const Shape&) { sink(rows, y); });
+}
+
+Tensor RowProgram::run_at_once(const Tensor& picture, const Tensors& statistics) const {
+  check_run(picture.size(1), picture.size(2), 1);
+  check_statistics(statistics);
+  const NoGrad no_grad;
+  Run run(*this, picture.size(1), picture.size(2), 1, [](Rows, const Tensor&) {});
+  run.set(statistics);
+  return run.at_once(picture);
+}
+
+void RowProgram::check_statistics(const Tensors& statistics) const {
+  check(static_cast<int64_t>(statistics.size()) == statistic_count(), "rows: expected ", statistic_count(),
+        " statistics, got ", statistics.size());
+}
+
+void RowProgram::check_run(int64_t height, int64_t width, int64_t band) const {
   check(obstacle_.empty(), "rows: ", obstacle_, " needs its picture as a whole");
   check(height > 0 && width > 0 && band > 0, "rows: expected a picture and bands with rows, got ", height,
         "x", width, " and ", band);
-  const NoGrad no_grad;
-  Run run(*this, height, width, band, source);
-  run.summarize();
-  run.pass(result_, [&](Rows rows, const Tensor& y, const Shape&) { sink(rows, y); });
 }
 
 }  // namespace lux

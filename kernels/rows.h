@@ -1,7 +1,8 @@
 // How operators run on bands of rows, so that a chain of them can carry a picture from end to end a few rows
 // at a time (kernels/row_program.h). An operator that can do so says, beside its forward, which rows of its
-// inputs a row of the result is made of, and how it makes them. A mean over all pixels says how it takes up
-// rows one after the other. One that says nothing needs its input as a whole.
+// inputs a row of the result is made of, and how it makes them. A statistic of the whole picture, such as a
+// mean over all pixels, says how it takes up rows one after the other, or just that it is one. An operator
+// that says nothing needs its input as a whole.
 //
 // Descriptions are asked for only while a RowRecorder listens, and nobody pays for them otherwise.
 #pragma once
@@ -39,10 +40,16 @@ struct RowOperator {
   /// The rows of every picture among the inputs that rows `y` of the result are made of; they may reach
   /// beyond its ends, where they are not given.
   virtual Rows reads(Rows y) const = 0;
+  /// The same, with those on which the last bits depend besides: Winograd's convolution makes tiles of four
+  /// rows, and rounds each of them together.
+  virtual Rows reads_to_the_bit(Rows y) const { return reads(y); }
   /// Computes the rows `y.rows` of the result into `y.tensor`, from exactly the rows that `reads` names.
   virtual void run(const Bands& inputs, const Band& y) const = 0;
   /// The result for inputs that are all given whole.
   virtual Tensor whole(const Tensors& inputs) const = 0;
+  /// Whether columns are treated alike wherever the picture begins and ends, so that some of them can be
+  /// computed by themselves.
+  virtual bool same_everywhere() const { return true; }
 };
 
 /// A summary of a picture on its way from the top down.
@@ -67,8 +74,11 @@ class RowRecorder {
   RowRecorder(const RowRecorder&) = delete;
   RowRecorder& operator=(const RowRecorder&) = delete;
 
+  /// Operators are described in the order of execution; what an operator is made of inside comes first.
   virtual void on_rows(const Tensor& y, const Tensors& inputs, std::shared_ptr<const RowOperator> op) = 0;
-  virtual void on_summary(const Tensor& y, const Tensor& x, std::shared_ptr<const RowSummary> summary) = 0;
+  /// `y` is a statistic of whole pictures; `summary`, which may be null, makes it of the only input.
+  virtual void on_statistic(const Tensor& y, const Tensors& inputs,
+                            std::shared_ptr<const RowSummary> summary) = 0;
 };
 
 namespace detail {
@@ -111,7 +121,13 @@ void describe_pointwise(const Tensor& y, const Tensors& inputs, F f) {
 template <class Summary>
 void describe_summary(const Tensor& y, const Tensor& x, Summary summary) {
   if (RowRecorder* const recorder = detail::row_recorder())
-    recorder->on_summary(y, x, std::make_shared<const Summary>(std::move(summary)));
+    recorder->on_statistic(y, {x}, std::make_shared<const Summary>(std::move(summary)));
+}
+
+/// Says that `y` is a statistic of the pictures `inputs` as wholes, such as a mean over all pixels, of a
+/// shape that does not depend on their size.
+inline void describe_statistic(const Tensor& y, const Tensors& inputs) {
+  if (RowRecorder* const recorder = detail::row_recorder()) recorder->on_statistic(y, inputs, nullptr);
 }
 
 }  // namespace lux

@@ -2,6 +2,7 @@
 #include "luxgrad/kernels/selective_kernel.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -108,6 +109,7 @@ Tensor pooled_sum(const Tensors& streams) {
     reduce_columns(y.device(), N, pixels, C,
                    PooledSum<T>{Streams<T>(streams), y.data<T>(), C, static_cast<double>(pixels)});
   });
+  describe_statistic(y, streams);
 
   return differentiable("pooled_sum", y, streams, [s, count, C, pixels](const Tensor& gy, const Need& need) {
     Tensor gx = empty(s, gy.options());
@@ -138,25 +140,29 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
     parallel_rows(y.device(), N * pixels, C * static_cast<int64_t>(count),
                   WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
   });
-
-  Tensors operands = streams;
-  operands.insert(operands.end(), weights.begin(), weights.end());
+  Tensors operands = weights;
+  operands.insert(operands.end(), streams.begin(), streams.end());
+  describe_pointwise(y, operands, [count](const Tensors& in) {
+    const auto first = in.begin() + static_cast<std::ptrdiff_t>(count);
+    return weighted_sum({first, in.end()}, {in.begin(), first});
+  });
   std::vector<Saved> saved;
   for (const Tensor& operand : operands) saved.emplace_back(operand);
   return differentiable(
       "weighted_sum", y, operands,
       [s, N, C, pixels, count, saved = std::move(saved)](const Tensor& gy, const Need& need) {
-        Grads grads(2 * count);
+        Grads grads(2 * count);  // of the weights, then of the streams
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           for (size_t i = 0; i < count; ++i) {
-            if (!need(i) && !need(count + i)) continue;
-            if (need(i)) grads[i] = empty(s, gy.options());
-            grads[count + i] = empty({N, 1, 1, C}, gy.options());
+            const size_t stream = count + i;
+            if (!need(i) && !need(stream)) continue;
+            if (need(stream)) grads[stream] = empty(s, gy.options());
+            grads[i] = empty({N, 1, 1, C}, gy.options());
             reduce_columns(gy.device(), N, pixels, C,
-                           StreamGradient<T>{saved[i].get().data<T>(), saved[count + i].get().data<T>(),
-                                             gy.data<T>(), need(i) ? grads[i].data<T>() : nullptr,
-                                             grads[count + i].data<T>(), C, pixels});
+                           StreamGradient<T>{saved[stream].get().data<T>(), saved[i].get().data<T>(),
+                                             gy.data<T>(), need(stream) ? grads[stream].data<T>() : nullptr,
+                                             grads[i].data<T>(), C, pixels});
           }
         });
         return grads;

@@ -2,14 +2,15 @@
 #include "luxgrad/kernels/softmax.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/math.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
 
-// Rows of n elements that stand `stride` apart.
-struct Rows {
+// Vectors of n elements that stand `stride` apart.
+struct Vectors {
   int64_t n, stride;
   LUX_HD int64_t begin(int64_t row) const { return row / stride * stride * n + row % stride; }
 };
@@ -18,7 +19,7 @@ template <class T>
 struct Forward {
   const T* x;
   T* y;
-  Rows rows;
+  Vectors rows;
   LUX_HD void operator()(const Team& team, int64_t row) const {
     using A = Arith<T>;
     const T* const from = x + rows.begin(row);
@@ -35,7 +36,7 @@ template <class T>
 struct Backward {
   const T *y, *gy;
   T* gx;
-  Rows rows;
+  Vectors rows;
   LUX_HD void operator()(const Team& team, int64_t row) const {
     using A = Arith<T>;
     const int64_t begin = rows.begin(row), step = rows.stride;
@@ -54,13 +55,15 @@ Tensor softmax(const Tensor& x, int dim) {
   const int rank = x.shape().rank(), d = dim < 0 ? dim + rank : dim;
   check(d >= 0 && d < rank && x.size(d) > 0, "softmax: expected a dimension of ", x.shape(),
         " with elements, got ", dim);
-  Rows rows{x.size(d), 1};
+  Vectors rows{x.size(d), 1};
   for (int inner = d + 1; inner < rank; ++inner) rows.stride *= x.size(inner);
   Tensor y = empty(x.shape(), x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     parallel_rows(x.device(), x.numel() / rows.n, rows.n, Forward<T>{x.data<T>(), y.data<T>(), rows});
   });
+  if (rank < 4 || d == 3 || x.size(2) == 1)  // not along rows or columns of a picture
+    describe_pointwise(y, {x}, [d](const Tensors& in) { return softmax(in[0], d); });
 
   return differentiable("softmax", y, {x}, [rows, ys = Saved(y)](const Tensor& gy) {
     Tensor gx = empty(gy.shape(), gy.options());

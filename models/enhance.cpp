@@ -2,30 +2,16 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <optional>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/reflect_pad.h"
-#include "luxgrad/kernels/row_program.h"
-#include "luxgrad/models/liveness.h"
+#include "luxgrad/models/enhance_way.h"
+#include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
-
-constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
-constexpr int64_t kCacheBytes = int64_t{24} << 20;     // of all rows at a time
-constexpr int64_t kLeastBand = 16, kMostBand = 64;     // rows, where memory is no matter
-constexpr int64_t kLowestBand = 4;
-constexpr int64_t kSampleSide = 64;  // of the picture that a program is recorded on
-
-int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
-
-RowProgram program_of(const Model& model, double strength, DType dtype) {
-  return RowProgram::record([&](const Tensor& x) { return model.enhance(x, strength); },
-                            next_multiple(kSampleSide, 4 * model.traits().size_multiple), dtype);
-}
 
 // Where a picture that goes on mirrored, without its edge twice, has row or column `at`.
 int64_t mirrored(int64_t at, int64_t size) {
@@ -45,6 +31,13 @@ struct Lines {
   int64_t pixel, width;
   char* data;
 };
+
+// The pixels of `source` from `row` and `column` on, as many as `target` has.
+void copy_block(const Tensor& source, int64_t row, int64_t column, const Tensor& target) {
+  const Lines from(source), to(target);
+  for (int64_t i = 0; i < target.size(1); ++i)
+    std::memcpy(to.at(i, 0), from.at(row + i, column), static_cast<size_t>(to.width * to.pixel));
+}
 
 // Rows of the picture, which goes on mirrored below and beside, into `padded`.
 void pad_rows(int64_t height, int64_t width, RowSource source, Rows rows, const Tensor& padded) {
@@ -70,94 +63,154 @@ void pad_rows(int64_t height, int64_t width, RowSource source, Rows rows, const 
   }
 }
 
-// What of the rows is inside of the picture.
-void crop_rows(int64_t height, int64_t width, RowSink sink, Rows rows, const Tensor& padded) {
-  const int64_t inside = std::min(rows.end, height) - rows.begin;
-  if (inside <= 0) return;
-  if (inside == rows.count() && width == padded.size(2)) return sink(rows.begin, padded);
-  const Tensor kept = empty({1, inside, width, 3}, padded.options());
-  const Lines from(padded), to(kept);
-  for (int64_t row = 0; row < inside; ++row)
-    std::memcpy(to.at(row, 0), from.at(row, 0), static_cast<size_t>(width * to.pixel));
-  sink(rows.begin, kept);
+// The picture that many times smaller: means of squares. What is left over at the right and below stays out.
+Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowSource source) {
+  const int64_t height = std::max<int64_t>(1, size.height / reduction);
+  const int64_t width = std::max<int64_t>(1, size.width / reduction);
+  const int64_t down = std::min(reduction, size.height), across = std::min(reduction, size.width);
+  const Tensor copy = empty({1, height, width, 3}, {dtype, kCpu});
+  for (int64_t row = 0; row < height; ++row) {
+    const Tensor rows = empty({1, down, size.width, 3}, copy.options());
+    source(row * down, rows);
+    dispatch(dtype, [&](auto t) {
+      using T = decltype(t);
+      const T* const from = rows.data<T>();
+      T* const to = copy.data<T>() + row * width * 3;
+      parallel_for(kCpu, width * 3, [=](int64_t i) {
+        double sum = 0;
+        for (int64_t y = 0; y < down; ++y) {
+          for (int64_t x = 0; x < across; ++x)
+            sum += static_cast<double>(Arith<T>(from[(y * size.width + i / 3 * across + x) * 3 + i % 3]));
+        }
+        to[i] = T(static_cast<Arith<T>>(sum / static_cast<double>(down * across)));
+      });
+    });
+  }
+  return copy;
 }
 
-// How a picture runs, and the bytes that this holds at a time.
-struct Way {
-  std::optional<RowProgram> rows;  // none: as a whole
-  int64_t band = 0, bytes = 0;
+// The padded picture as a whole.
+Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
+  const PaddedSize size(model, picture.size(1), picture.size(2));
+  const int64_t below = size.tall - size.height, beside = size.wide - size.width;
+  if (below == 0 && beside == 0) return model.enhance(picture, strength);
+  const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
+  return reflect_pad(model.enhance(padded, strength), {0, -below, 0, -beside});
+}
+
+// Runs a picture rows at a time, tile by tile.
+class TiledRun {
+ public:
+  TiledRun(const Way& way, const Model& model, const PaddedSize& size, DType dtype, double strength,
+           RowSource source)
+      : way_(way), size_(size), dtype_(dtype), source_(source) {
+    if (way.reduction > 0) {
+      const Tensor copy = reduced_copy(size, way.reduction, dtype, source);
+      statistics_ =
+          RowProgram::statistics_of([&](const Tensor& x) { return run_whole(model, x, strength); }, copy);
+    } else {
+      statistics_ = way.program->statistics(size.tall, size.wide, way.band, [&](Rows rows, const Tensor& x) {
+        give(rows, {0, size_.wide}, x);
+      });
+    }
+  }
+
+  void run(PartSink sink) const {
+    const int64_t step = way_.tile == 0 ? size_.wide : way_.tile;
+    for (int64_t left = 0; left < size_.width; left += step) {
+      const Piece columns = piece(left, step, size_.width, size_.wide);
+      if (way_.reduction > 0)
+        run_squares(columns, sink);
+      else
+        run_bands(columns, sink);
+    }
+  }
+
+ private:
+  using Range = Rows;  // or columns
+  // What a tile makes along one side of the picture, and what it reads for that.
+  struct Piece {
+    Range kept, read;
+  };
+  Piece piece(int64_t begin, int64_t step, int64_t size, int64_t padded) const {
+    return {{begin, std::min(begin + step, size)},
+            {std::max<int64_t>(0, begin - way_.halo), std::min(begin + step + way_.halo, padded)}};
+  }
+
+  void run_bands(const Piece& columns, PartSink sink) const {
+    way_.program->run(
+        size_.tall, columns.read.count(), way_.band, statistics_,
+        [&](Rows rows, const Tensor& x) { give(rows, columns.read, x); },
+        [&](Rows rows, const Tensor& y) {
+          const Range inside{rows.begin, std::min(rows.end, size_.height)};
+          if (inside.count() > 0) take(y, {.kept = inside, .read = rows}, columns, sink);
+        });
+  }
+  void run_squares(const Piece& columns, PartSink sink) const {
+    for (int64_t top = 0; top < size_.height; top += way_.tile) {
+      const Piece rows = piece(top, way_.tile, size_.height, size_.tall);
+      const Tensor x = empty({1, rows.read.count(), columns.read.count(), 3}, {dtype_, kCpu});
+      give(rows.read, columns.read, x);
+      take(way_.program->run_at_once(x, statistics_), rows, columns, sink);
+    }
+  }
+
+  // A part of the padded picture into x.
+  void give(Range rows, Range columns, const Tensor& x) const {
+    if (columns.count() == size_.wide) return pad_rows(size_.height, size_.width, source_, rows, x);
+    const Tensor all = empty(x.shape().with(2, size_.wide), x.options());
+    pad_rows(size_.height, size_.width, source_, rows, all);
+    copy_block(all, 0, columns.begin, x);
+  }
+  // Hands over what of y is kept.
+  static void take(const Tensor& y, const Piece& rows, const Piece& columns, PartSink sink) {
+    const int64_t height = rows.kept.count(), width = columns.kept.count();
+    if (height == y.size(1) && width == y.size(2)) return sink(rows.kept.begin, columns.kept.begin, y);
+    const Tensor part = empty({1, height, width, 3}, y.options());
+    copy_block(y, rows.kept.begin - rows.read.begin, columns.kept.begin - columns.read.begin, part);
+    sink(rows.kept.begin, columns.kept.begin, part);
+  }
+
+  const Way& way_;
+  PaddedSize size_;
+  DType dtype_;
+  RowSource source_;
+  Tensors statistics_;
 };
 
-Way way_of(const Model& model, int64_t height, int64_t width, DType dtype, const EnhanceOptions& options) {
-  const bool by_rows = options.order == EnhanceOptions::by_rows, large = height * width >= kSmallPicture;
-  const bool limited = options.memory > 0;
-  const int64_t limit = limited ? options.memory : std::numeric_limits<int64_t>::max();
-  const Way whole{{}, 0, limited ? liveness_optimum(model, height, width) : 0};
-  if (options.order == EnhanceOptions::whole) return whole;
-  if (!by_rows && !large && whole.bytes <= limit) return whole;
-
-  RowProgram program = program_of(model, options.strength, dtype);
-  check(!by_rows || program.obstacle().empty(), "enhance: ", model.name(),
-        " cannot run rows at a time: ", program.obstacle(), " needs its picture as a whole");
-  const bool pays = by_rows || program.passes() == 1 || whole.bytes > limit;
-  if (!program.obstacle().empty() || !pays) return whole;
-  const int64_t multiple = model.traits().size_multiple;
-  const int64_t tall = next_multiple(height, multiple), wide = next_multiple(width, multiple);
-  Way way{{}, kMostBand, program.bytes(tall, wide, kMostBand)};
-  while ((way.bytes > kCacheBytes && way.band > kLeastBand) || (way.bytes > limit && way.band > kLowestBand))
-    way.bytes = program.bytes(tall, wide, way.band /= 2);
-  way.rows = std::move(program);
-  return way;
+Tensor enhance_by_rows(const Way& way, const Model& model, const PaddedSize& size, const Tensor& picture,
+                       double strength) {
+  Tensor y = empty(picture.shape(), picture.options());
+  const Lines dark(picture), bright(y);
+  for (int64_t n = 0; n < picture.size(0); ++n) {
+    const int64_t top = n * size.height;
+    const TiledRun run(way, model, size, picture.dtype(), strength, [&](int64_t first, const Tensor& rows) {
+      std::memcpy(rows.raw(), dark.at(top + first, 0), static_cast<size_t>(rows.numel() / 3 * dark.pixel));
+    });
+    run.run([&](int64_t first, int64_t column, const Tensor& part) {
+      const Lines from(part);
+      for (int64_t row = 0; row < part.size(1); ++row)
+        std::memcpy(bright.at(top + first + row, column), from.at(row, 0),
+                    static_cast<size_t>(from.width * from.pixel));
+    });
+  }
+  return y;
 }
 
-// The same, if it keeps the limit.
-Way affordable_way(const Model& model, int64_t height, int64_t width, DType dtype,
-                   const EnhanceOptions& options) {
-  Way way = way_of(model, height, width, dtype, options);
+void check_picture(int64_t height, int64_t width, const EnhanceOptions& options) {
+  check(height > 0 && width > 0, "enhance: expected a picture with pixels, got ", height, "x", width);
+  check(options.strength >= 0 && options.strength <= 1, "enhance: expected a strength from 0 to 1, got ",
+        options.strength);
+}
+
+// The way, if it keeps the limit.
+Way affordable_way(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
+  Way way = way_of(model, size, dtype, options);
   if (options.memory > 0 && way.bytes > options.memory) {
     throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ", model.name(),
                           " needs ", way.bytes));
   }
   return way;
-}
-
-// Runs a picture of this size, padded to the network's multiple.
-void run_padded(const Way& way, const Model& model, int64_t height, int64_t width, RowSource source,
-                RowSink sink) {
-  const int64_t multiple = model.traits().size_multiple;
-  const int64_t tall = next_multiple(height, multiple), wide = next_multiple(width, multiple);
-  way.rows->run(
-      tall, wide, way.band, [&](Rows rows, const Tensor& x) { pad_rows(height, width, source, rows, x); },
-      [&](Rows rows, const Tensor& y) { crop_rows(height, width, sink, rows, y); });
-}
-
-Tensor enhance_by_rows(const Way& way, const Model& model, const Tensor& picture) {
-  Tensor y = empty(picture.shape(), picture.options());
-  const int64_t height = picture.size(1), width = picture.size(2);
-  const Lines dark(picture), bright(y);
-  const auto bytes = [&](const Tensor& rows) {
-    return static_cast<size_t>(rows.numel()) * size_of(rows.dtype());
-  };
-  for (int64_t n = 0; n < picture.size(0); ++n) {
-    run_padded(
-        way, model, height, width,
-        [&](int64_t first, const Tensor& x) {
-          std::memcpy(x.raw(), dark.at(n * height + first, 0), bytes(x));
-        },
-        [&](int64_t first, const Tensor& x) {
-          std::memcpy(bright.at(n * height + first, 0), x.raw(), bytes(x));
-        });
-  }
-  return y;
-}
-
-Tensor enhance_whole(const Model& model, const Tensor& picture, double strength) {
-  const int64_t multiple = model.traits().size_multiple;
-  const int64_t below = next_multiple(picture.size(1), multiple) - picture.size(1);
-  const int64_t beside = next_multiple(picture.size(2), multiple) - picture.size(2);
-  if (below == 0 && beside == 0) return model.enhance(picture, strength);
-  const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
-  return reflect_pad(model.enhance(padded, strength), {0, -below, 0, -beside});
 }
 
 // Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top.
@@ -168,44 +221,40 @@ struct KeepForThisRun {
   std::optional<KeepDerivedWeights> keep;
 };
 
-void check_strength(double strength) {
-  check(strength >= 0 && strength <= 1, "enhance: expected a strength from 0 to 1, got ", strength);
-}
-
 }  // namespace
+
+EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
+  check_picture(height, width, options);
+  const NoGrad no_grad;
+  const PaddedSize size(model, height, width);
+  Way way = way_of(model, size, DType::f32, options);
+  if (!way.program) way.bytes = whole_bytes(model, size);
+  return way;
+}
 
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
   const Shape& s = picture.shape();
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
-  check_strength(options.strength);
+  check_picture(s[1], s[2], options);
   const NoGrad no_grad;
   const KeepForThisRun keep(options);
-  if (const Way way = affordable_way(model, s[1], s[2], picture.dtype(), options); way.rows)
-    return enhance_by_rows(way, model, picture);
-  return enhance_whole(model, picture, options.strength);
+  const PaddedSize size(model, s[1], s[2]);
+  const Way way = affordable_way(model, size, picture.dtype(), options);
+  if (way.program) return enhance_by_rows(way, model, size, picture, options.strength);
+  return run_whole(model, picture, options.strength);
 }
 
-void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
+void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,
                   const EnhanceOptions& options) {
-  check(height > 0 && width > 0, "enhance: expected a picture with pixels, got ", height, "x", width);
-  check_strength(options.strength);
+  check_picture(height, width, options);
   const NoGrad no_grad;
   const KeepForThisRun keep(options);
-  if (const Way way = affordable_way(model, height, width, DType::f32, options); way.rows)
-    return run_padded(way, model, height, width, source, sink);
+  const PaddedSize size(model, height, width);
+  const Way way = affordable_way(model, size, DType::f32, options);
+  if (way.program) return TiledRun(way, model, size, DType::f32, options.strength, source).run(sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);
-  sink(0, enhance_whole(model, picture, options.strength));
+  sink(0, 0, run_whole(model, picture, options.strength));
 }
-
-int64_t enhance_bytes(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
-  const NoGrad no_grad;
-  const Way way = way_of(model, height, width, DType::f32, options);
-  if (way.rows) return way.bytes;
-  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * height * width;
-  return liveness_optimum(model, height, width) + picture;  // and the result beside it, when it is cropped
-}
-
-std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }
 
 }  // namespace lux

@@ -14,31 +14,52 @@ struct EnhanceOptions {
   /// at a time. The results are the same bits.
   enum Order { automatic, whole, by_rows } order = automatic;
   /// The most bytes that the network may hold between picture and result; 0: no limit. Bands get narrower to
-  /// keep it; means over all pixels take passes of their own, which cost time.
+  /// keep it, then columns run tile by tile; statistics of the whole picture take passes of their own.
   int64_t memory = 0;
+  /// Columns of the result that are made at a time, or side of its squares, rounded up to the network's grid;
+  /// 0: all, or as many as `memory` allows.
+  int64_t tile = 0;
+  /// Where a network needs statistics that no pass makes, and the picture as a whole exceeds `memory` or is
+  /// cut into tiles: take them from a reduced copy, and make the result square by square. Only then is it not
+  /// that of the whole, to the bit.
+  bool approximate = false;
+  /// How many times smaller that copy is, in height and width; 0: as little as memory and time allow.
+  int64_t reduction = 0;
 };
+
+/// How a picture [1, height, width, 3] runs under some options.
+struct EnhancePlan {
+  int64_t band = 0;  ///< rows of the result made at a time; 0: those of a tile, or all
+  int64_t tile = 0;  ///< columns of the result made at a time; 0: all
+  int64_t halo = 0;  ///< pixels read on each side of a tile: all that matter, or a quarter of what is read
+  int64_t reduction = 0;  ///< of the copy that statistics are taken from; 0: they are the picture's
+  /// What is held at once: what the network keeps between picture and result, and both of them where it needs
+  /// its picture as a whole.
+  int64_t bytes = 0;
+};
+
+/// Throws as `enhance`, but not OutOfMemory: where nothing keeps `options.memory`, it is the way that needs
+/// least.
+EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width,
+                         const EnhanceOptions& options = {});
 
 /// picture [N, H, W, 3] in [0, 1] -> the same shape. Pads to the network's multiple by mirroring, runs it
 /// without recording a graph, crops. Throws Error for another shape, an empty picture, a strength outside
-/// [0, 1], or `by_rows` where the network needs its picture as a whole; OutOfMemory, before any work, where
-/// more than `options.memory` is needed.
+/// [0, 1], or `by_rows` or `tile` where the network needs its picture as a whole; OutOfMemory, before any
+/// work, where more than `options.memory` is needed.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
 
 /// Writes the rows of a picture from row `first` on into `rows` [1, n, width, 3], f32 in [0, 1].
 using RowSource = FunctionRef<void(int64_t first, const Tensor& rows)>;
-/// Takes such rows.
-using RowSink = FunctionRef<void(int64_t first, const Tensor& rows)>;
+/// Takes the part of the result [1, n, m, 3] that begins at `row` and `column`.
+using PartSink = FunctionRef<void(int64_t row, int64_t column, const Tensor& part)>;
 
 /// The same, to the bit, for a picture [1, height, width, 3] that nobody holds as one tensor: `source` is
-/// asked for its rows, some of them several times, and `sink` gets those of the result from the top down.
-/// Where the network runs rows at a time, memory does not grow with the height. Throws Error as `enhance`.
-void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, RowSink sink,
+/// asked for its rows, some of them several times, and `sink` gets the result tile by tile, from the left,
+/// each from the top down. Where the network runs rows at a time, memory does not grow with the height.
+/// Throws Error as `enhance`.
+void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,
                   const EnhanceOptions& options = {});
-
-/// What `enhance_rows` holds at once under these options for a picture [1, height, width, 3], in bytes,
-/// before it is run: what the network keeps between picture and result, and both of them where it needs its
-/// picture as a whole. Throws as `enhance`, but not OutOfMemory.
-int64_t enhance_bytes(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {});
 
 /// The first operator of `model` that keeps it from running rows at a time; empty where none does.
 std::string obstacle_to_rows(const Model& model);

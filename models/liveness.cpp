@@ -82,20 +82,22 @@ int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large) {
   return std::llround(largest);
 }
 
-int64_t liveness_optimum(const Model& model, int64_t height, int64_t width) {
-  const int64_t multiple = model.traits().size_multiple, side = std::lcm(multiple, kSmallSide);
-  std::set<const Storage*> counted;
+Liveness::Liveness(const Model& model) : multiple_(model.traits().size_multiple) {
+  const int64_t side = std::lcm(multiple_, kSmallSide);
   const State state = model.state_dict();
-  int64_t parameters = 0;
+  pixel_bytes_ = 3 * static_cast<int64_t>(size_of(state.begin()->second.dtype()));
+  std::set<const Storage*> counted;
   for (const auto& [name, tensor] : state) {
-    if (counted.insert(tensor.storage().get()).second) parameters += tensor.storage()->bytes();
+    if (counted.insert(tensor.storage().get()).second) parameters_ += tensor.storage()->bytes();
   }
-  const int64_t rows = detail::blocks_of(height, multiple) * multiple,
-                columns = detail::blocks_of(width, multiple) * multiple;
-  const int64_t picture = 3 * static_cast<int64_t>(size_of(state.begin()->second.dtype())) * rows * columns;
-  return parameters + picture +
-         largest_at(rows * columns, alive_in(model, state, side, side),
-                    alive_in(model, state, 2 * side, side));
+  small_ = alive_in(model, state, side, side);
+  large_ = alive_in(model, state, 2 * side, side);
+}
+
+int64_t Liveness::optimum(int64_t height, int64_t width) const {
+  const int64_t rows = detail::blocks_of(height, multiple_) * multiple_,
+                columns = detail::blocks_of(width, multiple_) * multiple_;
+  return parameters_ + pixel_bytes_ * rows * columns + largest_at(rows * columns, small_, large_);
 }
 
 }  // namespace lux

@@ -19,10 +19,20 @@ struct BytesAt {
 /// Throws Error where they have not the same steps.
 int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large);
 
-/// Bytes that one inference on a [1, height, width, 3] picture needs at its worst layer when every tensor is
-/// freed after its last reader: the parameters, the picture, the layer's inputs and result, and what is read
-/// later. Found by following the tensors of a run on two small pictures; what is alive at a layer is a
-/// constant plus a share of the area. Workspaces inside operators are not counted.
-int64_t liveness_optimum(const Model& model, int64_t height, int64_t width);
+/// Follows the tensors of two runs on small pictures; what is alive at a layer is a constant plus a share of
+/// the area.
+class Liveness {
+ public:
+  explicit Liveness(const Model& model);
+
+  /// Bytes that one inference on a [1, height, width, 3] picture needs at its worst layer when every tensor
+  /// is freed after its last reader: the parameters, the picture, the layer's inputs and result, and what is
+  /// read later. Workspaces inside operators are not counted.
+  int64_t optimum(int64_t height, int64_t width) const;
+
+ private:
+  int64_t multiple_, parameters_ = 0, pixel_bytes_ = 0;
+  BytesAt small_, large_;
+};
 
 }  // namespace lux

@@ -6,12 +6,10 @@
 #include "luxgrad/autograd/recompute.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/global_context.h"
 #include "luxgrad/kernels/pool2d.h"
-#include "luxgrad/kernels/reductions.h"
-#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
-#include "luxgrad/kernels/softmax.h"
 #include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/fusion.h"
 #include "luxgrad/layers/init.h"
@@ -29,11 +27,6 @@ Conv2dSpec plain(int64_t in, int64_t out, int64_t kernel, int64_t groups = 1,
   return spec;
 }
 
-// softmax over all pixels of a map [N, H, W, 1].
-Tensor softmax_of_pixels(const Tensor& map) {
-  return reshape(softmax(reshape(map, {map.size(0), map.numel() / map.size(0)}), 1), map.shape());
-}
-
 }  // namespace
 
 MirnetV2::Rcb::Rcb(Module& parent, std::string name, int64_t channels, int64_t groups)
@@ -46,7 +39,7 @@ MirnetV2::Rcb::Rcb(Module& parent, std::string name, int64_t channels, int64_t g
 
 Tensor MirnetV2::Rcb::operator()(const Tensor& x) const {
   Tensor f = chain(x, body0, body2);
-  const Tensor context = sum(f * softmax_of_pixels(mask(f)), {1, 2}, true);  // [N, 1, 1, C]
+  const Tensor context = global_context(f, mask(f));  // [N, 1, 1, C]
   f = f + add2(add0(context));
   f = leaky_relu(f, kSlope);
   return f + x;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "luxgrad/data/orientation.h"
+#include "luxgrad/kernels/concat.h"
 #include "sample_pictures.h"
 #include "temporary_folder.h"
 
@@ -111,7 +112,8 @@ TEST_CASE("rows of a picture are those of its tensor, and make it again") {
         to_rows(image, first, rows);
         for (int64_t i = 0; i < rows.numel(); ++i)
           CHECK(rows.data<float>()[i] == whole.data<float>()[first * 21 + i]);
-        from_rows(rows, first, again);
+        from_part(narrow(rows, 2, 3, 4), first, 3, again);
+        from_part(narrow(rows, 2, 0, 3), first, 0, again);
       }
       CHECK(again.samples == from_tensor(whole, image).samples);
     }
@@ -119,6 +121,10 @@ TEST_CASE("rows of a picture are those of its tensor, and make it again") {
   Image image = samples::picture(7, 5, 3, 8);
   CHECK_THROWS_WITH_AS(to_rows(image, 4, empty({1, 2, 7, 3})),
                        "to_rows: expected rows [1, n, 7, 3] of f32 inside of 5 from 4 on, got [1, 2, 7, 3]",
+                       Error);
+  CHECK_THROWS_WITH_AS(from_part(empty({1, 2, 4, 3}), 0, 4, image),
+                       "from_part: expected a part [1, n, m, 3] of f32 inside of 7 x 5 pixels from row 0 and "
+                       "column 4 on, got [1, 2, 4, 3]",
                        Error);
 }
 

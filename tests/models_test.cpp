@@ -192,7 +192,7 @@ TEST_CASE("inference needs hardly more memory than the layers' best peak") {
   for (const auto& [name, maps] : {std::pair{"zero_dce", 5}, {"zero_dce_plus", 6}}) {
     const auto model = make_curve_model(name);
     model->init_(Generator(1));
-    const int64_t optimum = liveness_optimum(*model, height, width);
+    const int64_t optimum = Liveness(*model).optimum(height, width);
     CHECK(optimum == model->parameter_count() * 4 + picture + maps * map);
     const Tensor x = dark_picture({1, height, width, 3});
     enhance(*model, x);
@@ -203,8 +203,8 @@ TEST_CASE("inference needs hardly more memory than the layers' best peak") {
     CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(optimum));
   }
   const auto scaled = make_curve_model("zero_dce_plus", {{"scale_factor", "12"}});
-  CHECK(liveness_optimum(*scaled, 119, 95) == liveness_optimum(*scaled, 120, 96));
-  CHECK(liveness_optimum(*scaled, 120, 96) < 8 * picture);
+  CHECK(Liveness(*scaled).optimum(119, 95) == Liveness(*scaled).optimum(120, 96));
+  CHECK(Liveness(*scaled).optimum(120, 96) < 8 * picture);
 }
 
 TEST_CASE("four pictures are overfitted") {

@@ -3,19 +3,32 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/batch_norm.h"
+#include "luxgrad/kernels/blur_pool.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/conv2d.h"
 #include "luxgrad/kernels/conv_transpose2d.h"
+#include "luxgrad/kernels/dual_attention.h"
 #include "luxgrad/kernels/expand.h"
+#include "luxgrad/kernels/global_context.h"
 #include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/prelu.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/resize.h"
+#include "luxgrad/kernels/selective_kernel.h"
+#include "luxgrad/kernels/softmax.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/gan.h"
+#include "luxgrad/models/mirnet_keras.h"
+#include "luxgrad/models/mirnet_v1.h"
+#include "luxgrad/models/mirnet_v2.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
@@ -31,6 +44,21 @@ Tensor noise(const Shape& shape, uint64_t seed) {
   return x;
 }
 
+double largest_difference(const Tensor& a, const Tensor& b) {
+  double largest = 0;
+  for (int64_t i = 0; i < a.numel(); ++i)
+    largest = std::max(largest, std::fabs(static_cast<double>(a.data<float>()[i] - b.data<float>()[i])));
+  return largest;
+}
+
+// Networks that look at the whole picture, with few channels and blocks.
+std::unique_ptr<Model> narrow_model(std::string_view name) {
+  if (name == "mirnet_keras") return std::make_unique<MirnetKeras>(MirnetKeras::Compat::y2023, 16, 1);
+  if (name == "mirnet_v1") return std::make_unique<MirnetV1>(16, 1);
+  if (name == "mirnet_v2") return std::make_unique<MirnetV2>(16, 2);
+  return std::make_unique<Gan>(8);
+}
+
 // The network on `picture`, `band` rows at a time.
 Tensor by_rows(FunctionRef<Tensor(const Tensor&)> network, const Tensor& picture, int64_t band,
                int64_t side = 32) {
@@ -38,14 +66,31 @@ Tensor by_rows(FunctionRef<Tensor(const Tensor&)> network, const Tensor& picture
   REQUIRE(program.obstacle() == "");
   const int64_t row = picture.size(2) * 3;
   Tensors pieces;
-  program.run(
-      picture.size(1), picture.size(2), band,
-      [&](Rows rows, const Tensor& x) {
-        std::copy_n(picture.data<float>() + rows.begin * row, rows.count() * row, x.data<float>());
-      },
-      [&](Rows, const Tensor& y) { pieces.push_back(y.clone()); });
+  const auto source = [&](Rows rows, const Tensor& x) {
+    std::copy_n(picture.data<float>() + rows.begin * row, rows.count() * row, x.data<float>());
+  };
+  const int64_t height = picture.size(1), width = picture.size(2);
+  program.run(height, width, band, program.statistics(height, width, band, source), source,
+              [&](Rows, const Tensor& y) { pieces.push_back(y.clone()); });
   return concat(pieces, 1);
 }
+
+// Pixels go from `picture` into rows, and from parts into `result`.
+struct Carrier {
+  const Tensor& picture;
+  Tensor result = empty(picture.shape());
+
+  void give(int64_t first, const Tensor& rows) const {
+    std::copy_n(picture.data<float>() + first * picture.size(2) * 3, rows.numel(), rows.data<float>());
+  }
+  void take(int64_t row, int64_t column, const Tensor& part) const {
+    const int64_t line = part.size(2) * 3;
+    for (int64_t i = 0; i < part.size(1); ++i) {
+      std::copy_n(part.data<float>() + i * line, line,
+                  result.data<float>() + ((row + i) * picture.size(2) + column) * 3);
+    }
+  }
+};
 
 void check_network(FunctionRef<Tensor(const Tensor&)> network) {
   const NoGrad no_grad;
@@ -90,6 +135,21 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
                      x);
     });
   }
+  SUBCASE("averages, blur") {
+    check_network([&](const Tensor& x) { return avg_pool2d(x, {}); });
+    check_network([&](const Tensor& x) {
+      return avg_pool2d(x, {.kernel_size = 3, .ceil_mode = true, .count_include_pad = false});
+    });
+    check_network([&](const Tensor& x) { return blur_pool(blur_pool(x)); });
+  }
+  SUBCASE("attention") {
+    check_network([&](const Tensor& x) {
+      const auto [largest, average, mean] = attention_pool(x);
+      const Tensor y = attention_scale(x, largest, mean, AttentionOrder::pixels_first);
+      return weighted_sum({prelu(narrow(y, 3, 0, 3), full({1}, -0.5)), average * x},
+                          {softmax(mean, 3), narrow(softmax(concat({mean, mean * 2.0}, 1), 1), 1, 1, 1)});
+    });
+  }
   SUBCASE("resizing") {
     for (const auto mode : {ResizeOptions::nearest, ResizeOptions::nearest_exact, ResizeOptions::bilinear}) {
       check_network([&](const Tensor& x) { return resize(x, x.size(1) * 2, x.size(2) * 2, {.mode = mode}); });
@@ -115,11 +175,43 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
 }
 
 TEST_CASE("an operator that needs its picture as a whole is named") {
-  const RowProgram program = RowProgram::record([](const Tensor& x) { return x - sum(x); }, 16);
+  const RowProgram program = RowProgram::record([](const Tensor& x) { return x - sum(x) * 2.0; }, 16);
   CHECK(program.obstacle() == "sum");
-  CHECK_THROWS_WITH_AS(program.run(
-                           16, 16, 4, [](Rows, const Tensor&) {}, [](Rows, const Tensor&) {}),
-                       "rows: sum needs its picture as a whole", Error);
+  const auto nothing = [](Rows, const Tensor&) {};
+  CHECK_THROWS_WITH_AS(program.run(16, 16, 4, {}, nothing, nothing), "rows: sum needs its picture as a whole",
+                       Error);
+}
+
+TEST_CASE("with the statistics of a picture, its parts are those of the whole, to the bit") {
+  const NoGrad no_grad;
+  const Tensor w = noise({6, 3, 3, 3}, 1), w6 = noise({3, 3, 3, 6}, 2), one = noise({6}, 3);
+  const auto network = [&](const Tensor& x) {
+    Tensor y = batch_norm(conv2d(x, w, {}, {.padding = 1}), one, one, 1e-3).y;
+    y = y + global_context(y, amax(y));
+    y = conv2d(blur_pool(y), w6, {}, {.padding = 1});
+    y = resize(y, 2 * y.size(1), 2 * y.size(2));
+    const Tensor sum = pooled_sum({x, y});
+    return weighted_sum({x, y}, {sum, softmax(sum, 3)});
+  };
+  const RowProgram program = RowProgram::record(network, 32);
+  REQUIRE(program.obstacle() == "");
+  CHECK(program.statistic_count() == 4);
+  CHECK_FALSE(program.makes_statistics());
+  CHECK(program.grid() == 8);
+  CHECK(program.halo() == 9);  // of which resizing reads two to spare
+  const Tensor picture = noise({1, 64, 48, 3}, 4), whole = network(picture);
+  const Tensors statistics = RowProgram::statistics_of(network, picture);
+  CHECK(same_bits(program.run_at_once(picture, statistics), whole));
+  const Carrier carrier{picture};
+  program.run(
+      64, 48, 4, statistics, [&](Rows rows, const Tensor& x) { carrier.give(rows.begin, x); },
+      [&](Rows rows, const Tensor& y) { carrier.take(rows.begin, 0, y); });
+  CHECK(same_bits(carrier.result, whole));
+  CHECK(program.halo_to_the_bit() > program.halo());
+  CHECK(program.halo_to_the_bit() <= 16);
+  const Tensor part = program.run_at_once(narrow(narrow(picture, 1, 8, 56), 2, 8, 40), statistics);
+  CHECK(same_bits(narrow(narrow(part, 1, 16, 40), 2, 16, 24), narrow(narrow(whole, 1, 24, 40), 2, 24, 24)));
+  CHECK_THROWS_WITH_AS(program.run_at_once(picture, {}), "rows: expected 4 statistics, got 0", Error);
 }
 
 TEST_CASE("networks run rows at a time, to the bit, at any size") {
@@ -150,21 +242,19 @@ TEST_CASE("rows that come and go one band at a time give the same bits, whicheve
     model->init_(Generator{5});
     for (const auto& [height, width] : {std::pair<int64_t, int64_t>{150, 131}, {33, 20}}) {
       CAPTURE(height);
-      const Tensor picture = noise({1, height, width, 3}, 9), result = empty(picture.shape());
-      const int64_t row = width * 3;
+      const Tensor picture = noise({1, height, width, 3}, 9);
+      const Carrier carrier{picture};
       int64_t next = 0;
       enhance_rows(
-          *model, height, width,
-          [&](int64_t first, const Tensor& rows) {
-            std::copy_n(picture.data<float>() + first * row, rows.numel(), rows.data<float>());
-          },
-          [&](int64_t first, const Tensor& rows) {
-            CHECK(first == next);
-            next = first + rows.size(1);
-            std::copy_n(rows.data<float>(), rows.numel(), result.data<float>() + first * row);
+          *model, height, width, [&](int64_t first, const Tensor& rows) { carrier.give(first, rows); },
+          [&](int64_t row, int64_t column, const Tensor& part) {
+            CHECK(column == 0);
+            CHECK(row == next);
+            next = row + part.size(1);
+            carrier.take(row, column, part);
           });
       CHECK(next == height);
-      CHECK(same_bits(result, enhance(*model, picture, {.order = EnhanceOptions::whole})));
+      CHECK(same_bits(carrier.result, enhance(*model, picture, {.order = EnhanceOptions::whole})));
     }
   }
 }
@@ -178,15 +268,68 @@ TEST_CASE("a limit of memory makes bands narrower, makes passes of means, or ref
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{5});
     const Tensor whole = enhance(*model, picture, {.order = EnhanceOptions::whole});
-    const int64_t usual = enhance_bytes(*model, height, width);
-    const int64_t least = enhance_bytes(*model, height, width, {.memory = 1});
+    const int64_t usual = enhance_plan(*model, height, width).bytes;
+    const int64_t least = enhance_plan(*model, height, width, {.memory = 1}).bytes;
     CHECK(least < usual);
     for (const int64_t memory : {least, (least + usual) / 2, usual}) {
       const EnhanceOptions options{.memory = memory};
-      CHECK(enhance_bytes(*model, height, width, options) <= memory);
+      CHECK(enhance_plan(*model, height, width, options).bytes <= memory);
       CHECK(same_bits(enhance(*model, picture, options), whole));
     }
     CHECK_THROWS_AS(enhance(*model, picture, {.memory = least - 1}), OutOfMemory);
+  }
+}
+
+TEST_CASE("tile by tile is the whole, to the bit, where statistics of the whole are those of the picture") {
+  const NoGrad no_grad;
+  Generator sizes(11);
+  for (const char* const name : {"zero_dce", "unet", "reference_guided", "gan"}) {
+    CAPTURE(name);
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator{5});
+    if (auto* const gan = dynamic_cast<Gan*>(model.get()))
+      gan->set_inference({.statistics = BatchNormMode::running});
+    for (int i = 0; i < 3; ++i) {
+      const int64_t height = 40 + static_cast<int64_t>(sizes.below(60)),
+                    width = 250 + static_cast<int64_t>(sizes.below(80));
+      CAPTURE(height);
+      CAPTURE(width);
+      const Tensor picture = noise({1, height, width, 3}, 9);
+      const EnhanceOptions options{.tile = 16};
+      const EnhancePlan plan = enhance_plan(*model, height, width, options);
+      CHECK(plan.tile >= 16);
+      CHECK(plan.tile < width);
+      CHECK(same_bits(enhance(*model, picture, options),
+                      enhance(*model, picture, {.order = EnhanceOptions::whole})));
+    }
+  }
+}
+
+TEST_CASE("networks that need statistics of the whole picture run tile by tile with those of a copy") {
+  const NoGrad no_grad;
+  for (const char* const name : {"mirnet_keras", "mirnet_v1", "mirnet_v2", "gan"}) {
+    CAPTURE(name);
+    const std::unique_ptr<Model> model = narrow_model(name);
+    model->init_(Generator{5});
+    CHECK(obstacle_to_rows(*model) == "");
+    const Tensor picture = noise({1, 90, 130, 3}, 9);
+    const Tensor whole = enhance(*model, picture);
+    CHECK_THROWS_AS(enhance(*model, picture, {.tile = 32}), Error);
+    CHECK_THROWS_AS(enhance(*model, picture, {.memory = 1000}), OutOfMemory);
+    // A copy of the same size has the same statistics.
+    const EnhanceOptions exact{.tile = 32, .approximate = true, .reduction = 1};
+    CHECK(enhance_plan(*model, 90, 130, exact).tile == 32);
+    CHECK(largest_difference(enhance(*model, picture, exact), whole) < 1e-5);
+    const EnhanceOptions half{.tile = 32, .approximate = true, .reduction = 2};
+    CHECK(largest_difference(enhance(*model, picture, half), whole) > 1e-5);
+    // Without a tile given, squares are as large as memory allows.
+    const int64_t need = enhance_plan(*model, 90, 130, {.order = EnhanceOptions::whole}).bytes;
+    const EnhanceOptions limited{.memory = need * 3 / 4, .approximate = true};
+    const EnhancePlan plan = enhance_plan(*model, 90, 130, limited);
+    CHECK(plan.bytes <= limited.memory);
+    CHECK(plan.tile > 0);
+    CHECK(plan.reduction > 1);
+    CHECK(enhance(*model, picture, limited).shape() == picture.shape());
   }
 }
 

@@ -268,3 +268,39 @@ TEST_CASE("a limit of memory is kept, or refused with what is needed") {
   CHECK_FALSE(fs::exists(here.path("no.bmp")));
   CHECK(here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", "much"}).code == 2);
 }
+
+TEST_CASE("tiles are as large as one says, the same picture, and measured on request") {
+  const Workplace here;
+  save_noise(here.path("in.png"), 150, 90);
+  REQUIRE(here.run({"enhance", "in.png", "-o", "plain.bmp"}).code == 0);
+  const ChildResult tiles = here.run({"enhance", "in.png", "-o", "tiles.bmp", "-t", "32", "--verify-tiles"});
+  INFO(tiles.err);
+  CHECK(tiles.code == 0);
+  CHECK(contains(tiles.err, "in.png: tile by tile differs from the whole by at most 0, 0 on average"));
+  CHECK(slurp(here.path("tiles.bmp")) == slurp(here.path("plain.bmp")));
+}
+
+TEST_CASE("a network that looks at the whole picture is approximated where memory asks for it, and says so") {
+  const Workplace here;
+  const std::unique_ptr<Model> model = make_model("mirnet_v2");
+  model->init_(Generator{7});
+  save_safetensors(here.path("mirnet_v2.safetensors"), {model->state_dict(), to_metadata(*model)});
+  save_noise(here.path("in.png"), 230, 200);
+  const auto enhanced = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"enhance",  "in.png", "-n",          "mirnet_v2",
+                                        "--memory", "90M",    "--overwrite", "-o"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
+  };
+  const ChildResult near = enhanced({"near.png", "--json"});
+  INFO(near.err);
+  CHECK(near.code == 0);
+  CHECK(contains(near.err, "in.png: approximate, with statistics of a copy "));
+  CHECK(contains(near.out, "\"approximate\":true"));
+  CHECK(load_image(here.path("near.png")).width == 230);
+  const ChildResult exact = enhanced({"exact.png", "--exact"});
+  INFO(exact.err);
+  CHECK(exact.code == 6);
+  CHECK(contains(exact.err, "mirnet_v2 needs about "));
+  CHECK_FALSE(fs::exists(here.path("exact.png")));
+}

@@ -126,7 +126,7 @@ std::string about_model(const Model& model, const AboutSizes& sizes) {
                 {"halo", traits.global ? Json() : Json(traits.halo)},
                 {"global", traits.global},
                 {"layers", about_layers(rows)},
-                {"memory_optimum_bytes", liveness_optimum(model, sizes.height, sizes.width)}};
+                {"memory_optimum_bytes", Liveness(model).optimum(sizes.height, sizes.width)}};
   if (sizes.measure) about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width);
   about["training"] = about_training(model, sizes);
   return about.dump();

@@ -120,7 +120,7 @@ class Bench final : public Command {
 
   void measure_inference(const Model& model, int64_t width, int64_t height,
                          nlohmann::ordered_json& report) const {
-    const int64_t optimum = liveness_optimum(model, height, width);
+    const int64_t optimum = Liveness(model).optimum(height, width);
     const int64_t peak = measure_peak(model, height, width);
     const Tensor picture = noise_picture(1, height, width);
     const Milliseconds forward = median_ms(repeats_, [&] { enhance(model, picture); });

@@ -45,6 +45,14 @@ class Enhance final : public Command {
                    "The most that a picture may need, like 2G or 500M (default: 60 % of what is free)")
         ->type_name("SIZE")
         ->transform(CLI::AsSizeValue(false).description(""));
+    app.add_option("-t,--tile", work_.tile,
+                   "Side of tiles in pixels, rounded up to what the network asks for (default 0: by memory)")
+        ->type_name("N")
+        ->check(CLI::Range(0, 1 << 20).description(""));
+    app.add_flag("--exact", work_.exact,
+                 "Refuse a picture that fits into memory only with statistics of a smaller copy of it");
+    app.add_flag("--verify-tiles", work_.verify_tiles,
+                 "Say how far tiles differ from the whole, on the middle of the picture");
     app.add_flag("-x", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
     app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");

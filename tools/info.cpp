@@ -41,7 +41,7 @@ Json about_program(bool measure) {
                   {"parameters", info.parameters},
                   {"options", info.options},
                   {"weights", about_weights(info.name)},
-                  {"memory_optimum_bytes", liveness_optimum(*model, kStatedHeight, kStatedWidth)}};
+                  {"memory_optimum_bytes", Liveness(*model).optimum(kStatedHeight, kStatedWidth)}};
     if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kStatedHeight, kStatedWidth);
     all["models"].push_back(std::move(entry));
   }

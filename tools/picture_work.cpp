@@ -12,7 +12,13 @@
 #include "luxgrad/data/npy.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/transforms.h"
+#include "luxgrad/kernels/activations.h"
+#include "luxgrad/kernels/amax.h"
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reflect_pad.h"
+#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/parallel.h"
@@ -48,7 +54,7 @@ Image beside(const Image& before, const Image& after) {
   const Failure failure = failure_of(error);
   if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
   throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
-                        megabytes(enhance_bytes(model, picture.height, picture.width)), " for ",
+                        megabytes(enhance_plan(model, picture.height, picture.width).bytes), " for ",
                         picture.width, " x ", picture.height, " pixels"));
 }
 
@@ -130,34 +136,66 @@ bool PictureWork::needs_no_tensor() const {
          options_.curves.empty();
 }
 
+EnhanceOptions PictureWork::how() const {
+  return {.strength = options_.strength,
+          .memory = memory_,
+          .tile = options_.tile,
+          .approximate = !options_.exact};
+}
+
 // What the photo and the result take in bytes, and as tensors where they are such, is taken off the limit
 // first.
 void PictureWork::check_memory() {
-  if (options_.memory == 0) return;
+  if (options_.memory == 0 && options_.tile == 0) return;
   const int64_t pixels = width_ * height_;
   int64_t pictures = 2 * static_cast<int64_t>(before_.samples.size());
   if (!needs_no_tensor()) pictures += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
-  memory_ = std::max<int64_t>(1, options_.memory - pictures);
-  const int64_t need =
-      pictures + enhance_bytes(model_, height_, width_, {.strength = options_.strength, .memory = memory_});
+  if (options_.memory > 0) memory_ = std::max<int64_t>(1, options_.memory - pictures);
+  plan_ = enhance_plan(model_, height_, width_, how());
+  if (plan_.reduction > 0) {
+    print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
+                   " times smaller; --exact refuses that, --verify-tiles measures it"));
+  }
+  const int64_t need = pictures + plan_.bytes;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
-  if (need > options_.memory)
+  if (options_.memory > 0 && need > options_.memory)
     throw OutOfMemory(cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
   if (options_.say_memory) print_note(cat(job_.input, ": ", sentence));
+}
+
+// The middle of the picture, as a whole and tile by tile.
+void PictureWork::verify_tiles() const {
+  constexpr int64_t kSide = 256, kTile = 64;
+  const int64_t height = std::min(height_, kSide), width = std::min(width_, kSide);
+  const Tensor rows = empty({1, height, width_, 3});
+  to_rows(before_, (height_ - height) / 2, rows);
+  const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
+  EnhanceOptions tiled = how();
+  tiled.memory = 0;
+  if (tiled.tile == 0) tiled.tile = kTile;
+  tiled.reduction = plan_.reduction;
+  const Tensor difference =
+      abs(lux::enhance(model_, part, tiled) -
+          lux::enhance(model_, part, {.strength = options_.strength, .order = EnhanceOptions::whole}));
+  const Tensor all = reshape(difference, {1, difference.numel()});
+  print_note(cat(job_.input, ": tile by tile differs from the whole by at most ",
+                 exact_text(amax(all).item()), ", ", exact_text(mean(all).item()), " on average, of 1 (",
+                 width, " x ", height, " pixels in the middle)"));
 }
 
 void PictureWork::enhance() {
   attempt(network_seconds_, [&] {
     check_memory();
+    if (options_.verify_tiles) verify_tiles();
     try {
       if (needs_no_tensor()) {
         after_ = blank_like(before_);
         enhance_rows(
             model_, height_, width_,
             [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
-            [&](int64_t first, const Tensor& rows) { from_rows(rows, first, after_); },
-            {.strength = options_.strength, .memory = memory_});
+            [&](int64_t row, int64_t column, const Tensor& part) { from_part(part, row, column, after_); },
+            how());
         if (options_.strip) after_.exif.clear();
         return;
       }
@@ -166,9 +204,8 @@ void PictureWork::enhance() {
         encode_srgb(picture);
         before_.icc.clear();  // it describes what the values were
       }
-      const EnhanceOptions how{.strength = options_.strength, .memory = memory_};
       const Tensor bright =
-          options_.augment ? enhance_augmented(model_, picture, how) : lux::enhance(model_, picture, how);
+          options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
       after_ = from_tensor(bright, before_);
       if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
       if (options_.strip) after_.exif.clear();
@@ -240,6 +277,7 @@ std::string PictureWork::json_line() const {
     line["load_seconds"] = load_seconds_;
     line["network_seconds"] = network_seconds_;
     line["save_seconds"] = save_seconds_;
+    if (plan_.reduction > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
     line["bytes"] = bytes_;
     line["sha256"] = hash_;

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "luxgrad/data/image.h"
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/tools/batch.h"
 
 namespace lux {
@@ -20,6 +20,9 @@ struct PictureOptions {
   std::string curves{};       ///< folder for the curve parameters; empty: none
   int64_t memory = 0;         ///< bytes that one picture may need; 0: no limit
   bool say_memory = false;    ///< say before the work what it needs
+  int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
+  bool exact = false;         ///< refuse what would only be approximate
+  bool verify_tiles = false;  ///< run a part of the picture both ways and say how they differ
   std::string page{};         ///< an HTML page to compare before and after; empty: none
 };
 
@@ -42,7 +45,9 @@ class PictureWork {
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_no_tensor() const;
+  EnhanceOptions how() const;
   void check_memory();
+  void verify_tiles() const;
   void save_curves() const;
 
   const Job& job_;
@@ -55,6 +60,7 @@ class PictureWork {
   bool skipped_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   int64_t memory_ = 0;  // that the network may take, 0: no limit
+  EnhancePlan plan_;
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
 };

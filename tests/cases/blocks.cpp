@@ -9,6 +9,7 @@
 #include "luxgrad/kernels/conv_transpose2d.h"
 #include "luxgrad/kernels/dropout.h"
 #include "luxgrad/kernels/dual_attention.h"
+#include "luxgrad/kernels/global_context.h"
 #include "luxgrad/kernels/hsv.h"
 #include "luxgrad/kernels/linear.h"
 #include "luxgrad/kernels/pool2d.h"
@@ -116,6 +117,12 @@ OP_CASE("attention_scale", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1, 5}},
 OP_CASE("attention_scale, channels first", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1, 5}},
         [](const Tensors& x) { return attention_scale(x[0], x[1], x[2], AttentionOrder::channels_first); },
         {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 1, 1, 16}}});
+OP_CASE("global_context", {{2, 3, 4, 5}, {2, 3, 4, 1}},
+        [](const Tensors& x) { return global_context(x[0], x[1]); },
+        {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}}});
+ERROR_CASE("global_context", {{1, 3, 4, 2}, {1, 3, 4, 2}},
+           "global_context: expected logits [1, 3, 4, 1] of the picture's dtype, got [1, 3, 4, 2]",
+           [](const Tensors& x) { return global_context(x[0], x[1]); });
 ERROR_CASE("attention_pool", {{1, 0, 4, 2}},
            "attention_pool: expected a picture [N, H, W, C] with pixels, got [1, 0, 4, 2]",
            [](const Tensors& x) { return attention_pool(x[0]).mean; });

@@ -1,0 +1,156 @@
+#include "luxgrad/models/enhance_way.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "luxgrad/models/liveness.h"
+
+namespace lux {
+namespace {
+
+constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
+constexpr int64_t kCacheBytes = int64_t{24} << 20;     // of all rows at a time
+constexpr int64_t kLeastBand = 16, kMostBand = 64;     // rows, where memory is no matter
+constexpr int64_t kLowestBand = 4;
+constexpr int64_t kSampleSide = 64;                // of the picture that a program is recorded on
+constexpr int64_t kMostSquare = 2048;              // side of a tile with what is read around it
+constexpr int64_t kCopyPixels = int64_t{1} << 20;  // of a reduced copy: more say little more, and take time
+
+int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+
+RowProgram program_of(const Model& model, double strength, DType dtype) {
+  return RowProgram::record([&](const Tensor& x) { return model.enhance(x, strength); },
+                            next_multiple(kSampleSide, 4 * model.traits().size_multiple), dtype);
+}
+
+// Chooses how a picture runs by a program.
+class Chooser {
+ public:
+  Chooser(const Model& model, const RowProgram& program, const PaddedSize& size,
+          const EnhanceOptions& options)
+      : model_(model),
+        program_(program),
+        size_(size),
+        options_(options),
+        limit_(options.memory > 0 ? options.memory : std::numeric_limits<int64_t>::max()),
+        grid_(program.grid()),
+        halo_(next_multiple(program.makes_statistics() ? program.halo_to_the_bit() : program.halo(), grid_)) {
+  }
+
+  EnhancePlan plan() const {
+    if (!program_.makes_statistics()) return squares();
+    EnhancePlan plan = bands(options_.tile);
+    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere()) plan = bands(widest_tile());
+    return plan;
+  }
+
+ private:
+  // Rows at a time, with tiles of about so many columns, 0 meaning all; of bands the usual, or as low as the
+  // limit asks for.
+  EnhancePlan bands(int64_t columns) const {
+    EnhancePlan plan{.band = kMostBand};
+    if (columns > 0 && next_multiple(columns, grid_) < size_.wide) {
+      plan.tile = next_multiple(columns, grid_);
+      plan.halo = halo_;
+    }
+    const int64_t read = plan.tile == 0 ? size_.wide : std::min(size_.wide, plan.tile + 2 * plan.halo);
+    plan.bytes = band_bytes(read, plan.band);
+    while ((plan.bytes > kCacheBytes && plan.band > kLeastBand) ||
+           (plan.bytes > limit_ && plan.band > kLowestBand))
+      plan.bytes = band_bytes(read, plan.band /= 2);
+    return plan;
+  }
+
+  // Of the rows of so many columns, which are in proportion to them, and of the passes for statistics.
+  int64_t band_bytes(int64_t columns, int64_t band) const {
+    const int64_t rows = program_.bytes(size_.tall, size_.wide, band) / size_.wide * columns;
+    if (program_.statistic_count() == 0) return rows;
+    return std::max(rows, program_.statistics_bytes(size_.tall, size_.wide, band));
+  }
+
+  // That keeps the limit, with low bands only where tiles were narrower than what they read besides.
+  int64_t widest_tile() const {
+    int64_t tile = 0;
+    for (int64_t band = kLeastBand; band >= kLowestBand && tile < 2 * halo_; band /= 2) {
+      const int64_t column = std::max<int64_t>(1, program_.bytes(size_.tall, size_.wide, band) / size_.wide);
+      tile = (limit_ / column - 2 * halo_) / grid_ * grid_;
+    }
+    return std::max(tile, grid_);
+  }
+
+  // Square by square, with the statistics of a reduced copy.
+  EnhancePlan squares() const {
+    const Liveness liveness(model_);
+    const auto copy_bytes = [&](int64_t reduction) {
+      return liveness.optimum(std::max<int64_t>(1, size_.height / reduction),
+                              std::max<int64_t>(1, size_.width / reduction));
+    };
+    EnhancePlan plan;
+    if (options_.tile > 0) {
+      plan.tile = next_multiple(options_.tile, grid_);
+      plan.halo = halo_;
+    } else {
+      int64_t side = kMostSquare;
+      while (side > 4 * grid_ && liveness.optimum(side, side) > limit_) side -= grid_;
+      plan.halo = std::min(halo_, side / 4 / grid_ * grid_);
+      plan.tile = side - 2 * plan.halo;
+    }
+    const int64_t pixels = size_.height * size_.width, most = std::min(size_.height, size_.width);
+    plan.reduction = std::max<int64_t>(1, options_.reduction);
+    while (options_.reduction == 0 && plan.reduction < most &&
+           (pixels / (plan.reduction * plan.reduction) > kCopyPixels || copy_bytes(plan.reduction) > limit_))
+      ++plan.reduction;
+    const int64_t side = plan.tile + 2 * plan.halo;
+    plan.bytes = std::max(liveness.optimum(std::min(side, size_.tall), std::min(side, size_.wide)),
+                          copy_bytes(plan.reduction));
+    return plan;
+  }
+
+  const Model& model_;
+  const RowProgram& program_;
+  PaddedSize size_;
+  const EnhanceOptions& options_;
+  int64_t limit_;
+  int64_t grid_, halo_;
+};
+
+}  // namespace
+
+PaddedSize::PaddedSize(const Model& model, int64_t height, int64_t width)
+    : height(height),
+      width(width),
+      tall(next_multiple(height, model.traits().size_multiple)),
+      wide(next_multiple(width, model.traits().size_multiple)) {}
+
+Way way_of(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
+  const bool forced = options.order == EnhanceOptions::by_rows || options.tile > 0;
+  const bool limited = options.memory > 0;
+  Way whole;
+  if (limited) whole.bytes = whole_bytes(model, size);
+  const bool fits = whole.bytes <= options.memory || !limited;
+  const bool small = size.height * size.width < kSmallPicture;
+  if (options.order == EnhanceOptions::whole || (!forced && small && fits)) return whole;
+
+  RowProgram program = program_of(model, options.strength, dtype);
+  const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()
+                               : program.makes_statistics() || options.approximate ? ""
+                                                                                   : "a statistic";
+  check(!forced || obstacle.empty(), "enhance: ", model.name(), " cannot run rows at a time: ", obstacle,
+        " needs its picture as a whole");
+  check(options.tile == 0 || program.same_everywhere(), "enhance: ", model.name(),
+        " cannot run tile by tile: an operator depends on where the picture ends");
+  if (!obstacle.empty() || (!forced && fits && program.statistic_count() > 0)) return whole;
+  Way way{Chooser(model, program, size, options).plan(), {}};
+  way.program = std::move(program);
+  return way;
+}
+
+int64_t whole_bytes(const Model& model, const PaddedSize& size) {
+  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * size.height * size.width;
+  return Liveness(model).optimum(size.height, size.width) +
+         picture;  // and the result beside it, when it is cropped
+}
+
+std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }
+
+}  // namespace lux

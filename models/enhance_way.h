@@ -1,0 +1,27 @@
+// How a picture of some size gets through a network: whole, rows at a time, or tile by tile.
+#pragma once
+
+#include <optional>
+
+#include "luxgrad/kernels/row_program.h"
+#include "luxgrad/models/enhance.h"
+
+namespace lux {
+
+/// A picture that goes on mirrored until its sides are multiples of what the network takes.
+struct PaddedSize {
+  PaddedSize(const Model& model, int64_t height, int64_t width);
+  int64_t height, width, tall, wide;
+};
+
+struct Way : EnhancePlan {
+  std::optional<RowProgram> program;  ///< none: as a whole
+};
+
+/// What a picture takes as a whole, in bytes.
+int64_t whole_bytes(const Model& model, const PaddedSize& size);
+
+/// Throws as `enhance_plan`.
+Way way_of(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options);
+
+}  // namespace lux
