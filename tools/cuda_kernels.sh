@@ -31,7 +31,8 @@ for file in "${files[@]}"; do
     /Used [0-9]+ registers/ {
       match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
       shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
-      gsub(/lux::cuda::|\(anonymous namespace\)::|\(.*\)/, "", name)
+      gsub(/lux::cuda::|lux::|\(anonymous namespace\)::/, "", name)
+      sub(/\(.*/, "", name)
       printf "%9d %6d %7d  %s\n", registers, stack, shared, name
       if (spills > 0) { printf "%s: %s spills %d bytes\n", file, name, spills; failed = 1 }
     }

@@ -5,6 +5,10 @@
 
 namespace lux::cuda {
 
+void fill_activation_gradient(Slots& slots, Device::Type device);
+void fill_batch_norm(Slots& slots, Device::Type device);
 void fill_curve(Slots& slots, Device::Type device);
+void fill_dual_attention(Slots& slots, Device::Type device);
+void fill_selective_kernel(Slots& slots, Device::Type device);
 
 }  // namespace lux::cuda

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "luxgrad/tensor/dtype.h"
 
@@ -140,16 +141,21 @@ LUX_DEVICE void store(T* p, const Lanes<L>& values) {
   }
 }
 
-/// f(T{}) for the dtypes that there are tuned kernels of; false for the others.
+/// f(T{}) for the dtypes that there are tuned kernels of, and whether it took the problem, which it does where it
+/// returns nothing; false for the other dtypes.
 template <class F>
 bool dispatch_tuned(DType dtype, const F& f) {
-  if (dtype == DType::f32)
-    f(float{});
-  else if (dtype == DType::bf16)
-    f(bf16{});
-  else
-    return false;
-  return true;
+  const auto taken = [&f](auto t) {
+    if constexpr (std::is_void_v<decltype(f(t))>) {
+      f(t);
+      return true;
+    } else {
+      return f(t);
+    }
+  };
+  if (dtype == DType::f32) return taken(float{});
+  if (dtype == DType::bf16) return taken(bf16{});
+  return false;
 }
 
 /// f(lanes) with kWide<T> lanes where `channels` are a multiple of them, else with one.

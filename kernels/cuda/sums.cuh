@@ -3,6 +3,7 @@
 #pragma once
 
 #include "luxgrad/kernels/cuda/launch.cuh"
+#include "luxgrad/tensor/tensor.h"
 
 namespace lux::cuda {
 
@@ -37,15 +38,19 @@ struct Slabs {
   int64_t tiles, slab, slabs;  // tiles of channels; pixels of a slab; slabs of a group
 
   static Slabs of(int64_t groups, int64_t pixels, int64_t C, int lanes) {
-    constexpr int64_t kElements = 16384;  // of a slab, about
+    constexpr int64_t kBlocks = 1024;  // about, for slabs of 2048 to 16384 elements
+    const int64_t share = groups * pixels * C / kBlocks;
+    const int64_t elements = share < 2048 ? 2048 : (share > 16384 ? 16384 : share);
     const int64_t wide = (C + lanes - 1) / lanes;
     const int packs = static_cast<int>(wide < kThreads ? wide : kThreads);
     const int64_t rows = kThreads / packs;
-    const int64_t slab = (kElements / C + rows - 1) / rows * rows;
+    const int64_t slab = (elements / C + rows - 1) / rows * rows;
     const int64_t size = slab < rows ? rows : slab;
     return {groups, pixels, C, packs, (wide + packs - 1) / packs, size, (pixels + size - 1) / size};
   }
   int64_t blocks() const { return groups * slabs * tiles; }
+  /// For n sums of each channel.
+  Tensor partial(int n, Device device) const { return empty({groups, slabs, n, C}, {DType::f32, device}); }
 };
 
 /// What a thread of `Slabs` works on.
@@ -60,19 +65,21 @@ struct Place {
   }
 };
 
-/// Calls term(pixel, channel, sums) for what this thread owns, which adds to `sums` the terms of n sums for L
-/// channels; then put(k, i, sum) with every sum of the block, where i counts the channels of its tile. All
-/// threads call it.
-template <int L, int n, class Term, class Put>
-LUX_DEVICE void sum_slab(const Slabs& s, const Place& at, const Term& term, const Put& put) {
+/// f(pixel, channel, inside) for the pixels of the block's slab, of which this thread owns L channels. All threads
+/// call f equally often, so that f may shuffle; where `inside` is false there is nothing to read.
+template <int L, class F>
+LUX_DEVICE void each_pixel(const Slabs& s, const Place& at, const F& f) {
   const int64_t channel = at.first_channel + at.pack * L;
   const bool owns = at.row < at.rows && channel < s.C;
-  Lanes<L> sums[n];
-  if (owns) {
-    const int64_t begin = at.slab * s.slab, end = begin + s.slab < s.pixels ? begin + s.slab : s.pixels;
-    for (int64_t pixel = begin + at.row; pixel < end; pixel += at.rows)
-      term(at.group * s.pixels + pixel, channel, sums);
-  }
+  const int64_t begin = at.slab * s.slab, end = begin + s.slab < s.pixels ? begin + s.slab : s.pixels;
+  for (int64_t first = begin; first < end; first += at.rows)
+    f(at.group * s.pixels + first + at.row, channel, owns && first + at.row < end);
+}
+
+/// put(k, i, sum) with the sums over the rows of a block, where i counts the channels of its tile. All threads
+/// call it.
+template <int L, int n, class Put>
+LUX_DEVICE void sum_rows(const Slabs& s, const Place& at, const Lanes<L> (&sums)[n], const Put& put) {
   LUX_SHARED Shared<float, kThreads * L> of_rows;
   const int width = s.packs * L;
   LUX_UNROLL
@@ -91,12 +98,43 @@ LUX_DEVICE void sum_slab(const Slabs& s, const Place& at, const Term& term, cons
   }
 }
 
-/// sum_slab into partial sums [groups, slabs, n, C], which `FinishSums` adds up.
-template <int L, int n, class Term>
-LUX_DEVICE void partial_sums(const Slabs& s, float* partial, const Term& term) {
-  const Place at = Place::of(s, L);
+/// The sums over the rows of a block into partial sums [groups, slabs, n, C], which `finish_sums` adds up.
+template <int L, int n>
+LUX_DEVICE void put_partial(const Slabs& s, const Place& at, const Lanes<L> (&sums)[n], float* partial) {
   float* const own = partial + (at.group * s.slabs + at.slab) * n * s.C + at.first_channel;
-  sum_slab<L, n>(s, at, term, [&](int k, int i, float sum) { own[k * s.C + i] = sum; });
+  sum_rows<L, n>(s, at, sums, [&](int k, int i, float sum) { own[k * s.C + i] = sum; });
+}
+
+/// What the threads of each pixel make of their values together, by join(a, b), in the order of the channels; for
+/// all of them. Threads that own nothing bring the neutral element. All threads call it.
+template <class Join>
+LUX_DEVICE float of_pixel(const Slabs& s, const Place& at, float value, const Join& join) {
+  if ((s.packs & (s.packs - 1)) == 0 && s.packs <= kWarp) {
+    for (int mask = 1; mask < s.packs; mask *= 2) value = join(value, shuffle_xor(value, mask));
+    return value;
+  }
+  LUX_SHARED Shared<float, kThreads> of_packs;
+  of_packs[thread_index()] = value;
+  sync_threads();
+  const int first = at.row * s.packs;
+  if (at.row < at.rows) {
+    value = of_packs[first];
+    for (int pack = 1; pack < s.packs; ++pack) value = join(value, of_packs[first + pack]);
+  }
+  sync_threads();
+  return value;
+}
+
+/// The sums of the values of the threads that stand 32 apart, for each of them. All threads call it.
+LUX_DEVICE float of_column(float value) {
+  LUX_SHARED Shared<float, kThreads> of_rows;
+  of_rows[thread_index()] = value;
+  sync_threads();
+  const int lane = thread_index() % kWarp;
+  value = of_rows[lane];
+  for (int row = 1; row < kWarps; ++row) value += of_rows[row * kWarp + lane];
+  sync_threads();
+  return value;
 }
 
 /// Adds up partial sums [groups, slabs, columns]: finish(group, column, sum).
@@ -110,7 +148,6 @@ struct FinishSums {
   int64_t blocks() const { return groups * tiles(); }
 
   LUX_DEVICE void operator()() const {
-    LUX_SHARED Shared<float, kThreads> of_rows;
     const int lane = thread_index() % kWarp, row = thread_index() / kWarp;
     const int64_t of_group = (columns + kWarp - 1) / kWarp, group = block_index() / of_group;
     const int64_t column = block_index() % of_group * kWarp + lane;
@@ -119,17 +156,15 @@ struct FinishSums {
       for (int64_t slab = row; slab < slabs; slab += kWarps)
         sum += partial[(group * slabs + slab) * columns + column];
     }
-    of_rows[thread_index()] = sum;
-    sync_threads();
-    if (row > 0 || column >= columns) return;
-    for (int r = 1; r < kWarps; ++r) sum += of_rows[r * kWarp + lane];
-    finish(group, column, sum);
+    sum = of_column(sum);
+    if (row == 0 && column < columns) finish(group, column, sum);
   }
 };
 
+/// finish(group, k·C + channel, sum) for each of n sums.
 template <class Finish>
-void finish_sums(const float* partial, const Slabs& s, int sums, const Finish& finish) {
-  const FinishSums<Finish> kernel{partial, s.groups, s.slabs, sums * s.C, finish};
+void finish_sums(const Tensor& partial, const Slabs& s, int n, const Finish& finish) {
+  const FinishSums<Finish> kernel{partial.data<float>(), s.groups, s.slabs, n * s.C, finish};
   launch(kernel.blocks(), kernel);
 }
 
