@@ -88,9 +88,9 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
   if (!slots().curve(x.device(), x, curves, iterations, y)) {
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(x.device(), pixels,
-                   Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride},
-                   grain);
+      parallel_for(
+          x.device(), pixels,
+          Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride}, grain);
     });
   }
   describe_pointwise(y, {x, curves},

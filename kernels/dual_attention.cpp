@@ -169,24 +169,24 @@ Tensor attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& chan
     });
   }
 
-  return differentiable("attention_scale", y, {x, pixels, channels},
-                        [order, first, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
-                          const Tensor &from = xs.get(), &by_pixel = ps.get(), &by_channel = cs.get();
-                          Tensor gx = empty(from.shape(), gy.options()),
-                                 gpixels = empty(by_pixel.shape(), gy.options()),
-                                 gchannels = empty(by_channel.shape(), gy.options());
-                          if (slots().attention_scale_gradient(gy.device(), from, by_pixel, by_channel, gy, first,
-                                                               gx, gpixels, gchannels))
-                            return Grads{gx, gpixels, gchannels};
-                          dispatch(gy.dtype(), [&](auto t) {
-                            using T = decltype(t);
-                            const Scale<T> forward = scale_of<T>(from, by_pixel, by_channel, order);
-                            reduce_columns(gy.device(), from.size(0), forward.count, forward.C,
-                                           ScaleGradient<T>{forward, gy.data<T>(), gx.data<T>(),
-                                                            gpixels.data<T>(), gchannels.data<T>()});
-                          });
-                          return Grads{gx, gpixels, gchannels};
-                        });
+  return differentiable(
+      "attention_scale", y, {x, pixels, channels},
+      [order, first, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
+        const Tensor &from = xs.get(), &by_pixel = ps.get(), &by_channel = cs.get();
+        Tensor gx = empty(from.shape(), gy.options()), gpixels = empty(by_pixel.shape(), gy.options()),
+               gchannels = empty(by_channel.shape(), gy.options());
+        if (slots().attention_scale_gradient(gy.device(), from, by_pixel, by_channel, gy, first, gx, gpixels,
+                                             gchannels))
+          return Grads{gx, gpixels, gchannels};
+        dispatch(gy.dtype(), [&](auto t) {
+          using T = decltype(t);
+          const Scale<T> forward = scale_of<T>(from, by_pixel, by_channel, order);
+          reduce_columns(
+              gy.device(), from.size(0), forward.count, forward.C,
+              ScaleGradient<T>{forward, gy.data<T>(), gx.data<T>(), gpixels.data<T>(), gchannels.data<T>()});
+        });
+        return Grads{gx, gpixels, gchannels};
+      });
 }
 
 }  // namespace lux

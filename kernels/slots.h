@@ -6,6 +6,10 @@
 
 #include "luxgrad/kernels/epilogue.h"
 #include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/pixel_loss.h"
+#include "luxgrad/kernels/pool2d_axis.h"
+#include "luxgrad/kernels/resize_axis.h"
+#include "luxgrad/kernels/zero_reference.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux {
@@ -18,10 +22,21 @@ class Slot {
 
   void set(Device::Type device, Kernel kernel) { kernels_[static_cast<size_t>(device)] = kernel; }
 
+  bool filled(Device device) const {
+    return kernels_[static_cast<size_t>(device.type)] != nullptr && !plain_kernels();
+  }
+
   /// Whether the work is done. Never inside a PlainKernels scope.
   bool operator()(Device device, const Args&... args) const {
     const Kernel kernel = kernels_[static_cast<size_t>(device.type)];
     return kernel != nullptr && !plain_kernels() && kernel(args...);
+  }
+
+  /// For the gradient of what a slot took. Throws Error where it is not taken.
+  void require(Device device, const Args&... args) const {
+    const Kernel kernel = kernels_[static_cast<size_t>(device.type)];
+    check(kernel != nullptr && kernel(args...),
+          "slot: expected a kernel for the gradient of what another kernel made");
   }
 
  private:
@@ -32,6 +47,16 @@ struct NormalizeOperands {
   Tensor x, weight, bias;
   Tensor mean, variance;  // in Arith
   double eps;
+};
+
+/// Runs of elements within `tensor`: the first at `begin`, the others `row` elements apart.
+struct RunsOf {
+  Tensor tensor;
+  int64_t begin, row;
+};
+
+struct AdamTensors {
+  Tensor gradient, parameter, mean, square;
 };
 
 /// Operands come checked and dense; results are allocated and come last. Undefined ones are not wanted.
@@ -70,6 +95,43 @@ struct Slots {
 
   /// gy, y, activation, slope; gz, gb. Without an activation y and gz are undefined.
   Slot<Tensor, Tensor, Activation, double, Tensor, Tensor> activation_gradient;
+
+  /// x, windows of rows and columns; y
+  Slot<Tensor, PoolAxis, PoolAxis, Tensor> avg_pool2d, max_pool2d;
+  /// gy, windows of rows and columns; gx
+  Slot<Tensor, PoolAxis, PoolAxis, Tensor> avg_pool2d_gradient;
+  /// x, gy, windows of rows and columns; gx
+  Slot<Tensor, Tensor, PoolAxis, PoolAxis, Tensor> max_pool2d_gradient;
+
+  /// x, rows, columns; y
+  Slot<Tensor, ResizeAxis, ResizeAxis, Tensor> resize;
+  /// gy, rows, columns; gx
+  Slot<Tensor, ResizeAxis, ResizeAxis, Tensor> resize_gradient;
+
+  /// from, to, how many runs, elements of each
+  Slot<RunsOf, RunsOf, int64_t, int64_t> copy_runs;
+  /// gy, elements of a run, zeros before it, elements of a row of gx; gx
+  Slot<Tensor, int64_t, int64_t, int64_t, Tensor> widen_runs;
+
+  /// x, y, which, epsilon; loss []
+  Slot<Tensor, Tensor, PixelLoss, double, Tensor> pixel_loss;
+  /// x, y, gradient of the loss, which, epsilon; gx, gy
+  Slot<Tensor, Tensor, Tensor, PixelLoss, double, Tensor, Tensor> pixel_loss_gradient;
+
+  /// enhanced, low, curves, options; terms [4]: variation, spatial, colour, exposure; kept for the gradient
+  Slot<Tensor, Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept> zero_reference;
+  /// enhanced, curves, options, gradient of the terms, kept; genhanced, gcurves
+  Slot<Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept, Tensor, Tensor>
+      zero_reference_gradient;
+
+  /// Writes parameters and moments. Scalars [8] in f32, on the device: rest1, beta2, rest2, eps, scale, root,
+  /// keep, decay, as AdamStep in training/optimizer.cpp names them.
+  Slot<std::vector<AdamTensors>, Tensor> adam;
+
+  /// u8; floats in [0, 1]
+  Slot<Tensor, Tensor> from_bytes;
+  /// floats; u8
+  Slot<Tensor, Tensor> to_bytes;
 };
 
 Slots& slots();

@@ -29,7 +29,7 @@ struct Fiber {
 };
 
 struct Warp {
-  uint64_t step = 0;           // shuffles done
+  uint64_t step = 0;            // shuffles done
   float values[2][kWarp] = {};  // of this shuffle and of the one before, which may still be read
 };
 
@@ -225,16 +225,16 @@ float shuffle_xor(float value, int mask) {
 }
 
 void check_aligned(const void* address, size_t bytes) {
-  check(reinterpret_cast<uintptr_t>(address) % bytes == 0, "kernel: thread ", machine.current, " accesses ", bytes,
-        " bytes at an address that is no multiple of them");
+  check(reinterpret_cast<uintptr_t>(address) % bytes == 0, "kernel: thread ", machine.current, " accesses ",
+        bytes, " bytes at an address that is no multiple of them");
 }
 
 void on_read(Cell& cell, size_t index) {
   begin_cell(cell);
   const Cell::Access now = access_of_now();
   check(cell.written, "kernel: thread ", now.thread, " reads shared element ", index, " that nobody wrote");
-  check(!races(cell.writer, now), "kernel: thread ", now.thread, " reads shared element ", index, " that thread ",
-        cell.writer.thread, " writes, with no barrier between");
+  check(!races(cell.writer, now), "kernel: thread ", now.thread, " reads shared element ", index,
+        " that thread ", cell.writer.thread, " writes, with no barrier between");
   const Cell::Access before = cell.reader;
   if (before.thread < 0 || before.interval != now.interval) {
     cell.readers_of_step = cell.readers_of_warps = false;

@@ -1,8 +1,9 @@
-// Runs the kernels of kernels/cuda/ without a GPU and without its compiler: the sources are compiled as C++ with
-// this header in the place of the CUDA runtime, and every thread of a block is a fiber. It is stricter than a
-// GPU: what a device would forgive by luck is an Error here.
+// Runs the kernels of kernels/cuda/ without a GPU and without its compiler: the sources are compiled as C++
+// with this header in the place of the CUDA runtime, and every thread of a block is a fiber. It is stricter
+// than a GPU: what a device would forgive by luck is an Error here.
 //
-//   a barrier missing       an element of shared memory is touched by two threads, one of them writing, with no
+//   a barrier missing       an element of shared memory is touched by two threads, one of them writing, with
+//   no
 //                           barrier between; or results differ from one order of the threads to another
 //   a barrier divided       not all threads of a block, or of a warp, reach it
 //   memory never written    shared memory is read before anybody wrote it
@@ -28,7 +29,8 @@ void set_order(Order order, uint64_t seed = 0);
 /// Kernels run since the program began.
 int64_t launches();
 
-/// Runs a kernel of `blocks` blocks of `threads` threads, a multiple of 32. Throws Error for what is listed above.
+/// Runs a kernel of `blocks` blocks of `threads` threads, a multiple of 32. Throws Error for what is listed
+/// above.
 void run(int64_t blocks, int threads, FunctionRef<void()> kernel);
 
 int thread_index();
@@ -47,7 +49,7 @@ struct Cell {
   uint64_t block = 0;  // that the rest is about
   bool written = false;
   Access writer, reader;
-  bool readers_of_step = false;  // several threads of one warp since its last shuffle
+  bool readers_of_step = false;   // several threads of one warp since its last shuffle
   bool readers_of_warps = false;  // threads of several warps
 };
 /// Throw Error where another thread did something to the cell that no barrier keeps apart.

@@ -1,5 +1,5 @@
-// The emulator notices what kernels do wrong, whatever the order of the threads. Every kernel here is small and
-// wrong in one way.
+// The emulator notices what kernels do wrong, whatever the order of the threads. Every kernel here is small
+// and wrong in one way.
 #include "cuda_emulator.h"
 //
 #include <doctest/doctest.h>
@@ -187,7 +187,8 @@ TEST_CASE("barriers and shuffles that not all threads reach are noticed") {
 TEST_CASE("memory of another block counts as unwritten, and wide accesses must be in place") {
   const Buffers buffers;
   CHECK(says(error_of(Unwritten{buffers.y.data<float>()}), "reads shared element 1 that nobody wrote"));
-  CHECK(says(error_of(Misplaced{buffers.x.data<float>()}), "accesses 16 bytes at an address that is no multiple"));
+  CHECK(says(error_of(Misplaced{buffers.x.data<float>()}),
+             "accesses 16 bytes at an address that is no multiple"));
 }
 
 TEST_CASE("a launch of no blocks is refused") {

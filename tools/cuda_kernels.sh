@@ -21,9 +21,8 @@ bad=0
 printf '%9s %6s %7s  %s\n' registers stack shared kernel
 for file in "${files[@]}"; do
   flags=(-std=c++20 -O3 --expt-relaxed-constexpr -I build/release/include)
-  "$nvcc" "${flags[@]}" -gencode arch=compute_90,code=sm_90 -Xptxas -v -c "$file" -o "$out/object" 2> "$out/log" ||
-    { cat "$out/log" && exit 1; }
-  "$nvcc" "${flags[@]}" -arch=compute_90 --ptx "$file" -o "$out/ptx"
+  "$nvcc" "${flags[@]}" -gencode arch=compute_90,code=sm_90 -Xptxas -v --keep --keep-dir "$out" -c "$file" \
+    -o "$out/object" 2> "$out/log" || { cat "$out/log" && exit 1; }
   grep -v '^ptxas info\|bytes stack frame' "$out/log" || true  # warnings
   c++filt < "$out/log" | awk -v file="$file" '
     /Compiling entry function/ { sub(/.*entry function ./, ""); sub(/. for .*/, ""); sub(/^void lux::cuda::run</, ""); name = $0 }
@@ -32,12 +31,13 @@ for file in "${files[@]}"; do
       match($0, /Used [0-9]+/); registers = substr($0, RSTART + 5, RLENGTH - 5)
       shared = match($0, /[0-9]+ bytes smem/) ? substr($0, RSTART, RLENGTH - 11) : 0
       gsub(/lux::cuda::|lux::|\(anonymous namespace\)::/, "", name)
-      sub(/\(.*/, "", name)
+      gsub(/\((Activation|PixelLoss)\)/, "", name)
+      sub(/> ?\(.*/, "", name)
       printf "%9d %6d %7d  %s\n", registers, stack, shared, name
       if (spills > 0) { printf "%s: %s spills %d bytes\n", file, name, spills; failed = 1 }
     }
     END { exit failed }' || bad=1
-  if grep -nE '(red|atom)\.[a-z.]*add\.[a-z0-9.]*f(16|32|64)' "$out/ptx"; then
+  if grep -nE '(red|atom)\.[a-z.]*add\.[a-z0-9.]*f(16|32|64)' "$out/$(basename "$file" .cu).ptx"; then
     echo "$file: adds floats by atomics"
     bad=1
   fi

@@ -1,5 +1,5 @@
-// What stands between the gradient of a layer and that of its convolution: gz = gy · slope(y), and, on the way, the
-// gradient of the bias, Σ gz over all pixels.
+// What stands between the gradient of a layer and that of its convolution: gz = gy · slope(y), and, on the
+// way, the gradient of the bias, Σ gz over all pixels.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/sums.cuh"
@@ -66,9 +66,9 @@ bool activation_gradient(const Tensor& gy, const Tensor& y, const Activation& ac
       const Slabs s = Slabs::of(1, gy.numel() / gy.size(3), gy.size(3), lanes);
       const Tensor partial = gb.defined() ? s.partial(1, gy.device()) : Tensor();
       with_activation(activation, [&](auto constant) {
-        launch(s.blocks(), ActivationGradient<T, lanes, constant>{s, gy.data<T>(), data_or_null<T>(y),
-                                                                  data_or_null<T>(gz), static_cast<float>(slope),
-                                                                  data_or_null<float>(partial)});
+        launch(s.blocks(), ActivationGradient<T, lanes, constant>{
+                               s, gy.data<T>(), data_or_null<T>(y), data_or_null<T>(gz),
+                               static_cast<float>(slope), data_or_null<float>(partial)});
       });
       if (gb.defined()) finish_sums(partial, s, 1, StoreBiasGradient<T>{gb.data<T>()});
     });

@@ -1,6 +1,6 @@
-// With z = (x - mean) / √(variance + eps): y = w·z + b. The statistics read x once from memory: each slab finds its
-// mean, and then, from the cache, the squares of what deviates from it; the slabs are joined by the formula of Chan
-// et al. (1983), so nothing is lost where the mean is large.
+// With z = (x - mean) / √(variance + eps): y = w·z + b. The statistics read x once from memory: each slab
+// finds its mean, and then, from the cache, the squares of what deviates from it; the slabs are joined by the
+// formula of Chan et al. (1983), so nothing is lost where the mean is large.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/sums.cuh"
@@ -192,8 +192,8 @@ Slabs slabs_of(const Tensor& x, int lanes) { return Slabs::of(1, x.numel() / x.s
 
 template <class T>
 Operands<T> operands_of(const NormalizeOperands& in) {
-  return {in.x.data<T>(), in.weight.data<T>(), in.bias.data<T>(), in.mean.data<float>(), in.variance.data<float>(),
-          static_cast<float>(in.eps)};
+  return {in.x.data<T>(),        in.weight.data<T>(),       in.bias.data<T>(),
+          in.mean.data<float>(), in.variance.data<float>(), static_cast<float>(in.eps)};
 }
 
 bool channel_statistics(const Tensor& x, const Tensor& mean, const Tensor& variance) {
@@ -240,7 +240,8 @@ bool normalize_gradient(const NormalizeOperands& in, const Tensor& gy, const Ten
                         const Tensor& gx) {
   return dispatch_tuned(gy.dtype(), [&](auto t) {
     using T = decltype(t);
-    must_move("normalize_gradient", {gw.defined() ? in.x : Tensor(), in.weight, in.mean, in.variance, gy, gw, gb, gx});
+    must_move("normalize_gradient",
+              {gw.defined() ? in.x : Tensor(), in.weight, in.mean, in.variance, gy, gw, gb, gx});
     with_lanes<T>(gy.size(3), [&](auto lanes) {
       const Slabs s = slabs_of(gy, lanes);
       launch(s.blocks(), InputGradient<T, lanes>{s, operands_of<T>(in), gy.data<T>(), data_or_null<T>(gw),

@@ -1,7 +1,7 @@
-// One thread per pixel, its states and maps in registers; with eight steps the maps come in accesses of 16 bytes.
-// The backward runs the steps again instead of reading states.
-#include "luxgrad/kernels/cuda/floor.h"
+// One thread per pixel, its states and maps in registers; with eight steps the maps come in accesses of 16
+// bytes. The backward runs the steps again instead of reading states.
 #include "luxgrad/kernels/cuda/fill.h"
+#include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/launch.cuh"
 
 namespace lux::cuda {

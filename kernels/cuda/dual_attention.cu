@@ -75,7 +75,8 @@ struct PoolGradient {
     const int64_t channel = at.first_channel + at.pack * L;
     Lanes<L> of_channel;  // of a pixel
     for (int l = 0; l < L && channel < s.C; ++l)
-      of_channel[l] = static_cast<float>(gy[parts.mean(at.group) + channel + l]) / static_cast<float>(s.pixels);
+      of_channel[l] =
+          static_cast<float>(gy[parts.mean(at.group) + channel + l]) / static_cast<float>(s.pixels);
     each_pixel<L>(s, at, [&](int64_t pixel, int64_t c, bool inside) {
       Lanes<L> values;
       float largest = 0, equal = 0;
@@ -88,8 +89,7 @@ struct PoolGradient {
       if (!inside) return;
       const float share = static_cast<float>(gy[parts.largest(pixel)]) / equal;
       const float even = static_cast<float>(gy[parts.average(pixel)]) / static_cast<float>(s.C);
-      for (int l = 0; l < L; ++l)
-        values[l] = even + of_channel[l] + (values[l] == largest ? share : 0.0f);
+      for (int l = 0; l < L; ++l) values[l] = even + of_channel[l] + (values[l] == largest ? share : 0.0f);
       store(gx + pixel * s.C + c, values);
     });
   }
@@ -204,9 +204,8 @@ bool attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& channe
     using T = decltype(t);
     return with_pixels<T>(x, [&](auto lanes, const Slabs& s) {
       must_move("attention_scale", {x, pixels, channels, y});
-      launch(s.blocks(),
-             Scale<T, lanes>{s, x.data<T>(), pixels.data<T>(), channels.data<T>(), y.data<T>(),
-                             pixels_first ? 0 : s.C, pixels_first ? s.C : 0});
+      launch(s.blocks(), Scale<T, lanes>{s, x.data<T>(), pixels.data<T>(), channels.data<T>(), y.data<T>(),
+                                         pixels_first ? 0 : s.C, pixels_first ? s.C : 0});
     });
   });
 }

@@ -30,5 +30,8 @@ void FloorMeter::add(const char* slot, int64_t bytes) {
 
 void must_move(const char* slot, std::initializer_list<Tensor> tensors) { add_all(slot, tensors); }
 void must_move(const char* slot, const Tensors& tensors) { add_all(slot, tensors); }
+void must_move(const char* slot, int64_t bytes) {
+  if (meter != nullptr) meter->add(slot, bytes);
+}
 
 }  // namespace lux::cuda

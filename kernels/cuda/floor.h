@@ -1,5 +1,5 @@
-// What a kernel cannot avoid: to read its operands and to write its results once. Every slot says how many bytes
-// that is, and benchmarks print its time as a share of the time that the memory needs for them.
+// What a kernel cannot avoid: to read its operands and to write its results once. Every slot says how many
+// bytes that is, and benchmarks print its time as a share of the time that the memory needs for them.
 #pragma once
 
 #include <cstdint>
@@ -31,10 +31,11 @@ class FloorMeter {
   FloorMeter* before_;
 };
 
-/// Tells the meter, if there is one, that a slot runs which reads or writes these tensors; undefined ones count
-/// nothing.
+/// Tells the meter, if there is one, that a slot runs which reads or writes these tensors; undefined ones
+/// count nothing.
 void must_move(const char* slot, std::initializer_list<Tensor> tensors);
 void must_move(const char* slot, const Tensors& tensors);
+void must_move(const char* slot, int64_t bytes);
 
 /// The elements, or null for an undefined tensor.
 template <class T>

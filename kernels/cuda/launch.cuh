@@ -1,9 +1,11 @@
-// The words that the tuned kernels are written in, and the one place that knows how they are launched. A kernel
-// is a struct whose call operator is run by every thread of its blocks, 256 each. nvcc compiles it for the
-// device; the tests compile the same text as C++, with tests/cuda_emulator.h in the place of this header's
-// first half.
+// The words that the tuned kernels are written in, and the one place that knows how they are launched. A
+// kernel is a struct whose call operator is run by every thread of its blocks, 256 each. nvcc compiles it for
+// the device; the tests compile the same text as C++, with tests/cuda_emulator.h in the place of this
+// header's first half.
 #pragma once
 
+#include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
@@ -91,6 +93,19 @@ LUX_DEVICE Wide load_wide(const void* address) {
 #endif
 }
 
+/// The same of memory that this thread, and no other, writes.
+LUX_DEVICE Wide load_changing_wide(const void* address) {
+  check_aligned(address);
+#if defined(__CUDACC__)
+  const uint4 raw = *static_cast<const uint4*>(address);
+  return {{raw.x, raw.y, raw.z, raw.w}};
+#else
+  Wide wide;
+  std::memcpy(&wide, address, sizeof(wide));
+  return wide;
+#endif
+}
+
 LUX_DEVICE void store_wide(void* address, const Wide& wide) {
   check_aligned(address);
 #if defined(__CUDACC__)
@@ -122,6 +137,20 @@ LUX_DEVICE Lanes<L> load(const T* p) {
   return result;
 }
 
+/// `load` of floats that this thread, and no other, writes.
+template <int L>
+LUX_DEVICE Lanes<L> load_changing(const float* p) {
+  Lanes<L> result;
+  if constexpr (L == 1) {
+    result[0] = *p;
+  } else {
+    const Wide wide = load_changing_wide(p);
+    LUX_UNROLL
+    for (int i = 0; i < L; ++i) result[i] = std::bit_cast<float>(wide.words[i]);
+  }
+  return result;
+}
+
 template <int L, class T>
 LUX_DEVICE void store(T* p, const Lanes<L>& values) {
   if constexpr (L == 1) {
@@ -141,8 +170,8 @@ LUX_DEVICE void store(T* p, const Lanes<L>& values) {
   }
 }
 
-/// f(T{}) for the dtypes that there are tuned kernels of, and whether it took the problem, which it does where it
-/// returns nothing; false for the other dtypes.
+/// f(T{}) for the dtypes that there are tuned kernels of, and whether it took the problem, which it does
+/// where it returns nothing; false for the other dtypes.
 template <class F>
 bool dispatch_tuned(DType dtype, const F& f) {
   const auto taken = [&f](auto t) {

@@ -1,5 +1,5 @@
-// Streams are added, or weighted, while each is read once. The backward of the weighted sum makes the gradients of
-// all streams and all weights in one pass.
+// Streams are added, or weighted, while each is read once. The backward of the weighted sum makes the
+// gradients of all streams and all weights in one pass.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/sums.cuh"
@@ -46,7 +46,9 @@ struct StoreMean {
   T* y;
   int64_t C;
   float pixels;
-  LUX_DEVICE void operator()(int64_t group, int64_t c, float sum) const { y[group * C + c] = T(sum / pixels); }
+  LUX_DEVICE void operator()(int64_t group, int64_t c, float sum) const {
+    y[group * C + c] = T(sum / pixels);
+  }
 };
 
 // Every pixel gets the same.
@@ -197,8 +199,8 @@ bool weighted_sum(const Tensors& streams, const Tensors& weights, const Tensor& 
   });
 }
 
-bool weighted_sum_gradient(const Tensors& streams, const Tensors& weights, const Tensor& gy, const Tensors& gx,
-                           const Tensors& gw) {
+bool weighted_sum_gradient(const Tensors& streams, const Tensors& weights, const Tensor& gy,
+                           const Tensors& gx, const Tensors& gw) {
   return with_count(streams.size(), [&](auto n) {
     return dispatch_tuned(gy.dtype(), [&](auto t) {
       using T = decltype(t);

@@ -1,5 +1,5 @@
-// Sums in two stages, in an order that depends on shapes only: threads, then a tree or a row of the block, then
-// the partial sums of all blocks by another kernel. Nothing is added by atomics.
+// Sums in two stages, in an order that depends on shapes only: threads, then a tree or a row of the block,
+// then the partial sums of all blocks by another kernel. Nothing is added by atomics.
 #pragma once
 
 #include "luxgrad/kernels/cuda/launch.cuh"
@@ -33,8 +33,8 @@ LUX_DEVICE void block_sum(float (&values)[n]) {
 /// How sums over pixels, for every channel, are divided: a block adds up a slab of the pixels of one group (a
 /// picture, or the whole batch), for a tile of channels.
 struct Slabs {
-  int64_t groups, pixels, C;  // pixels of a group
-  int packs;                  // threads side by side on the channels of a pixel, `lanes` channels each
+  int64_t groups, pixels, C;   // pixels of a group
+  int packs;                   // threads side by side on the channels of a pixel, `lanes` channels each
   int64_t tiles, slab, slabs;  // tiles of channels; pixels of a slab; slabs of a group
 
   static Slabs of(int64_t groups, int64_t pixels, int64_t C, int lanes) {
@@ -60,13 +60,13 @@ struct Place {
 
   LUX_DEVICE static Place of(const Slabs& s, int lanes) {
     const int64_t block = block_index(), tile = block % s.tiles;
-    return {block / s.tiles / s.slabs,       block / s.tiles % s.slabs, tile * s.packs * lanes,
-            thread_index() % s.packs,        thread_index() / s.packs,  kThreads / s.packs};
+    return {block / s.tiles / s.slabs, block / s.tiles % s.slabs, tile * s.packs * lanes,
+            thread_index() % s.packs,  thread_index() / s.packs,  kThreads / s.packs};
   }
 };
 
-/// f(pixel, channel, inside) for the pixels of the block's slab, of which this thread owns L channels. All threads
-/// call f equally often, so that f may shuffle; where `inside` is false there is nothing to read.
+/// f(pixel, channel, inside) for the pixels of the block's slab, of which this thread owns L channels. All
+/// threads call f equally often, so that f may shuffle; where `inside` is false there is nothing to read.
 template <int L, class F>
 LUX_DEVICE void each_pixel(const Slabs& s, const Place& at, const F& f) {
   const int64_t channel = at.first_channel + at.pack * L;
@@ -76,8 +76,8 @@ LUX_DEVICE void each_pixel(const Slabs& s, const Place& at, const F& f) {
     f(at.group * s.pixels + first + at.row, channel, owns && first + at.row < end);
 }
 
-/// put(k, i, sum) with the sums over the rows of a block, where i counts the channels of its tile. All threads
-/// call it.
+/// put(k, i, sum) with the sums over the rows of a block, where i counts the channels of its tile. All
+/// threads call it.
 template <int L, int n, class Put>
 LUX_DEVICE void sum_rows(const Slabs& s, const Place& at, const Lanes<L> (&sums)[n], const Put& put) {
   LUX_SHARED Shared<float, kThreads * L> of_rows;
@@ -105,8 +105,8 @@ LUX_DEVICE void put_partial(const Slabs& s, const Place& at, const Lanes<L> (&su
   sum_rows<L, n>(s, at, sums, [&](int k, int i, float sum) { own[k * s.C + i] = sum; });
 }
 
-/// What the threads of each pixel make of their values together, by join(a, b), in the order of the channels; for
-/// all of them. Threads that own nothing bring the neutral element. All threads call it.
+/// What the threads of each pixel make of their values together, by join(a, b), in the order of the channels;
+/// for all of them. Threads that own nothing bring the neutral element. All threads call it.
 template <class Join>
 LUX_DEVICE float of_pixel(const Slabs& s, const Place& at, float value, const Join& join) {
   if ((s.packs & (s.packs - 1)) == 0 && s.packs <= kWarp) {
