@@ -57,7 +57,9 @@ struct PoolTiles {
       to[1] = dark / 48;
     }
     block_sum(sums);
-    if (thread_index() < 3) channels[block_index() * 3 + thread_index()] = sums[thread_index()];
+    if (thread_index() > 0) return;
+    LUX_UNROLL
+    for (int c = 0; c < 3; ++c) channels[block_index() * 3 + c] = sums[c];
   }
 };
 
@@ -141,7 +143,9 @@ struct RegionTerms {
       sums[1] = exposure == ExposureForm::paper ? std::fabs(e) : e * e;
     }
     block_sum(sums);
-    if (thread_index() < 2) partial[block_index() * 2 + thread_index()] = sums[thread_index()];
+    if (thread_index() > 0) return;
+    partial[block_index() * 2] = sums[0];
+    partial[block_index() * 2 + 1] = sums[1];
   }
 };
 
