@@ -7,6 +7,7 @@
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 
 namespace lux {
 namespace {
@@ -108,6 +109,7 @@ ChannelStatistics statistics_of(const Tensor& x) {
   const int64_t C = x.size(3), pixels = x.numel() / C;
   const TensorOptions options{arith_dtype(x.dtype()), x.device()};
   ChannelStatistics result{empty({C}, options), empty({C}, options)};
+  if (slots().channel_statistics(x.device(), x, result.mean, result.variance)) return result;
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     const auto n = static_cast<double>(pixels);
@@ -123,11 +125,14 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
                  const ChannelStatistics& statistics, double eps, bool of_batch) {
   Tensor y = empty(x.shape(), x.options());
   const Tensor factor = empty(statistics.variance.shape(), statistics.variance.options());
+  const bool tuned =
+      slots().normalize(x.device(), {x, weight, bias, statistics.mean, statistics.variance, eps}, y);
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     using A = Arith<T>;
     parallel_for(x.device(), factor.numel(),
                  Factor<A>{statistics.variance.data<A>(), factor.data<A>(), static_cast<A>(eps)});
+    if (tuned) return;
     Normalize<T> forward = normalize_of<T>(x, weight, bias, statistics.mean, factor);
     forward.y = y.data<T>();
     parallel_pixels(x, forward);
@@ -139,23 +144,29 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
 
   return differentiable(
       "batch_norm", y, {x, weight, bias},
-      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), mean = statistics.mean, factor, of_batch](
+      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), statistics, factor, eps, of_batch](
           const Tensor& gy, const Need& need) {
         const Tensor& from = xs.get();
         const int64_t C = from.size(3), pixels = from.numel() / C;
         Grads grads(3);
         const bool sums = need(0) && of_batch;
+        const NormalizeOperands in{from, ws.get(), bs.get(), statistics.mean, statistics.variance, eps};
+        for (const size_t p : {size_t{1}, size_t{2}}) grads[p] = empty({C}, gy.options());
+        const bool tuned = (need(1) || need(2) || sums) &&
+                           slots().normalize_parameter_gradients(gy.device(), in, gy, grads[1], grads[2]);
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          const Normalize<T> forward = normalize_of<T>(from, ws.get(), bs.get(), mean, factor);
+          const Normalize<T> forward = normalize_of<T>(from, ws.get(), bs.get(), statistics.mean, factor);
           for (const size_t p : {size_t{1}, size_t{2}}) {
-            if (!need(p) && !sums) continue;
-            grads[p] = empty({C}, gy.options());
+            if (tuned || (!need(p) && !sums)) continue;
             reduce_columns(gy.device(), 1, pixels, C,
                            ParameterGradient<T>{forward, gy.data<T>(), grads[p].data<T>(), p == 1});
           }
           if (!need(0)) return;
           grads[0] = empty(gy.shape(), gy.options());
+          if (slots().normalize_gradient(gy.device(), in, gy, sums ? grads[1] : Tensor(),
+                                         sums ? grads[2] : Tensor(), grads[0]))
+            return;
           parallel_pixels(gy, InputGradient<T>{forward, gy.data<T>(), sums ? grads[1].data<T>() : nullptr,
                                                sums ? grads[2].data<T>() : nullptr, grads[0].data<T>(),
                                                static_cast<Arith<T>>(pixels)});

@@ -1,9 +1,8 @@
 // The channel means, three numbers per picture in float64, are all that forward and backward share.
 #include "luxgrad/kernels/color_constancy.h"
 
-#include <cmath>
-
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/zero_reference_forms.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -20,29 +19,12 @@ struct ChannelMeans {
   }
 };
 
-// The loss of one picture and its slope with respect to each mean.
-struct Cast {
-  ColorForm form;
-
-  LUX_HD double value(const double* m) const {
-    const double rg = m[0] - m[1], rb = m[0] - m[2], gb = m[1] - m[2];
-    if (form == ColorForm::paper) return rg * rg + rb * rb + gb * gb;
-    return std::sqrt(rg * rg * rg * rg + rb * rb * rb * rb + gb * gb * gb * gb);
-  }
-  LUX_HD double slope(const double* m, int64_t channel) const {
-    const double u = m[channel] - m[(channel + 1) % 3], v = m[channel] - m[(channel + 2) % 3];
-    if (form == ColorForm::paper) return 2 * (u + v);
-    const double root = value(m);
-    return root == 0 ? 0 : 2 * (u * u * u + v * v * v) / root;
-  }
-};
-
 template <class T>
 struct MeanCast {
   const double* means;
   T* loss;
   int64_t N;
-  Cast cast;
+  ColorCast cast;
   LUX_HD double term(int64_t, int64_t n) const { return cast.value(means + n * 3); }
   LUX_HD void finish(int64_t, double sum) const {
     *loss = T(static_cast<Arith<T>>(sum / static_cast<double>(N)));
@@ -56,7 +38,7 @@ struct CastGradient {
   const T* gy;
   T* gx;
   int64_t pixels, N;  // pixels per picture
-  Cast cast;
+  ColorCast cast;
 
   LUX_HD void operator()(const Team& team, int64_t n) const {
     const double share = static_cast<double>(Arith<T>(gy[0])) / static_cast<double>(pixels * N);
@@ -76,7 +58,7 @@ Tensor color_constancy(const Tensor& enhanced, ColorForm form) {
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "color_constancy: expected a picture [N, H, W, 3], got ",
         s);
   const int64_t N = s[0], pixels = s[1] * s[2];
-  const Cast cast{form};
+  const ColorCast cast{form};
 
   Tensor loss = empty({}, enhanced.options());
   Tensor means = empty({N, 3}, {DType::f64, enhanced.device()});

@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -61,6 +62,7 @@ int64_t outer_of(const Shape& shape, int d) {
 Tensor widen(const Tensor& gy, const Shape& shape, int d, int64_t start) {
   Tensor gx = empty(shape, gy.options());
   const int64_t inner = inner_of(shape, d), run = gy.size(d) * inner, row = shape[d] * inner;
+  if (slots().widen_runs(gy.device(), gy, run, start * inner, row, gx)) return gx;
   dispatch(gy.dtype(), [&](auto t) {
     using T = decltype(t);
     parallel_rows(gy.device(), outer_of(shape, d), row,
@@ -91,10 +93,12 @@ Tensor concat(const Tensors& tensors, int dim) {
   int64_t offset = 0;
   for (const Tensor& x : tensors) {
     const int64_t run = x.size(d) * inner;
-    dispatch(y.dtype(), [&](auto t) {
-      using T = decltype(t);
-      parallel_rows(y.device(), outer, run, CopyRuns<T>{x.data<T>(), y.data<T>() + offset, run, run, row});
-    });
+    if (!slots().copy_runs(y.device(), {x, 0, run}, {y, offset, row}, outer, run)) {
+      dispatch(y.dtype(), [&](auto t) {
+        using T = decltype(t);
+        parallel_rows(y.device(), outer, run, CopyRuns<T>{x.data<T>(), y.data<T>() + offset, run, run, row});
+      });
+    }
     offset += run;
   }
   if (d == 3 || first.shape().rank() < 4 || first.size(2) == 1)
@@ -119,11 +123,13 @@ Tensor narrow(const Tensor& x, int dim, int64_t start, int64_t length) {
         start + length - 1);
   Tensor y = empty(s.with(d, length), x.options());
   const int64_t inner = inner_of(s, d), run = length * inner;
-  dispatch(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    parallel_rows(x.device(), outer_of(s, d), run,
-                  CopyRuns<T>{x.data<T>() + start * inner, y.data<T>(), run, s[d] * inner, run});
-  });
+  if (!slots().copy_runs(x.device(), {x, start * inner, s[d] * inner}, {y, 0, run}, outer_of(s, d), run)) {
+    dispatch(x.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_rows(x.device(), outer_of(s, d), run,
+                    CopyRuns<T>{x.data<T>() + start * inner, y.data<T>(), run, s[d] * inner, run});
+    });
+  }
   if (d == 3 || s.rank() < 4 || s[2] == 1)
     describe_pointwise(y, {x}, [=](const Tensors& in) { return narrow(in[0], d, start, length); });
   return differentiable("narrow", y, {x},

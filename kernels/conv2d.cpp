@@ -5,6 +5,7 @@
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -178,6 +179,9 @@ Tensor output_gradient(const Conv2dProblem& s, const Tensor& gy, const Tensor& y
   const bool linear = s.activation == Activation::none;
   if (linear && !gb.defined()) return gy;
   Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
+  if (slots().activation_gradient(gy.device(), gy, linear ? Tensor() : y, s.activation, s.slope,
+                                  linear ? Tensor() : gz, gb))
+    return gz;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);
     reduce_columns(gy.device(), 1, s.N * s.P * s.Q, s.K,

@@ -6,6 +6,7 @@
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -59,6 +60,7 @@ Tensor exchanged_weight(const Conv2dProblem& s, const Tensor& w) {
 Tensor bias_gradient(const Tensor& gy) {
   const int64_t K = gy.size(3);
   Tensor gb = empty({K}, gy.options());
+  if (slots().activation_gradient(gy.device(), gy, {}, Activation::none, 0, {}, gb)) return gb;
   dispatch(gy.dtype(), [&](auto t) {
     using T = decltype(t);
     reduce_columns(gy.device(), 1, gy.numel() / K, K, BiasGradient<T>{gy.data<T>(), gb.data<T>(), K});

@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -84,12 +85,14 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
   const int64_t grain = detail::kGrain / pixel_stride;
 
   Tensor y = empty(s, x.options());
-  dispatch(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    parallel_for(x.device(), pixels,
-                 Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride},
-                 grain);
-  });
+  if (!slots().curve(x.device(), x, curves, iterations, y)) {
+    dispatch(x.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(
+          x.device(), pixels,
+          Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride}, grain);
+    });
+  }
   describe_pointwise(y, {x, curves},
                      [iterations](const Tensors& in) { return curve_iterations(in[0], in[1], iterations); });
 
@@ -97,6 +100,8 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
     Tensor gx, gcurves;
     if (need(0)) gx = empty(gy.shape(), gy.options());
     if (need(1)) gcurves = empty(curves.get().shape(), gy.options());
+    if (slots().curve_gradient(gy.device(), x.get(), curves.get(), gy, iterations, gx, gcurves))
+      return Grads{gx, gcurves};
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
       parallel_for(gy.device(), pixels,

@@ -8,6 +8,7 @@
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -130,14 +131,17 @@ AttentionPools attention_pool(const Tensor& x) {
   const int64_t N = s[0];
   const Packed at{s[3], s[1] * s[2]};
   Tensor y = empty({N, at.size()}, x.options());
-  dispatch(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    reduce_columns(x.device(), N, at.pixels, at.C, Pool<T>{x.data<T>(), y.data<T>(), at});
-  });
+  if (!slots().attention_pool(x.device(), x, y)) {
+    dispatch(x.dtype(), [&](auto t) {
+      using T = decltype(t);
+      reduce_columns(x.device(), N, at.pixels, at.C, Pool<T>{x.data<T>(), y.data<T>(), at});
+    });
+  }
 
   const Tensor all =
       differentiable("attention_pool", y, {x}, [s, at, xs = Saved(x), ys = Saved(y)](const Tensor& gy) {
         Tensor gx = empty(s, gy.options());
+        if (slots().attention_pool_gradient(gy.device(), xs.get(), ys.get(), gy, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           parallel_rows(
@@ -160,30 +164,36 @@ Tensor attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& chan
         "attention_scale: expected attentions ", of_pixels, " and ", of_channels,
         " of the picture's dtype, got ", pixels.shape(), " and ", channels.shape());
   Tensor y = empty(s.with(3, 2 * s[3]), x.options());
-  dispatch(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    Scale<T> kernel = scale_of<T>(x, pixels, channels, order);
-    kernel.y = y.data<T>();
-    parallel_rows(x.device(), pixels.numel(), 2 * s[3], kernel);
-  });
+  const bool first = order == AttentionOrder::pixels_first;
+  if (!slots().attention_scale(x.device(), x, pixels, channels, first, y)) {
+    dispatch(x.dtype(), [&](auto t) {
+      using T = decltype(t);
+      Scale<T> kernel = scale_of<T>(x, pixels, channels, order);
+      kernel.y = y.data<T>();
+      parallel_rows(x.device(), pixels.numel(), 2 * s[3], kernel);
+    });
+  }
   describe_pointwise(y, {channels, pixels, x},
                      [order](const Tensors& in) { return attention_scale(in[2], in[1], in[0], order); });
 
-  return differentiable("attention_scale", y, {x, pixels, channels},
-                        [order, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
-                          const Tensor &from = xs.get(), &by_pixel = ps.get(), &by_channel = cs.get();
-                          Tensor gx = empty(from.shape(), gy.options()),
-                                 gpixels = empty(by_pixel.shape(), gy.options()),
-                                 gchannels = empty(by_channel.shape(), gy.options());
-                          dispatch(gy.dtype(), [&](auto t) {
-                            using T = decltype(t);
-                            const Scale<T> forward = scale_of<T>(from, by_pixel, by_channel, order);
-                            reduce_columns(gy.device(), from.size(0), forward.count, forward.C,
-                                           ScaleGradient<T>{forward, gy.data<T>(), gx.data<T>(),
-                                                            gpixels.data<T>(), gchannels.data<T>()});
-                          });
-                          return Grads{gx, gpixels, gchannels};
-                        });
+  return differentiable(
+      "attention_scale", y, {x, pixels, channels},
+      [order, first, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
+        const Tensor &from = xs.get(), &by_pixel = ps.get(), &by_channel = cs.get();
+        Tensor gx = empty(from.shape(), gy.options()), gpixels = empty(by_pixel.shape(), gy.options()),
+               gchannels = empty(by_channel.shape(), gy.options());
+        if (slots().attention_scale_gradient(gy.device(), from, by_pixel, by_channel, gy, first, gx, gpixels,
+                                             gchannels))
+          return Grads{gx, gpixels, gchannels};
+        dispatch(gy.dtype(), [&](auto t) {
+          using T = decltype(t);
+          const Scale<T> forward = scale_of<T>(from, by_pixel, by_channel, order);
+          reduce_columns(
+              gy.device(), from.size(0), forward.count, forward.C,
+              ScaleGradient<T>{forward, gy.data<T>(), gx.data<T>(), gpixels.data<T>(), gchannels.data<T>()});
+        });
+        return Grads{gx, gpixels, gchannels};
+      });
 }
 
 }  // namespace lux

@@ -3,28 +3,14 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/pixel.h"
+#include "luxgrad/kernels/pool2d_axis.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 
 namespace lux {
 namespace {
 
-// Windows along one axis of `size` pixels.
-struct Axis {
-  int64_t size, kernel, stride, before, after, windows;
-  bool include_pad;
-
-  LUX_HD int64_t begin(int64_t window) const { return std::max<int64_t>(0, window * stride - before); }
-  LUX_HD int64_t end(int64_t window) const { return std::min(size, window * stride - before + kernel); }
-  /// How many pixels the divisor counts.
-  LUX_HD int64_t count(int64_t window) const {
-    if (!include_pad) return end(window) - begin(window);
-    return std::min(size + after, window * stride - before + kernel) - (window * stride - before);
-  }
-  LUX_HD int64_t first_window(int64_t pixel) const {
-    return std::max<int64_t>(0, (pixel + before - kernel + stride) / stride);
-  }
-  LUX_HD int64_t last_window(int64_t pixel) const { return std::min(windows - 1, (pixel + before) / stride); }
-};
+using Axis = PoolAxis;
 
 Axis make_axis(int64_t size, int64_t before, int64_t after, const Pool2dOptions& options) {
   const int64_t stride = options.stride == 0 ? options.kernel_size : options.stride;
@@ -193,15 +179,18 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
   const Shape s = x.shape();
   const auto [rows, columns] = windows_of("avg_pool2d", s, options);
   Tensor y = empty({s[0], rows.windows, columns.windows, s[3]}, x.options());
-  dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
-    using T = decltype(t);
-    parallel_pixels(y, AveragePool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
-  });
+  if (!slots().avg_pool2d(x.device(), x, rows, columns, y)) {
+    dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
+      using T = decltype(t);
+      parallel_pixels(y, AveragePool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
+    });
+  }
   if (!(options.ceil_mode && options.count_include_pad))  // else rows beyond the end and padding differ
     describe_rows(y, {x}, PooledRows(avg_pool2d, options));
 
   return differentiable("avg_pool2d", y, {x}, [s, rows = rows, columns = columns](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
+    if (slots().avg_pool2d_gradient(gy.device(), gy, rows, columns, gx)) return Grads{gx};
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
       parallel_pixels(gx, AveragePoolGradient<T>{gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
@@ -218,15 +207,18 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
           "max_pool2d: expected windows that see a pixel, got ", s);
   }
   Tensor y = empty({s[0], rows.windows, columns.windows, s[3]}, x.options());
-  dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
-    using T = decltype(t);
-    parallel_pixels(y, MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
-  });
+  if (!slots().max_pool2d(x.device(), x, rows, columns, y)) {
+    dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
+      using T = decltype(t);
+      parallel_pixels(y, MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
+    });
+  }
   describe_rows(y, {x}, PooledRows(max_pool2d, options));
 
   return differentiable(
       "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = Saved(x)](const Tensor& gy) {
         Tensor gx = empty(s, gy.options());
+        if (slots().max_pool2d_gradient(gy.device(), xs.get(), gy, rows, columns, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           parallel_pixels(

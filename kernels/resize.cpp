@@ -2,50 +2,16 @@
 // outputs around its own place how much of it they took.
 #include "luxgrad/kernels/resize.h"
 
-#include <cmath>
-
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/resize_axis.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
 
-// Output = (1 - fraction) · input[first] + fraction · input[second].
-struct Taps {
-  int64_t first, second;
-  double fraction;
-  LUX_HD double weight_of(int64_t input) const {
-    return (first == input ? 1 - fraction : 0) + (second == input ? fraction : 0);
-  }
-};
-
-struct Axis {
-  int64_t in, out;
-  double ratio;   // input steps per output step
-  double centre;  // of a pixel: output o lies over input (o + centre) · ratio - offset
-  double offset;
-  bool smooth;  // between two pixels, or all of one
-
-  LUX_HD Taps taps(int64_t o) const {
-    const double place = (static_cast<double>(o) + centre) * ratio - offset;
-    const double inside = std::fmin(std::fmax(place, 0.0), static_cast<double>(in - 1));
-    const auto first = static_cast<int64_t>(inside);
-    if (!smooth || first == in - 1) return {first, first, 0};
-    return {first, first + 1, inside - static_cast<double>(first)};
-  }
-  /// Bounds, with room, of the outputs that may read `input`.
-  LUX_HD int64_t first_output(int64_t input) const {
-    return input == 0 || ratio == 0 ? 0 : output_over(input - 1, -1);
-  }
-  LUX_HD int64_t end_output(int64_t input) const {
-    return input == in - 1 || ratio == 0 ? out : output_over(input + 1, 2);
-  }
-  LUX_HD int64_t output_over(int64_t input, int64_t room) const {
-    const double o = (static_cast<double>(input) + offset) / ratio - centre + static_cast<double>(room);
-    return static_cast<int64_t>(std::fmin(std::fmax(o, 0.0), static_cast<double>(out)));
-  }
-};
+using Axis = ResizeAxis;
 
 Axis make_axis(int64_t in, int64_t out, double ratio, const ResizeOptions& options) {
   if (options.mode == ResizeOptions::bilinear && options.align_corners) {
@@ -174,15 +140,18 @@ Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOption
   const Geometry g(s, height, width, options);
 
   Tensor y = empty({s[0], height, width, s[3]}, x.options());
-  dispatch(x.dtype(), [&](auto t) {
-    using T = decltype(t);
-    parallel_for(x.device(), s[0] * height * width * g.groups,
-                 Resize<T>{x.data<T>(), y.data<T>(), g.rows, g.columns, g.C, g.groups}, g.grain);
-  });
+  if (!slots().resize(x.device(), x, g.rows, g.columns, y)) {
+    dispatch(x.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(x.device(), s[0] * height * width * g.groups,
+                   Resize<T>{x.data<T>(), y.data<T>(), g.rows, g.columns, g.C, g.groups}, g.grain);
+    });
+  }
   describe_rows(y, {x}, ResizedRows(s, y.shape(), options));
 
   return differentiable("resize", y, {x}, [=](const Tensor& gy) {
     Tensor gx = empty(s, gy.options());
+    if (slots().resize_gradient(gy.device(), gy, g.rows, g.columns, gx)) return Grads{gx};
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
       parallel_for(gy.device(), s[0] * s[1] * s[2] * g.groups,

@@ -3,6 +3,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/rows.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -104,19 +105,23 @@ Tensor pooled_sum(const Tensors& streams) {
   const int64_t N = s[0], C = s[3], pixels = s[1] * s[2];
   const size_t count = streams.size();
   Tensor y = empty({N, 1, 1, C}, streams[0].options());
-  dispatch(y.dtype(), [&](auto t) {
-    using T = decltype(t);
-    reduce_columns(y.device(), N, pixels, C,
-                   PooledSum<T>{Streams<T>(streams), y.data<T>(), C, static_cast<double>(pixels)});
-  });
+  if (!slots().pooled_sum(y.device(), streams, y)) {
+    dispatch(y.dtype(), [&](auto t) {
+      using T = decltype(t);
+      reduce_columns(y.device(), N, pixels, C,
+                     PooledSum<T>{Streams<T>(streams), y.data<T>(), C, static_cast<double>(pixels)});
+    });
+  }
   describe_statistic(y, streams);
 
   return differentiable("pooled_sum", y, streams, [s, count, C, pixels](const Tensor& gy, const Need& need) {
     Tensor gx = empty(s, gy.options());
-    dispatch(gy.dtype(), [&](auto t) {
-      using T = decltype(t);
-      parallel_rows(gy.device(), s[0] * pixels, C, Spread<T>{gy.data<T>(), gx.data<T>(), C, pixels});
-    });
+    if (!slots().pooled_sum_gradient(gy.device(), gy, gx)) {
+      dispatch(gy.dtype(), [&](auto t) {
+        using T = decltype(t);
+        parallel_rows(gy.device(), s[0] * pixels, C, Spread<T>{gy.data<T>(), gx.data<T>(), C, pixels});
+      });
+    }
     Grads grads(count);
     for (size_t i = 0; i < count; ++i) grads[i] = need(i) ? gx : Tensor();
     return grads;
@@ -135,11 +140,13 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
           weight.shape());
   }
   Tensor y = empty(s, streams[0].options());
-  dispatch(y.dtype(), [&](auto t) {
-    using T = decltype(t);
-    parallel_rows(y.device(), N * pixels, C * static_cast<int64_t>(count),
-                  WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
-  });
+  if (!slots().weighted_sum(y.device(), streams, weights, y)) {
+    dispatch(y.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_rows(y.device(), N * pixels, C * static_cast<int64_t>(count),
+                    WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
+    });
+  }
   Tensors operands = weights;
   operands.insert(operands.end(), streams.begin(), streams.end());
   describe_pointwise(y, operands, [count](const Tensors& in) {
@@ -152,16 +159,25 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
       "weighted_sum", y, operands,
       [s, N, C, pixels, count, saved = std::move(saved)](const Tensor& gy, const Need& need) {
         Grads grads(2 * count);  // of the weights, then of the streams
+        Tensors x, w;
+        for (size_t i = 0; i < count; ++i) {
+          const size_t stream = count + i;
+          w.push_back(saved[i].get());
+          x.push_back(saved[stream].get());
+          if (need(stream)) grads[stream] = empty(s, gy.options());
+          if (need(i) || need(stream)) grads[i] = empty({N, 1, 1, C}, gy.options());
+        }
+        const auto half = grads.begin() + static_cast<std::ptrdiff_t>(count);
+        if (slots().weighted_sum_gradient(gy.device(), x, w, gy, {half, grads.end()}, {grads.begin(), half}))
+          return grads;
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           for (size_t i = 0; i < count; ++i) {
             const size_t stream = count + i;
             if (!need(i) && !need(stream)) continue;
-            if (need(stream)) grads[stream] = empty(s, gy.options());
-            grads[i] = empty({N, 1, 1, C}, gy.options());
             reduce_columns(gy.device(), N, pixels, C,
-                           StreamGradient<T>{saved[stream].get().data<T>(), saved[i].get().data<T>(),
-                                             gy.data<T>(), need(stream) ? grads[stream].data<T>() : nullptr,
+                           StreamGradient<T>{x[i].data<T>(), w[i].data<T>(), gy.data<T>(),
+                                             need(stream) ? grads[stream].data<T>() : nullptr,
                                              grads[i].data<T>(), C, pixels});
           }
         });

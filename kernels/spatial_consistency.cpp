@@ -3,87 +3,22 @@
 // three rows of a table.
 #include "luxgrad/kernels/spatial_consistency.h"
 
-#include <cmath>
-
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/zero_reference_forms.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kRegion = 4;
-
-// Loss of a region: scale · (self·e² + sum over its neighbours of pair(Y_i - Y_j, I_i - I_j)).
-struct Form {
-  bool absolute;  // pair(u, v) = (|u| - |v|)² instead of (u - v)²
-  bool vertical;  // neighbours above and below count
-  bool outside;   // a neighbour outside the picture counts, with mean 0
-  double self;
-  double scale;
-
-  LUX_HD double pair(double u, double v) const {
-    const double d = absolute ? std::fabs(u) - std::fabs(v) : u - v;
-    return d * d;
-  }
-  LUX_HD static double sign(double u) { return u > 0 ? 1.0 : (u < 0 ? -1.0 : 0.0); }
-  LUX_HD double slope_u(double u, double v) const {
-    return absolute ? 2 * (std::fabs(u) - std::fabs(v)) * sign(u) : 2 * (u - v);
-  }
-  LUX_HD double slope_v(double u, double v) const {
-    return absolute ? -2 * (std::fabs(u) - std::fabs(v)) * sign(v) : -2 * (u - v);
-  }
-};
-
-Form form_of(SpatialForm form) {
-  switch (form) {
-    case SpatialForm::official:
-      return {.absolute = false, .vertical = true, .outside = true, .self = 0, .scale = 1};
-    case SpatialForm::keras:
-      return {.absolute = false, .vertical = false, .outside = true, .self = 4, .scale = 1.0 / 3};
-    case SpatialForm::paper:
-      break;
-  }
-  return {.absolute = true, .vertical = true, .outside = false, .self = 0, .scale = 1};
-}
-
-// The grid of regions, [N, rows, columns], over pictures [N, H, W, C].
-struct Grid {
-  int64_t N, H, W, C, rows, columns;
-  LUX_HD int64_t regions() const { return N * rows * columns; }
-  LUX_HD double weight() const {
-    return 1 / static_cast<double>(kRegion * kRegion * C);
-  }  // of a pixel's channel
-};
-
-struct Means {
-  double y, i;
-};
-
-// Calls f(means of the neighbour, whether it is inside) for the neighbours that `form` counts.
-template <class MeansAt, class F>
-LUX_HD void each_neighbour(const Grid& grid, const Form& form, int64_t region, const MeansAt& at,
-                           const F& f) {
-  const int64_t column = region % grid.columns, row = region / grid.columns % grid.rows;
-  const auto visit = [&](bool inside, int64_t neighbour) {
-    if (inside)
-      f(at(neighbour), true);
-    else if (form.outside)
-      f(Means{0, 0}, false);
-  };
-  visit(column > 0, region - 1);
-  visit(column + 1 < grid.columns, region + 1);
-  if (!form.vertical) return;
-  visit(row > 0, region - grid.columns);
-  visit(row + 1 < grid.rows, region + grid.columns);
-}
+using Means = RegionMeans<double>;
 
 template <class T>
 struct Consistency {
   const T *enhanced, *low;
   Arith<T>* means;  // [regions, 2]
   T* loss;
-  Grid grid;
-  Form form;
+  RegionGrid grid;
+  SpatialWeights form;
 
   LUX_HD double pool(const T* picture, int64_t region) const {
     const int64_t column = region % grid.columns, row = region / grid.columns % grid.rows;
@@ -103,7 +38,7 @@ struct Consistency {
     means[2 * region + 1] = Arith<T>(own.i);
     const double e = own.y - own.i;
     double sum = form.self * e * e;
-    each_neighbour(
+    each_neighbour<double>(
         grid, form, region, [&](int64_t neighbour) { return pool(neighbour); },
         [&](const Means& other, bool) { sum += form.pair(own.y - other.y, own.i - other.i); });
     return sum;
@@ -113,15 +48,14 @@ struct Consistency {
   }
 };
 
-// One row of a picture: every pixel of a region gets its share of the gradient of the region's means. A pair
-// inside the picture counts twice, once from either side, with the same slopes.
+// One row of a picture: every pixel of a region gets its share of the gradient of the region's means.
 template <class T>
 struct ConsistencyGradient {
   const Arith<T>* means;
   const T* gy;
   T *genhanced, *glow;  // null where not needed
-  Grid grid;
-  Form form;
+  RegionGrid grid;
+  SpatialWeights form;
 
   LUX_HD void operator()(const Team& team, int64_t picture_row) const {
     const int64_t width = grid.W * grid.C, n = picture_row / grid.H, h = picture_row % grid.H;
@@ -146,22 +80,25 @@ struct ConsistencyGradient {
   }
 
   LUX_HD Means slopes(int64_t region) const {
-    const auto at = [&](int64_t r) {
+    return region_slopes<double>(grid, form, region, [&](int64_t r) {
       return Means{static_cast<double>(means[2 * r]), static_cast<double>(means[2 * r + 1])};
-    };
-    const Means own = at(region);
-    const double e = own.y - own.i;
-    Means slope{2 * form.self * e, -2 * form.self * e};
-    each_neighbour(grid, form, region, at, [&](const Means& other, bool inside) {
-      const double u = own.y - other.y, v = own.i - other.i, times = inside ? 2 : 1;
-      slope.y += times * form.slope_u(u, v);
-      slope.i += times * form.slope_v(u, v);
     });
-    return slope;
   }
 };
 
 }  // namespace
+
+SpatialWeights weights_of(SpatialForm form) {
+  switch (form) {
+    case SpatialForm::official:
+      return {.absolute = false, .vertical = true, .outside = true, .self = 0, .scale = 1};
+    case SpatialForm::keras:
+      return {.absolute = false, .vertical = false, .outside = true, .self = 4, .scale = 1.0 / 3};
+    case SpatialForm::paper:
+      break;
+  }
+  return {.absolute = true, .vertical = true, .outside = false, .self = 0, .scale = 1};
+}
 
 Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialForm which) {
   const Shape s = enhanced.shape();
@@ -169,8 +106,8 @@ Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialFor
         "spatial_consistency: expected pictures [N, H, W, C] of at least 4x4, got ", s);
   check(low.shape() == s && low.dtype() == enhanced.dtype(), "spatial_consistency: expected a low picture ",
         enhanced.dtype(), " ", s, ", got ", low.dtype(), " ", low.shape());
-  const Grid grid{s[0], s[1], s[2], s[3], s[1] / kRegion, s[2] / kRegion};
-  const Form form = form_of(which);
+  const RegionGrid grid{s[0], s[1], s[2], s[3], s[1] / kRegion, s[2] / kRegion};
+  const SpatialWeights form = weights_of(which);
 
   Tensor loss = empty({}, enhanced.options());
   Tensor means = empty({grid.regions(), 2}, {arith_dtype(enhanced.dtype()), enhanced.device()});

@@ -5,34 +5,11 @@
 #include <cmath>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/zero_reference_forms.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
-
-// Loss = sum over elements of (vertical·v² + horizontal·h²), or of vertical·(|v| + |h|)² if `joint`.
-struct Form {
-  bool joint;
-  double vertical, horizontal;
-};
-
-double inverse(double factor, int64_t count) { return count == 0 ? 0 : factor / static_cast<double>(count); }
-
-Form form_of(VariationForm form, const Shape& s) {
-  const int64_t N = s[0], H = s[1], W = s[2], C = s[3];
-  const double batch = static_cast<double>(N);
-  switch (form) {
-    case VariationForm::official:
-      return {false, inverse(2 / batch, (H - 1) * W), inverse(2 / batch, H * (W - 1))};
-    case VariationForm::keras:
-      check((W > 1 || H == 1) && (C > 1 || W == 1),
-            "total_variation: the keras form expects at least 2 columns and 2 channels, got ", s);
-      return {false, inverse(2 / batch, (W - 1) * C), inverse(2 / batch, W * (C - 1))};
-    case VariationForm::paper:
-      break;
-  }
-  return {true, 3 / static_cast<double>(s.numel()), 0};
-}
 
 // The rows around one row of a map; a row outside the picture is the row itself, so that differences vanish
 // there.
@@ -58,7 +35,7 @@ struct RowVariation {
   const T* maps;
   double* sums;  // one per row
   int64_t H, W, C;
-  Form form;
+  VariationWeights form;
 
   LUX_HD void operator()(const Team& team, int64_t row) const {
     const Rows<T> rows(maps, row, H, W, C);
@@ -90,7 +67,7 @@ struct VariationGradient {
   const T* gy;
   T* gx;
   int64_t H, W, C;
-  Form form;
+  VariationWeights form;
 
   LUX_HD void operator()(const Team& team, int64_t row) const {
     using A = Arith<T>;
@@ -124,13 +101,31 @@ struct VariationGradient {
   }
 };
 
+double inverse(double factor, int64_t count) { return count == 0 ? 0 : factor / static_cast<double>(count); }
+
 }  // namespace
+
+VariationWeights weights_of(VariationForm form, const Shape& s) {
+  const int64_t N = s[0], H = s[1], W = s[2], C = s[3];
+  const double batch = static_cast<double>(N);
+  switch (form) {
+    case VariationForm::official:
+      return {false, inverse(2 / batch, (H - 1) * W), inverse(2 / batch, H * (W - 1))};
+    case VariationForm::keras:
+      check((W > 1 || H == 1) && (C > 1 || W == 1),
+            "total_variation: the keras form expects at least 2 columns and 2 channels, got ", s);
+      return {false, inverse(2 / batch, (W - 1) * C), inverse(2 / batch, W * (C - 1))};
+    case VariationForm::paper:
+      break;
+  }
+  return {true, 3 / static_cast<double>(s.numel()), 0};
+}
 
 Tensor total_variation(const Tensor& curves, VariationForm which) {
   const Shape s = curves.shape();
   check(s.rank() == 4 && s.numel() > 0, "total_variation: expected maps [N, H, W, C], got ", s);
   const int64_t rows = s[0] * s[1], width = s[2] * s[3];
-  const Form form = form_of(which, s);
+  const VariationWeights form = weights_of(which, s);
 
   Tensor loss = empty({}, curves.options());
   const Tensor sums = empty({rows}, {DType::f64, curves.device()});

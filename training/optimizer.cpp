@@ -3,6 +3,7 @@
 #include <cmath>
 #include <set>
 
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -33,6 +34,26 @@ struct AdamStep {
     parameter[i] = keep * theta - scale * m / (root * std::sqrt(v) + eps);
   }
 };
+
+// `scalars` are the factors of AdamStep in their order. A device has them in its memory, so that a step that
+// it recorded can be repeated with others.
+void step_all(const std::vector<AdamTensors>& all, const std::vector<double>& scalars) {
+  if (all.empty()) return;
+  const Device device = all[0].parameter.device();
+  if (slots().adam.filled(device) &&
+      slots().adam(device, all, from_vector(scalars, {8}, {DType::f32, device})))
+    return;
+  for (const AdamTensors& tensors : all) {
+    dispatch(tensors.parameter.dtype(), [&](auto t) {
+      using T = decltype(t);
+      const auto s = [&](size_t i) { return static_cast<Arith<T>>(scalars[i]); };
+      parallel_for(
+          tensors.parameter.device(), tensors.parameter.numel(),
+          AdamStep<T>{tensors.gradient.data<T>(), tensors.parameter.data<T>(), tensors.mean.data<T>(),
+                      tensors.square.data<T>(), s(0), s(1), s(2), s(3), s(4), s(5), s(6), s(7)});
+    });
+  }
+}
 
 }  // namespace
 
@@ -72,20 +93,16 @@ void Adam::step() {
   const double root = o.form == AdamForm::torch ? 1 / root2 : 1;
   const double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
   const double decay = o.decoupled ? 0 : o.weight_decay;
+  std::vector<AdamTensors> all;
   for (size_t p = 0; p < parameters_.size(); ++p) {
     const Tensor& tensor = parameters_[p].tensor;
-    const Tensor gradient = tensor.grad();
-    if (!gradient.defined()) continue;
-    dispatch(tensor.dtype(), [&](auto t) {
-      using T = decltype(t);
-      using A = Arith<T>;
-      parallel_for(tensor.device(), tensor.numel(),
-                   AdamStep<T>{gradient.data<T>(), tensor.data<T>(), mean_[p].data<T>(), square_[p].data<T>(),
-                               static_cast<A>(1 - o.beta1), static_cast<A>(o.beta2),
-                               static_cast<A>(1 - o.beta2), static_cast<A>(o.eps), static_cast<A>(scale),
-                               static_cast<A>(root), static_cast<A>(keep), static_cast<A>(decay)});
-    });
-    for (const Tensor& written : {tensor, mean_[p], square_[p]}) written.storage()->raise_version();
+    if (const Tensor gradient = tensor.grad(); gradient.defined())
+      all.push_back({gradient, tensor, mean_[p], square_[p]});
+  }
+  const std::vector<double> scalars{1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, scale, root, keep, decay};
+  step_all(all, scalars);
+  for (const AdamTensors& t : all) {
+    for (const Tensor& written : {t.parameter, t.mean, t.square}) written.storage()->raise_version();
   }
 }
 
