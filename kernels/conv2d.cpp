@@ -4,6 +4,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
@@ -312,6 +313,7 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
     cpu::add_eigen(slots);
     cpu::add_tiles(slots);
     cpu::add_winograd(slots);
+    cuda::add_vendor(slots);
     return slots;
   }();
   return table;

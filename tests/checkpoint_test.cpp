@@ -92,6 +92,16 @@ TEST_CASE("a checkpoint reads back exactly") {
   CHECK(read.progress.best == 1.0 / 3);
   CHECK(read.progress.jsonl_bytes == 1000);
   CHECK(read.progress.csv_bytes == 500);
+  CHECK(read.convolution_plans.empty());
+}
+
+TEST_CASE("a checkpoint names the plans that a GPU ran") {
+  Checkpoint saved = example(1);
+  const std::vector<uint8_t> without = serialize_checkpoint(saved);
+  saved.convolution_plans = "0123456789abcdef";
+  const std::vector<uint8_t> with = serialize_checkpoint(saved);
+  CHECK(parse_checkpoint(with).value().convolution_plans == "0123456789abcdef");
+  CHECK(with != without);
 }
 
 TEST_CASE("before the first epoch the best loss is infinite, also when read back") {

@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "luxgrad/data/result.h"
+#include "luxgrad/kernels/cuda/shared_library.h"
 
 namespace lux {
 namespace {
@@ -26,6 +27,8 @@ Failure failure_of(const std::exception_ptr& error) {
     return failure;
   } catch (const FileException& e) {
     return {exit_code_of(e.error().code), sentence(e)};
+  } catch (const cuda::DeviceUnavailable& e) {
+    return {ExitCode::stopped, sentence(e)};
   } catch (const OutOfMemory& e) {
     return {ExitCode::exhausted, sentence(e)};
   } catch (const std::bad_alloc&) {

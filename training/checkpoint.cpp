@@ -13,8 +13,8 @@ namespace lux {
 namespace {
 
 constexpr std::string_view kSchema = "2", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
-                           kProgress = "progress.", kDigest = "sha256", kStem = "step_",
-                           kEnding = ".safetensors";
+                           kProgress = "progress.", kDigest = "sha256", kPlans = "convolution_plans",
+                           kStem = "step_", kEnding = ".safetensors";
 
 // The counters by name; one list for both directions.
 template <class P, class F>
@@ -61,6 +61,8 @@ TensorFile to_file(const Checkpoint& checkpoint) {
     else
       file.metadata[cat(kProgress, name)] = exact_text(value);
   });
+  if (!checkpoint.convolution_plans.empty())
+    file.metadata[std::string(kPlans)] = checkpoint.convolution_plans;
   file.metadata["schema"] = kSchema;
   return file;
 }
@@ -89,6 +91,7 @@ Checkpoint from_file(const TensorFile& file) {
   }
   for (const auto& [key, value] : file.metadata) {
     if (key.starts_with(kModel)) checkpoint.model[key] = value;
+    if (key == kPlans) checkpoint.convolution_plans = value;
     if (key.starts_with(kConfig)) checkpoint.config[key.substr(kConfig.size())] = value;
   }
   each_counter(checkpoint.progress, [&](const char* name, auto& value) {

@@ -45,6 +45,7 @@ struct Checkpoint {
   State optimizer;  ///< of its optimiser
   Facts config;
   Progress progress;
+  std::string convolution_plans{};  ///< the hash of those that a GPU ran (kernels/cuda/vendor.h); empty: none
 };
 
 /// `step_00001234.safetensors`

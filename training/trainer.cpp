@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 
+#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
 #include "luxgrad/training/metrics.h"
@@ -266,8 +267,8 @@ void Trainer::say_how_well_learnt() {
 void Trainer::save() {
   progress_.jsonl_bytes = folder_.jsonl_bytes();
   progress_.csv_bytes = folder_.csv_bytes();
-  result_.checkpoint =
-      folder_.save({to_metadata(*model_), model_->state_dict(), stepper_.state_dict(), config_, progress_});
+  result_.checkpoint = folder_.save({to_metadata(*model_), model_->state_dict(), stepper_.state_dict(),
+                                     config_, progress_, cuda::convolution_plans_hash()});
 }
 
 }  // namespace
