@@ -125,14 +125,14 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
                  const ChannelStatistics& statistics, double eps, bool of_batch) {
   Tensor y = empty(x.shape(), x.options());
   const Tensor factor = empty(statistics.variance.shape(), statistics.variance.options());
-  const bool tuned =
+  const bool done =
       slots().normalize(x.device(), {x, weight, bias, statistics.mean, statistics.variance, eps}, y);
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
     using A = Arith<T>;
     parallel_for(x.device(), factor.numel(),
                  Factor<A>{statistics.variance.data<A>(), factor.data<A>(), static_cast<A>(eps)});
-    if (tuned) return;
+    if (done) return;
     Normalize<T> forward = normalize_of<T>(x, weight, bias, statistics.mean, factor);
     forward.y = y.data<T>();
     parallel_pixels(x, forward);
