@@ -71,7 +71,8 @@ Gan::GeneratorNet::GeneratorNet(Module& parent, int64_t width)
       up1(*this, "up1", same_conv((kBlocks + 1) * 4 * width, 2 * width, 1), 4 * width),
       up2(*this, "up2", same_conv(4 * width, width, 1), 2 * width),
       out(*this, "out", same_conv(2 * width, 3, 7), 3) {
-  for (int64_t b = 1; b <= kBlocks; ++b) blocks.emplace_back(*this, cat("block", b), b * 4 * width, 4 * width);
+  for (int64_t b = 1; b <= kBlocks; ++b)
+    blocks.emplace_back(*this, cat("block", b), b * 4 * width, 4 * width);
 }
 
 Tensor Gan::GeneratorNet::operator()(const Tensor& x, const Pass& pass) const {
