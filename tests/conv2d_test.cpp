@@ -275,6 +275,12 @@ std::vector<Geometry> many_geometries() {
   all.insert(all.end(), std::begin(kSquareKernels), std::end(kSquareKernels));
   all.push_back({{1, 40, 130, 3}, {32, 3, 3, 3}, {.padding = 1}});
   all.push_back({{1, 30, 70, 64}, {24, 3, 3, 64}, {.padding = 1, .activation = Activation::tanh}});
+  // Few outputs, and channels that fill vectors: lanes are summed.
+  all.push_back({{1, 9, 29, 16}, {3, 3, 3, 16}, {.padding = 1, .activation = Activation::sigmoid}});
+  all.push_back({{2, 7, 13, 96}, {4, 5, 3, 48}, {.stride = 2, .padding = 2, .groups = 2}});
+  all.push_back({{1, 6, 50, 32}, {2, 1, 1, 32}, {}});
+  all.push_back({{1, 11, 14, 64}, {1, 4, 4, 64}, {.padding = {1, 2, 1, 2}}});
+  all.push_back({{1, 9, 10, 3}, {32, 3, 3, 3}, {.stride = 2, .padding = 1}});
   all.push_back({{1, 5, 6, 200}, {110, 3, 3, 200}, {.padding = 1}});
   all.push_back({{1, 6, 7, 3}, {4, 3, 3, 3}, {.stride = 9, .padding = 4}});
   return all;

@@ -120,6 +120,52 @@ void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int6
   for (int r = 0; r < kAlong; ++r) store<T>(y + r * y_step, sums[r]);
 }
 
+// y[k] (+)= sum over i < rows, j < run, lanes of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane], for
+// kSums / K pixels r, y_step apart, and K outputs k: where outputs would not fill a vector, lanes are what is
+// summed.
+template <int K, class T>
+void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, int64_t rows, int64_t run,
+                   T* y, int64_t y_step, bool add) {
+  constexpr int kRows = kSums / K, L = kLanes<T>;
+  Vector<T> sums[kRows][K] = {};
+  for (int64_t i = 0; i < rows; ++i) {
+    const T *xs = x.data + i * x.i, *ws = w.data + i * w.i;
+    for (int64_t j = 0; j < run; ++j) {
+      Vector<T> weights[K];
+      LUX_UNROLL
+      for (int k = 0; k < K; ++k) weights[k] = load(ws + k * w_step);
+      LUX_UNROLL
+      for (int r = 0; r < kRows; ++r) {
+        const Vector<T> pixel = load(xs + r * x_step);
+        LUX_UNROLL
+        for (int k = 0; k < K; ++k) sums[r][k] += pixel * weights[k];
+      }
+      xs += x.j;
+      ws += w.j;
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int k = 0; k < K; ++k) {
+      T lanes[L];
+      store(lanes, sums[r][k]);
+      for (int half = L / 2; half > 0; half /= 2) {
+        for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+      }
+      T& to = y[r * y_step + k];
+      to = add ? to + lanes[0] : lanes[0];
+    }
+  }
+}
+
+template <class T>
+void multiply_dots(int64_t outputs, Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, int64_t rows,
+                   int64_t run, T* y, int64_t y_step, bool add) {
+  if (outputs == 1) return multiply_dots<1>(x, x_step, w, w_step, rows, run, y, y_step, add);
+  if (outputs == 2) return multiply_dots<2>(x, x_step, w, w_step, rows, run, y, y_step, add);
+  if (outputs == 3) return multiply_dots<3>(x, x_step, w, w_step, rows, run, y, y_step, add);
+  return multiply_dots<4>(x, x_step, w, w_step, rows, run, y, y_step, add);
+}
+
 // y[lane] += sum over i < rows, j < run of x(i, j)[lane] · w(i, j)[lane], in four chains.
 template <class T>
 void sum_products(Operand<T> x, Operand<T> w, int64_t rows, int64_t run, T* y) {

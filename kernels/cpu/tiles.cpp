@@ -40,15 +40,46 @@ int64_t band_size(const Convolution& c, const Tile& t, int64_t step) {
   return round_up(seen_by(c, t, 0, 0).pixels() * step + kSums * c.stride * step + 3 * kLanes<T>, kLanes<T>);
 }
 
+// Whether lanes are channels of the source instead of the target: few outputs, and channels that fill
+// vectors.
+template <class T>
+bool sums_lanes(const Convolution& c) {
+  constexpr int64_t kMost = kLanes<T> < 8 ? kLanes<T> / 2 : 4;
+  return c.width <= kMost && c.depth % kLanes<T> == 0 && channels_per_pass<T>(c) % kLanes<T> == 0;
+}
+
 template <class T>
 int64_t packed_bytes(const Convolution& c) {
   return bytes_of<T>(c.kH * c.kW * c.depth * round_up(c.width, kLanes<T>));
+}
+
+// For each pass over the channels, where lanes are summed: [kH, kW, channels / lanes, outputs, lanes].
+template <class S, class T>
+void pack_lanes(const Convolution& c, const Weights& w, T* packed) {
+  constexpr int64_t L = kLanes<T>;
+  const int64_t width = round_up(c.width, L), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
+  const S* const from = static_cast<const S*>(w.data);
+  for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
+    T* to = packed + taps * c0 * width;
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      for (int64_t m = c0; m < smaller(c.depth, c0 + pass); m += L) {
+        for (int64_t k = 0; k < c.width; ++k) {
+          for (int64_t lane = m; lane < m + L; ++lane)
+            *to++ = static_cast<T>(from[k * w.k + tap / c.kW * w.i + tap % c.kW * w.j + lane * w.c]);
+        }
+      }
+    }
+  }
 }
 
 // For each pass over the channels, for each register block: [kH, kW, channels, lanes].
 template <class S, class T>
 void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices, void* packed) {
   const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
+  if (sums_lanes<T>(c)) {
+    if (slice == 0) pack_lanes<S>(c, w, static_cast<T*>(packed));
+    return;
+  }
   const S* const from = static_cast<const S*>(w.data);
   for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
     const int64_t channels = smaller(pass, c.depth - c0);
@@ -86,8 +117,18 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
     const int64_t channels = region.channels, band_row = region.columns * channels;
     load_band<S>(c.source, t.n, region, band, channels);
+    if (sums_lanes<T>(c)) {
+      const int64_t run = c.kW * channels / kLanes<T>, step = c.width * kLanes<T>;
+      for (int64_t r = 0; r < t.rows; ++r) {
+        for (int64_t q = 0; q < t.columns; q += kSums / c.width) {
+          multiply_dots<T>(c.width, {band + (r * band_row + q * channels) * c.stride, band_row, kLanes<T>},
+                           c.stride * channels, {weights, run * step, step}, kLanes<T>, c.kH, run,
+                           sums + (r * columns + q) * width, width, c0 > 0);
+        }
+      }
+    }
     int vectors = 0;
-    for (int64_t k = 0; k < width; k += vectors * kLanes<T>) {
+    for (int64_t k = 0; k < width && !sums_lanes<T>(c); k += vectors * kLanes<T>) {
       vectors = next_vectors((width - k) / kLanes<T>);
       const Operand<T> w{weights + taps * channels * k, c.kW * channels * vectors * kLanes<T>,
                          vectors * kLanes<T>};
