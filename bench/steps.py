@@ -47,26 +47,40 @@ def reference_guided(net, low, high):
     return (y - high).abs().mean() + 2 * (F.relu(nearer + 0.08) + content) + 2 * colours
 
 
-class Peer:
-    """A network by name, in one memory layout; `inference` and `step` are what is timed."""
+MODES = ("eager", "channels_last", "compile")  # the last one in the layout of the second
+LAYOUTS = {"eager": torch.contiguous_format}
 
-    def __init__(self, name, layout, width, height, batch, side):
-        torch.manual_seed(1)
-        self.name, self.net = name, NETWORKS[name]().to(memory_format=layout)
-        picture = lambda *shape: (0.3 * torch.rand(*shape)).to(memory_format=layout)
-        self.photo = picture(1, 3, height, width)
-        self.low, self.high = picture(batch, 3, side, side), picture(batch, 3, side, side)
+
+def network(name, mode):
+    torch.manual_seed(1)
+    net = NETWORKS[name]().to(memory_format=LAYOUTS.get(mode, torch.channels_last))
+    return torch.compile(net) if mode == "compile" else net
+
+
+def pictures(mode, *shapes):
+    """Dark noise [n, 3, height, width] for each (n, height, width)."""
+    layout = LAYOUTS.get(mode, torch.channels_last)
+    return [(0.3 * torch.rand(n, 3, height, width)).contiguous(memory_format=layout) for n, height, width in shapes]
+
+
+class Step:
+    """A training step on pictures low and high; calling it runs one."""
+
+    def __init__(self, name, mode, low, high):
+        self.name, self.low, self.high = name, low, high
+        self.net = network(name, "channels_last" if mode == "compile" else mode)
+        if mode == "compile" and name == "gan":
+            self.net.generator.compile()
+            self.net.discriminator.compile()
+        elif mode == "compile":
+            self.loss = torch.compile(self.loss)
         adam = lambda module, **more: torch.optim.Adam(module.parameters(), lr=1e-4, fused=True, **more)
         if name == "gan":
             self.adam, self.other = adam(self.net.generator), adam(self.net.discriminator)
         else:
             self.adam = adam(self.net)
 
-    def inference(self):
-        with torch.inference_mode():
-            self.net(self.photo)
-
-    def step(self):
+    def __call__(self):
         if self.name == "gan":
             return self.adversarial_step()
         self.adam.zero_grad()
