@@ -8,7 +8,7 @@
 namespace lux {
 namespace {
 
-constexpr int64_t kLargePicture = int64_t{1} << 17;  // pixels
+constexpr int64_t kLargePicture = int64_t{1} << 13;  // pixels
 
 thread_local bool keeping = false;
 std::atomic<int64_t> kept_bytes{0}, cap{int64_t{64} << 20};

@@ -27,7 +27,7 @@ class KeepDerivedWeights {
 };
 
 /// Whether a KeepDerivedWeights lives, and it pays for a call that makes `pixels` outputs per channel: of
-/// large pictures the kernels notice nothing.
+/// 8192 on the packing is 2 % of a convolution, and the memory is better spent on the pictures.
 bool worth_keeping(int64_t pixels);
 
 /// `make()`, which depends on `weight` and `key` only. With `keep` it is kept beside the bytes of `weight`,

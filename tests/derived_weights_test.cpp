@@ -106,8 +106,8 @@ TEST_CASE("nothing is kept beyond the cap, outside of the scope, or for large pi
   const Tensor expected = kForms[0].run(x, w);
   {
     const KeepDerivedWeights keep;
-    CHECK(worth_keeping(1 << 17));
-    CHECK_FALSE(worth_keeping((1 << 17) + 1));
+    CHECK(worth_keeping(1 << 13));
+    CHECK_FALSE(worth_keeping((1 << 13) + 1));
     const Cap none(derived_weight_bytes());
     CHECK(same_bits(kForms[0].run(x, w), expected));
     CHECK(w.storage()->derived() == nullptr);
