@@ -92,7 +92,9 @@ Way way_of(const Model& model, int64_t height, int64_t width, DType dtype, const
   const bool limited = options.memory > 0;
   const int64_t limit = limited ? options.memory : std::numeric_limits<int64_t>::max();
   const Way whole{{}, 0, limited ? liveness_optimum(model, height, width) : 0};
-  if (options.order == EnhanceOptions::whole) return whole;
+  const bool on_cpu = model.device() == kCpu;
+  check(on_cpu || !by_rows, "enhance: networks run rows at a time on the CPU only");
+  if (options.order == EnhanceOptions::whole || !on_cpu) return whole;
   if (!by_rows && !large && whole.bytes <= limit) return whole;
 
   RowProgram program = program_of(model, options.strength, dtype);
@@ -160,6 +162,8 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   const Shape& s = picture.shape();
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
   check_strength(options.strength);
+  if (const Device device = model.device(); device != picture.device())
+    return enhance(model, picture.to(device), options).to(picture.device());
   const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
   const int64_t height = next_multiple(s[1], multiple), width = next_multiple(s[2], multiple);

@@ -73,7 +73,7 @@ class Bench final : public Command {
   ExitCode run() override {
     for (const std::string& name : names_) check_model_name(name);
     const auto [width, height] = size_from(size_);
-    apply(where_);
+    device_ = apply(where_);
     if (names_.empty()) names_ = model_names();
     for (const std::string& name : names_) measure(name, width, height);
     return ExitCode::ok;
@@ -87,6 +87,7 @@ class Bench final : public Command {
   void measure(const std::string& name, int64_t width, int64_t height) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
+    model->to(device_);
     const int64_t optimum = liveness_optimum(*model, height, width);
     const int64_t peak = measure_peak(*model, height, width);
     const Tensor picture = noise_picture(1, height, width);
@@ -120,6 +121,7 @@ class Bench final : public Command {
   int64_t batch_ = 0, crop_ = 0;
   int repeats_ = 5;
   RunsOn where_;
+  Device device_;
   bool json_ = false;
 };
 
