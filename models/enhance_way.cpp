@@ -129,7 +129,9 @@ Way way_of(const Model& model, const PaddedSize& size, DType dtype, const Enhanc
   if (limited) whole.bytes = whole_bytes(model, size);
   const bool fits = whole.bytes <= options.memory || !limited;
   const bool small = size.height * size.width < kSmallPicture;
-  if (options.order == EnhanceOptions::whole || (!forced && small && fits)) return whole;
+  const bool on_cpu = model.device() == kCpu;
+  check(on_cpu || !forced, "enhance: networks run rows at a time, or tile by tile, on the CPU only");
+  if (options.order == EnhanceOptions::whole || !on_cpu || (!forced && small && fits)) return whole;
 
   RowProgram program = program_of(model, options.strength, dtype);
   const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()
