@@ -1,6 +1,6 @@
 // The part of cuDNN 9's backend interface that luxgrad calls. Its numbers and signatures are a stable binary
-// interface; they are written down here, so that building needs no file of NVIDIA's
-// (tests/cudnn_abi_test.cpp compares them with the vendor's header where there is one).
+// interface; they are written down here, so that building needs no file of NVIDIA's.
+// tests/cudnn_graphs_test.cpp has the real library take all of them, where there is one.
 #pragma once
 
 #include <cstddef>

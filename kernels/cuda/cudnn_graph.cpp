@@ -24,6 +24,7 @@ unsigned notes(const Descriptor& engine, CudnnAttribute attribute, CudnnType typ
 std::string knobs_of(const Descriptor& config) {
   std::vector<Descriptor> knobs;
   std::vector<CudnnDescriptor> handles;
+  handles.reserve(kCudnnKnobTypes);
   for (int i = 0; i < kCudnnKnobTypes; ++i)
     handles.push_back(knobs.emplace_back(config.api(), CudnnKind::knob_choice).handle());
   const int64_t count = config.get(config_knobs, CudnnType::descriptor, kCudnnKnobTypes, handles.data());
@@ -49,6 +50,7 @@ void add_offers(std::vector<Engine>& engines, const Graph& graph, const Descript
     return;
   std::vector<Descriptor> configs;
   std::vector<CudnnDescriptor> handles;
+  handles.reserve(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i)
     handles.push_back(configs.emplace_back(api, CudnnKind::engine_config).handle());
   count = heuristics.get(heuristics_results, CudnnType::descriptor, count, handles.data());
@@ -78,7 +80,8 @@ Descriptor::~Descriptor() {
   if (descriptor_ != nullptr) api_->destroy_descriptor(descriptor_);
 }
 
-Descriptor& Descriptor::set(CudnnAttribute attribute, CudnnType type, int64_t count, const void* values) {
+Descriptor& Descriptor::set_bytes(CudnnAttribute attribute, CudnnType type, int64_t count,
+                                  const void* values) {
   api_->check(api_->set_attribute(descriptor_, attribute, type, count, values), "describing a graph");
   return *this;
 }
@@ -88,7 +91,7 @@ Descriptor& Descriptor::finalize(const char* what) {
   return *this;
 }
 
-int64_t Descriptor::get(CudnnAttribute attribute, CudnnType type, int64_t most, void* values) const {
+int64_t Descriptor::get_bytes(CudnnAttribute attribute, CudnnType type, int64_t most, void* values) const {
   int64_t count = 0;
   api_->check(api_->get_attribute(descriptor_, attribute, type, most, &count, values), "asking a descriptor");
   return count;
@@ -114,7 +117,9 @@ Descriptor device_of(const CudnnApi& api, CudnnHandle handle) {
 }
 
 std::string json_of(const Descriptor& device) {
-  std::string text(static_cast<size_t>(device.get(device_json, CudnnType::characters, 0, nullptr)), '\0');
+  std::string text(
+      static_cast<size_t>(device.get(device_json, CudnnType::characters, 0, static_cast<char*>(nullptr))),
+      '\0');
   const int64_t bytes = static_cast<int64_t>(text.size());
   device.get(device_json, CudnnType::characters, bytes, text.data());
   while (!text.empty() && text.back() == '\0') text.pop_back();
@@ -213,6 +218,7 @@ void Graph::relu(int64_t x, int64_t y) {
 
 const Descriptor& Graph::finish() {
   std::vector<CudnnDescriptor> handles;
+  handles.reserve(operations_.size());
   for (const Descriptor& operation : operations_) handles.push_back(operation.handle());
   Descriptor& graph = parts_.emplace_back(*api_, CudnnKind::graph);
   graph.set(graph_operations, CudnnType::descriptor, static_cast<int64_t>(handles.size()), handles.data())

@@ -28,7 +28,10 @@ class Descriptor {
   Descriptor& operator=(const Descriptor&) = delete;
   ~Descriptor();
 
-  Descriptor& set(CudnnAttribute attribute, CudnnType type, int64_t count, const void* values);
+  template <class T>
+  Descriptor& set(CudnnAttribute attribute, CudnnType type, int64_t count, const T* values) {
+    return set_bytes(attribute, type, count, static_cast<const void*>(values));
+  }
   Descriptor& set(CudnnAttribute attribute, CudnnType type, int value) {
     return set(attribute, type, 1, &value);
   }
@@ -51,13 +54,19 @@ class Descriptor {
   Descriptor& finalize(const char* what);
 
   /// Fills at most `most` values; returns how many there are.
-  int64_t get(CudnnAttribute attribute, CudnnType type, int64_t most, void* values) const;
+  template <class T>
+  int64_t get(CudnnAttribute attribute, CudnnType type, int64_t most, T* values) const {
+    return get_bytes(attribute, type, most, static_cast<void*>(values));
+  }
   int64_t integer(CudnnAttribute attribute) const;
 
   CudnnDescriptor handle() const { return descriptor_; }
   const CudnnApi& api() const { return *api_; }
 
  private:
+  Descriptor& set_bytes(CudnnAttribute attribute, CudnnType type, int64_t count, const void* values);
+  int64_t get_bytes(CudnnAttribute attribute, CudnnType type, int64_t most, void* values) const;
+
   const CudnnApi* api_;
   CudnnDescriptor descriptor_ = nullptr;
 };
