@@ -69,7 +69,7 @@ TEST_CASE("a tensor says what is wrong") {
   CHECK(error_of([] { (void)Tensor().options(); }) == "tensor: expected a tensor, got an undefined one");
   CHECK(error_of([] {
           empty({1}, {DType::f32, {Device::Type::cuda, 0}});
-        }) == "storage: this build has no CUDA backend");
+        }) == "cuda: this build has no CUDA backend");
   CHECK(error_of([] { (void)Tensor().with_shape({1}); }) ==
         "tensor: expected a tensor, got an undefined one");
   CHECK(error_of([] { (void)reshape(Tensor(), {1}); }) == "tensor: expected a tensor, got an undefined one");
