@@ -85,10 +85,9 @@ void Adam::step() {
           ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
           gradient.shape());
   }
-  ++steps_;
   const auto& o = options_;
-  const double correction1 = 1 - std::pow(o.beta1, static_cast<double>(steps_));
-  const double root2 = std::sqrt(1 - std::pow(o.beta2, static_cast<double>(steps_)));
+  const auto now = static_cast<double>(steps_ + 1);  // counted once nothing can fail any more
+  const double correction1 = 1 - std::pow(o.beta1, now), root2 = std::sqrt(1 - std::pow(o.beta2, now));
   const double scale = o.form == AdamForm::torch ? o.lr / correction1 : o.lr * root2 / correction1;
   const double root = o.form == AdamForm::torch ? 1 / root2 : 1;
   const double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
@@ -101,6 +100,7 @@ void Adam::step() {
   }
   const std::vector<double> scalars{1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, scale, root, keep, decay};
   step_all(all, scalars);
+  ++steps_;
   for (const AdamTensors& t : all) {
     for (const Tensor& written : {t.parameter, t.mean, t.square}) written.storage()->raise_version();
   }
