@@ -130,16 +130,18 @@ bool PictureWork::needs_no_tensor() const {
          options_.curves.empty();
 }
 
-// What the photo and the result take in bytes, and as tensors where they are such, is taken off the limit
-// first.
+// What the program takes without a picture, and photo and result in bytes, and as tensors where they are
+// such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
   if (options_.memory == 0) return;
   const int64_t pixels = width_ * height_;
-  int64_t pictures = 2 * static_cast<int64_t>(before_.samples.size());
-  if (!needs_no_tensor()) pictures += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
-  memory_ = std::max<int64_t>(1, options_.memory - pictures);
-  const int64_t need =
-      pictures + enhance_bytes(model_, height_, width_, {.strength = options_.strength, .memory = memory_});
+  int64_t around = options_.program + 2 * static_cast<int64_t>(before_.samples.size());
+  if (!needs_no_tensor()) around += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
+  // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
+  memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
+  const int64_t network =
+      enhance_bytes(model_, height_, width_, {.strength = options_.strength, .memory = memory_});
+  const int64_t need = around + network / 8 * 9;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
   if (need > options_.memory)
@@ -151,33 +153,36 @@ void PictureWork::enhance() {
   attempt(network_seconds_, [&] {
     check_memory();
     try {
-      if (needs_no_tensor()) {
-        after_ = blank_like(before_);
-        enhance_rows(
-            model_, height_, width_,
-            [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
-            [&](int64_t first, const Tensor& rows) { from_rows(rows, first, after_); },
-            {.strength = options_.strength, .memory = memory_});
-        if (options_.strip) after_.exif.clear();
-        return;
-      }
-      Tensor picture = to_tensor(before_);
-      if (options_.raw_linear) {
-        encode_srgb(picture);
-        before_.icc.clear();  // it describes what the values were
-      }
-      const EnhanceOptions how{.strength = options_.strength, .memory = memory_};
-      const Tensor bright =
-          options_.augment ? enhance_augmented(model_, picture, how) : lux::enhance(model_, picture, how);
-      after_ = from_tensor(bright, before_);
-      if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
-      if (options_.strip) after_.exif.clear();
-      if (!options_.page.empty()) picture_ = picture;
-      if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
+      needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
     } catch (...) {
       rethrow_with_need(model_, before_);
     }
+    if (options_.strip) after_.exif.clear();
+    before_ = {};
   });
+}
+
+void PictureWork::enhance_rows_of_photo() {
+  after_ = blank_like(before_);
+  enhance_rows(
+      model_, height_, width_, [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
+      [&](int64_t first, const Tensor& rows) { from_rows(rows, first, after_); },
+      {.strength = options_.strength, .memory = memory_});
+}
+
+void PictureWork::enhance_tensor() {
+  Tensor picture = to_tensor(before_);
+  if (options_.raw_linear) {
+    encode_srgb(picture);
+    before_.icc.clear();  // it describes what the values were
+  }
+  const EnhanceOptions how{.strength = options_.strength, .memory = memory_};
+  const Tensor bright =
+      options_.augment ? enhance_augmented(model_, picture, how) : lux::enhance(model_, picture, how);
+  after_ = from_tensor(bright, before_);
+  if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
+  if (!options_.page.empty()) picture_ = picture;
+  if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
 }
 
 void PictureWork::save() {
@@ -203,7 +208,7 @@ void PictureWork::save() {
     if (curves_.defined()) save_curves();
     if (picture_.defined()) save_compare_page(options_.page, job_.input, from_tensor(picture_), after_);
   });
-  before_ = after_ = {};  // reports may wait
+  after_ = {};  // reports may wait
   picture_ = curves_ = {};
 }
 

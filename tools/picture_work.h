@@ -18,7 +18,8 @@ struct PictureOptions {
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
   std::string curves{};       ///< folder for the curve parameters; empty: none
-  int64_t memory = 0;         ///< bytes that one picture may need; 0: no limit
+  int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
+  int64_t program = 0;        ///< bytes of the program with its network, before any picture
   bool say_memory = false;    ///< say before the work what it needs
   std::string page{};         ///< an HTML page to compare before and after; empty: none
 };
@@ -43,6 +44,8 @@ class PictureWork {
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_no_tensor() const;
   void check_memory();
+  void enhance_rows_of_photo();
+  void enhance_tensor();
   void save_curves() const;
 
   const Job& job_;
