@@ -85,7 +85,8 @@ Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values, Devi
 
 GradcheckResult gradcheck(const OpCase& row, Device device) {
   const Tensors inputs = leaves(row.inputs, draw(row.inputs, DType::f64), device);
-  return gradcheck(row.name, row.run, inputs, {.max_elements = row.options.gradcheck_elements});
+  return gradcheck(row.name, row.run, inputs,
+                   {.step = row.options.gradcheck_step, .max_elements = row.options.gradcheck_elements});
 }
 
 detail::CaseRegistration::CaseRegistration(std::string name, std::vector<CaseInput> inputs, CaseFunction run,

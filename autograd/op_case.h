@@ -41,8 +41,10 @@ struct CaseOptions {
   /// inputs; tuned from plain kernels in f32.
   double f32_bound = 5e-6, bf16_bound = 1e-2, f16_bound = 1.5e-3, tuned_bound = 2e-5;
   int64_t gradcheck_elements = 0;  ///< per input; 0 = all
-  bool divided = true;             ///< false: no size of inputs is divided among threads
-  bool half = true;                ///< false: in bf16 and f16 nothing meaningful is left to compare
+  double gradcheck_step = 1e-6;
+  bool only_gradients = false;  ///< of whole networks, which tests of their own check in all other ways
+  bool divided = true;          ///< false: no size of inputs is divided among threads
+  bool half = true;             ///< false: in bf16 and f16 nothing meaningful is left to compare
 };
 
 /// `name` is the operator's, then, behind a comma, what is special about the row.

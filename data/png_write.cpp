@@ -18,12 +18,19 @@ namespace {
 
 constexpr std::string_view kProfileName{"ICC profile\0\0", 13};  // and the compression method, deflate
 
-void append_chunk(std::vector<uint8_t>& bytes, std::string_view type, std::span<const uint8_t> data) {
-  append_big32(bytes, static_cast<uint32_t>(data.size()));
-  const size_t checked = bytes.size();
+/// `append_data` appends what is in the chunk, whose length is known only then.
+void append_chunk_made_by(std::vector<uint8_t>& bytes, std::string_view type, const auto& append_data) {
+  const size_t length_at = bytes.size(), checked = length_at + 4, data_at = checked + type.size();
+  append_big32(bytes, 0);
   bytes.insert(bytes.end(), type.begin(), type.end());
-  bytes.insert(bytes.end(), data.begin(), data.end());
+  append_data();
+  const auto length = static_cast<uint32_t>(bytes.size() - data_at);
+  for (size_t i = 0; i < 4; ++i) bytes[length_at + i] = static_cast<uint8_t>(length >> (24 - 8 * i));
   append_big32(bytes, static_cast<uint32_t>(crc32_z(0, bytes.data() + checked, bytes.size() - checked)));
+}
+
+void append_chunk(std::vector<uint8_t>& bytes, std::string_view type, std::span<const uint8_t> data) {
+  append_chunk_made_by(bytes, type, [&] { bytes.insert(bytes.end(), data.begin(), data.end()); });
 }
 
 /// A row in PNG's byte order.
@@ -57,8 +64,7 @@ uint32_t filter_row(int filter, const uint8_t* row, const uint8_t* above, size_t
   return subtract([](size_t) { return 0; });
 }
 
-std::vector<uint8_t> deflate_pixels(const Image& image) {
-  std::vector<uint8_t> bytes;
+void deflate_pixels(const Image& image, std::vector<uint8_t>& bytes) {
   Deflater deflater(DeflateForm::zlib_runs, bytes);
   const size_t pixel = image.pixel_bytes();
   std::vector<uint8_t> row(pixel + image.row_bytes()), above(row.size());
@@ -75,13 +81,14 @@ std::vector<uint8_t> deflate_pixels(const Image& image) {
     deflater.write(best);
   }
   deflater.finish();
-  return bytes;
 }
 
 }  // namespace
 
 std::vector<uint8_t> write_png(const Image& image) {
-  std::vector<uint8_t> bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
+  std::vector<uint8_t> bytes;
+  bytes.reserve(image.samples.size());  // hardly ever more; what is not written takes no memory
+  bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
   std::vector<uint8_t> header;
   append_big32(header, static_cast<uint32_t>(image.width));
   append_big32(header, static_cast<uint32_t>(image.height));
@@ -96,7 +103,7 @@ std::vector<uint8_t> write_png(const Image& image) {
     append_chunk(bytes, "iCCP", profile);
   }
   if (!image.exif.empty()) append_chunk(bytes, "eXIf", image.exif);
-  append_chunk(bytes, "IDAT", deflate_pixels(image));
+  append_chunk_made_by(bytes, "IDAT", [&] { deflate_pixels(image, bytes); });
   append_chunk(bytes, "IEND", {});
   return bytes;
 }

@@ -75,15 +75,15 @@ Gan::GeneratorNet::GeneratorNet(Module& parent, int64_t width)
     blocks.emplace_back(*this, cat("block", b), b * 4 * width, 4 * width);
 }
 
-Tensor Gan::GeneratorNet::operator()(const Tensor& x, const Pass& pass) const {
+Tensor Gan::GeneratorNet::operator()(Tensor x, const Pass& pass) const {
   const BatchNormMode& mode = pass.norm;
-  const auto encoded = [&](const Unit& unit, const Tensor& from) {
-    const auto encode = [&unit, mode](const Tensors& in) {
-      Tensor f = unit.conv(in);
-      f = unit.bn(f, mode);
-      return rectified(f);
+  const auto encoded = [&](const Unit& unit, Tensor from) {
+    const auto encode = [&unit, mode](Tensors in) {
+      in = {unit.conv(in)};
+      in = {unit.bn(in[0], mode)};
+      return rectified(in[0]);
     };
-    return recompute_if(pass.recompute, encode, {from});
+    return recompute_if(pass.recompute, encode, handed_over(std::move(from)));
   };
   // A pointwise convolution and a repetition of pixels change places: the convolution sees a quarter of them.
   // The last of the maps is the skip. Maps are given away where they are read for the last time.
@@ -101,7 +101,7 @@ Tensor Gan::GeneratorNet::operator()(const Tensor& x, const Pass& pass) const {
     };
     return recompute_if(pass.recompute, decode, std::move(from));
   };
-  Tensor e1 = encoded(enc1, x), e2 = encoded(enc2, e1);
+  Tensor e1 = encoded(enc1, std::move(x)), e2 = encoded(enc2, e1);
   Tensors g = {encoded(enc3, e2)};
   for (const Block& block : blocks) {
     const auto run = [&block, mode](const Tensors& in) { return block(in, mode); };
@@ -143,7 +143,11 @@ void Gan::init_(const Generator& generator) { init_normal_(*this, 0.02, generato
 
 Tensor Gan::enhance(const Tensor& x, double strength) const {
   const Pass pass{{inference_.statistics}, inference_.dropout, inference_.seed};
-  Tensor y = (generator(2.0 * x - 1.0, pass) + 1.0) * 0.5;
+  Tensor y = 2.0 * x;
+  y = y - 1.0;
+  y = generator(std::move(y), pass);
+  y = y + 1.0;
+  y = y * 0.5;
   if (inference_.stretch) y = stretched(y);
   return strength == 1 ? y : x + strength * (y - x);
 }

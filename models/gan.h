@@ -61,7 +61,7 @@ class Gan final : public Model {
   struct GeneratorNet : Module {
     GeneratorNet(Module& parent, int64_t width);
     /// x [N, H, W, 3] in [-1, 1], H and W multiples of 4 -> the same shape and range.
-    Tensor operator()(const Tensor& x, const Pass& pass) const;
+    Tensor operator()(Tensor x, const Pass& pass) const;
     Unit enc1, enc2, enc3;
     std::deque<Block> blocks;
     Unit up1, up2, out;

@@ -69,14 +69,17 @@ ReferenceGuided::ReferenceGuided(bool deconv_bias, int64_t width)
 
 void ReferenceGuided::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
 
-ReferenceGuided::Encoding ReferenceGuided::encode(const Tensor& x) const {
+ReferenceGuided::Encoding ReferenceGuided::encode(Tensor x) const {
   const Encoder& e = encoder;
-  const auto twice = [&](const Conv2d& first, const Conv2d& second, const Tensor& map) {
-    const auto run = [&first, &second](const Tensors& in) { return second(first(in)); };
-    return recompute_if(recompute(), run, {map});
+  const auto twice = [&](const Conv2d& first, const Conv2d& second, Tensor map) {
+    const auto run = [&first, &second](Tensors in) {
+      in = {first(in)};
+      return second(in);
+    };
+    return recompute_if(recompute(), run, handed_over(std::move(map)));
   };
   Encoding out;
-  out.c1 = twice(e.conv1_1, e.conv1_2, x);
+  out.c1 = twice(e.conv1_1, e.conv1_2, std::move(x));
   out.c2 = twice(e.conv2_1, e.conv2_2, halved(out.c1));
   out.c3 = twice(e.conv3_1, e.conv3_2, halved(out.c2));
   out.c4 = twice(e.conv4_1, e.conv4_2, halved(out.c3));
@@ -112,9 +115,10 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
   return d.conv10(f);
 }
 
-Tensor ReferenceGuided::look_of(const Tensor& reference) const {
+Tensor ReferenceGuided::look_of(Tensor reference) const {
   const NoGrad no_grad;
-  return encode(reference.to(device())).luminance();
+  reference = reference.to(device());
+  return encode(std::move(reference)).luminance();
 }
 
 void ReferenceGuided::set_looks(Tensors looks) {
@@ -129,7 +133,11 @@ Tensor ReferenceGuided::neutral_look(const Tensor& x) const {
   constexpr double kMiddle = 0.45, kDarkest = 1e-3;
   const Tensor brightness = mean(mean(x, {1, 2}, true), {3}, true);  // [N, 1, 1, 1]
   const Tensor gamma = clamp(std::log(kMiddle) / log(clamp(brightness, kDarkest, 1 - kDarkest)), 0, 1);
-  return look_of(exp(gamma * log(clamp(x, 1e-6, 1))));
+  Tensor lit = clamp(x, 1e-6, 1);
+  lit = log(lit);
+  lit = gamma * lit;
+  lit = exp(lit);
+  return look_of(std::move(lit));
 }
 
 Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {

@@ -39,12 +39,12 @@ class ReferenceGuided final : public Model {
   };
 
   /// x [N, H, W, 3] in [0, 1], of any size.
-  Encoding encode(const Tensor& x) const;
+  Encoding encode(Tensor x) const;
   /// The picture `low` with the luminance [N, 96] of another. [N, H, W, 3] in (0, 1).
   Tensor decode(Encoding low, const Tensor& luminance) const;
 
   /// The luminance [1, 96] of a reference, of any size: all that is needed of it.
-  Tensor look_of(const Tensor& reference) const;
+  Tensor look_of(Tensor reference) const;
   /// What `enhance` is guided by from now on, each [1, 96]; of several the results are averaged. None: a
   /// neutral look, that of the picture itself after a gamma that lifts its mean to the middle. Throws Error
   /// for another shape.

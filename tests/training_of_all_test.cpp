@@ -105,9 +105,11 @@ Checkpoint check_resumes(const Pairs& pairs, const std::string& model, int64_t s
 
 }  // namespace
 
-TEST_CASE("adversaries resume with the same bits: two optimisers, moving statistics, dropout, blocks run again") {
+TEST_CASE(
+    "adversaries resume with the same bits: two optimisers, moving statistics, dropout, blocks run again") {
   const Pairs pairs(4);
-  const Checkpoint end = check_resumes(pairs, "gan", 2, 1, [](Recipe&) {}, true);
+  const Checkpoint end = check_resumes(
+      pairs, "gan", 2, 1, [](Recipe&) {}, true);
   CHECK(end.optimizer.contains("generator/exp_avg.generator.enc1.conv.weight"));
   CHECK(end.optimizer.contains("discriminator/exp_avg.discriminator.conv1.weight"));
   CHECK_FALSE(end.optimizer.contains("generator/exp_avg.discriminator.bn2.weight"));
@@ -135,7 +137,8 @@ TEST_CASE("an update of the adversaries that is not finite changes nothing, stat
 }
 
 TEST_CASE("a run may go on with activations that are computed again, and ends with the same bits") {
-  check_resumes(Pairs(4), "reference_guided", 2, 1, [](Recipe&) {}, true);
+  check_resumes(
+      Pairs(4), "reference_guided", 2, 1, [](Recipe&) {}, true);
 }
 
 TEST_CASE("pictures that validate choose the best weights, are logged, and lower the rate") {
@@ -155,6 +158,28 @@ TEST_CASE("pictures that validate choose the best weights, are logged, and lower
   CHECK(log.find("{\"epoch\":8,\"validation_psnr\":") != std::string::npos);
   const Facts best = load_weights(options.run + "/best.safetensors").metadata;
   CHECK(best.at("config.validation") == "0.5");
+}
+
+TEST_CASE("a run ends when pictures that validate have looked no better for long enough") {
+  const Pairs pairs(6);
+  const auto change = [](Recipe& recipe) {
+    recipe.validation = 0.5;
+    recipe.patience = 2;
+    recipe.adam.lr = 1e-12;  // nothing changes but bits that no PSNR shows
+    recipe.squares = true;
+  };
+  CHECK(make_recipe("mirnet_keras", "soumik12345").patience == 10);
+  TrainOptions options = pairs.options("unet", "early", 40);
+  change(options.recipe);
+  Witness witness;
+  options.stop = &witness.stop;
+  const TrainResult result = train(options, witness);
+  CHECK(result.finished);
+  CHECK(result.progress.step < 40);
+  CHECK(result.progress.plateau_waited == 2);
+  CHECK(result.progress.batch == 0);
+  options.resume = true;  // there is nothing left to do
+  CHECK(train(options, witness).progress.step == result.progress.step);
 }
 
 TEST_CASE("pictures grow while batches shrink, each stage from a new epoch on") {

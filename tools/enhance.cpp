@@ -42,7 +42,8 @@ class Enhance final : public Command {
         ->type_name("N");
     add_device_option(app, where_);
     app.add_option("--memory", memory_,
-                   "The most that a picture may need, like 2G or 500M (default: 60 % of what is free)")
+                   "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
+                   "is free)")
         ->type_name("SIZE")
         ->transform(CLI::AsSizeValue(false).description(""));
     app.add_option("-t,--tile", work_.tile,
@@ -92,6 +93,7 @@ class Enhance final : public Command {
     const std::vector<Job> jobs = plan_batch(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
+    work_.program = std::max<int64_t>(0, resident_bytes());
     check_usage(work_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (!watched_.empty()) return watch(jobs, *loaded.model);

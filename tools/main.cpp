@@ -1,6 +1,7 @@
 // luxgrad: one binary, one subcommand per file. This file chooses the subcommand, and turns whatever happens
 // into one sentence and an exit code.
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -21,6 +22,14 @@ void open_standard_streams() {
     if (fcntl(descriptor, F_GETFD) != -1) continue;
     if (open("/dev/null", O_RDWR) != descriptor) _exit(static_cast<int>(ExitCode::exhausted));
   }
+}
+
+/// Large blocks go back to the system when they are freed. By default malloc keeps the more of them the
+/// larger they were, which nothing counts.
+void give_back_what_is_freed() {
+#ifdef __GLIBC__
+  mallopt(M_MMAP_THRESHOLD, 1 << 17);
+#endif
 }
 
 std::string overview() {
@@ -91,6 +100,7 @@ ExitCode run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   lux::open_standard_streams();
+  lux::give_back_what_is_freed();
   // A reader that leaves, or a file that reaches its limit, is an error of that write, not the end.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);

@@ -143,20 +143,21 @@ EnhanceOptions PictureWork::how() const {
           .approximate = !options_.exact};
 }
 
-// What the photo and the result take in bytes, and as tensors where they are such, is taken off the limit
-// first.
+// What the program takes without a picture, and photo and result in bytes, and as tensors where they are
+// such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
   if (options_.memory == 0 && options_.tile == 0) return;
   const int64_t pixels = width_ * height_;
-  int64_t pictures = 2 * static_cast<int64_t>(before_.samples.size());
-  if (!needs_no_tensor()) pictures += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
-  if (options_.memory > 0) memory_ = std::max<int64_t>(1, options_.memory - pictures);
+  int64_t around = options_.program + 2 * static_cast<int64_t>(before_.samples.size());
+  if (!needs_no_tensor()) around += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
+  // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
+  if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_ = enhance_plan(model_, height_, width_, how());
   if (plan_.reduction > 0) {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
-  const int64_t need = pictures + plan_.bytes;
+  const int64_t need = around + plan_.bytes / 8 * 9;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need > options_.memory)
@@ -189,32 +190,34 @@ void PictureWork::enhance() {
     check_memory();
     if (options_.verify_tiles) verify_tiles();
     try {
-      if (needs_no_tensor()) {
-        after_ = blank_like(before_);
-        enhance_rows(
-            model_, height_, width_,
-            [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
-            [&](int64_t row, int64_t column, const Tensor& part) { from_part(part, row, column, after_); },
-            how());
-        if (options_.strip) after_.exif.clear();
-        return;
-      }
-      Tensor picture = to_tensor(before_);
-      if (options_.raw_linear) {
-        encode_srgb(picture);
-        before_.icc.clear();  // it describes what the values were
-      }
-      const Tensor bright =
-          options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
-      after_ = from_tensor(bright, before_);
-      if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
-      if (options_.strip) after_.exif.clear();
-      if (!options_.page.empty()) picture_ = picture;
-      if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
+      needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
     } catch (...) {
       rethrow_with_need(model_, before_);
     }
+    if (options_.strip) after_.exif.clear();
+    before_ = {};
   });
+}
+
+void PictureWork::enhance_rows_of_photo() {
+  after_ = blank_like(before_);
+  enhance_rows(
+      model_, height_, width_, [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
+      [&](int64_t row, int64_t column, const Tensor& part) { from_part(part, row, column, after_); }, how());
+}
+
+void PictureWork::enhance_tensor() {
+  Tensor picture = to_tensor(before_);
+  if (options_.raw_linear) {
+    encode_srgb(picture);
+    before_.icc.clear();  // it describes what the values were
+  }
+  const Tensor bright =
+      options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
+  after_ = from_tensor(bright, before_);
+  if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
+  if (!options_.page.empty()) picture_ = picture;
+  if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
 }
 
 void PictureWork::save() {
@@ -240,7 +243,7 @@ void PictureWork::save() {
     if (curves_.defined()) save_curves();
     if (picture_.defined()) save_compare_page(options_.page, job_.input, from_tensor(picture_), after_);
   });
-  before_ = after_ = {};  // reports may wait
+  after_ = {};  // reports may wait
   picture_ = curves_ = {};
 }
 

@@ -18,7 +18,8 @@ struct PictureOptions {
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
   std::string curves{};       ///< folder for the curve parameters; empty: none
-  int64_t memory = 0;         ///< bytes that one picture may need; 0: no limit
+  int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
+  int64_t program = 0;        ///< bytes of the program with its network, before any picture
   bool say_memory = false;    ///< say before the work what it needs
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
@@ -48,6 +49,8 @@ class PictureWork {
   EnhanceOptions how() const;
   void check_memory();
   void verify_tiles() const;
+  void enhance_rows_of_photo();
+  void enhance_tensor();
   void save_curves() const;
 
   const Job& job_;

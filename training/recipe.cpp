@@ -58,6 +58,7 @@ void add_rare_facts(const Recipe& recipe, std::map<std::string, std::string>& fa
   if (recipe.rate_by_epoch) facts["rate.by_epoch"] = "true";
   if (recipe.warm_up > 0) facts["rate.warm_up"] = exact_text(recipe.warm_up);
   if (recipe.plateau) facts["rate.plateau"] = "true";
+  if (recipe.patience > 0) facts["patience"] = std::to_string(recipe.patience);
   if (!recipe.stages.empty()) facts["stages"] = text_of(recipe.stages);
   if (recipe.overfit > 0) facts["overfit"] = std::to_string(recipe.overfit);
   if (recipe.replacement) facts["replacement"] = "true";
@@ -140,6 +141,7 @@ Recipe overfitting(Recipe recipe, int64_t pictures) {
   recipe.warm_up = 0;
   recipe.rate_by_epoch = recipe.plateau = recipe.shuffle = recipe.replacement = recipe.drop_last = false;
   recipe.validation = 0;
+  recipe.patience = 0;
   recipe.patch = 0;
   recipe.repeats = 1;
   recipe.squares = !recipe.relight;

@@ -31,7 +31,10 @@ struct Recipe {
   double warm_up = 0;          ///< epochs before that, however long the run, in which the rate grows from 0
   bool rate_by_epoch = false;  ///< the rate changes after epochs only, and the first counts as one done
   bool plateau = false;        ///< the rate is halved when five epochs did not raise the validation PSNR
-  double clip_norm = 0;        ///< 0: no clipping
+  /// Epochs that may pass without a higher validation PSNR before the run ends; 0: it never ends early. For
+  /// recipes whose rate does not fall on a plateau.
+  int64_t patience = 0;
+  double clip_norm = 0;  ///< 0: no clipping
   int64_t batch = 8;
   int64_t size = 256;  ///< side of the square that the network sees, in pixels; 0: whole pictures
   int64_t epochs = 100;

@@ -43,6 +43,12 @@ class Trainer {
   double validation_psnr();
   double psnr_of(const Batch& batch) const;
   void judge(double criterion);
+  /// Whether the run is over: all its steps are done, or validation has stood still for as long as the recipe
+  /// waits.
+  bool over() const {
+    const bool tired = recipe_.patience > 0 && progress_.plateau_waited >= recipe_.patience;
+    return progress_.step >= steps_ || tired;
+  }
   void say_how_well_learnt();
   void save();
 
@@ -94,7 +100,7 @@ TrainResult Trainer::run() {
   open_stage();
   loader_->seek(progress_.epoch, progress_.batch);
   bool stopped = false;
-  while (progress_.step < steps_ && !stopped) {
+  while (!over() && !stopped) {
     const Stopwatch waiting;
     const Batch batch = loader_->next();
     update(batch, waiting.seconds());
@@ -108,7 +114,7 @@ TrainResult Trainer::run() {
   if (recipe_.overfit > 0 && !stopped) say_how_well_learnt();
   (void)folder_.write_report(config_);
   result_.progress = progress_;
-  result_.finished = progress_.step >= steps_;
+  result_.finished = over();
   return result_;
 }
 
@@ -220,6 +226,12 @@ void Trainer::finish_epoch() {
       progress_.rate = plateau(progress_.rate, psnr);
       progress_.plateau_best = plateau.best;
       progress_.plateau_waited = plateau.waited;
+    }
+    if (recipe_.patience > 0) {
+      progress_.plateau_waited = psnr > progress_.plateau_best ? 0 : progress_.plateau_waited + 1;
+      progress_.plateau_best = std::max(progress_.plateau_best, psnr);
+      if (over() && progress_.step < steps_)
+        listener_.on_notice(cat("no better for ", recipe_.patience, " epochs: the run ends"));
     }
   } else if (progress_.epoch_steps > 0) {
     judge(progress_.epoch_loss / static_cast<double>(progress_.epoch_steps));

@@ -25,7 +25,9 @@ Recipe keras(const std::string& compat) {
           .objective = std::make_shared<Restoration>("charbonnier", distance)};
 }
 
-// github.com/soumik12345/MIRNet: all pairs, turned and flipped, mean absolute error.
+// github.com/soumik12345/MIRNet: all pairs, turned and flipped, mean absolute error. It stops early by the
+// loss on LOL's pairs for evaluation; here by the PSNR on pictures that --validation sets aside, where it
+// does.
 Recipe soumik12345(const std::string& compat) {
   Recipe recipe = keras(compat);
   recipe.name = "soumik12345";
@@ -34,6 +36,7 @@ Recipe soumik12345(const std::string& compat) {
   recipe.shuffle = true;
   recipe.validation = 0;
   recipe.plateau = false;
+  recipe.patience = 10;
   recipe.turns = Turns::all;
   recipe.objective = std::make_shared<Restoration>("l1", l1_loss);
   return recipe;

@@ -1,0 +1,92 @@
+// How much memory networks take, when they run and when they train, against what `info` says of them.
+#include <doctest/doctest.h>
+
+#include <memory>
+#include <string>
+
+#include "luxgrad/kernels/derived_weights.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/models/gan.h"
+#include "luxgrad/models/liveness.h"
+#include "luxgrad/models/mirnet_keras.h"
+#include "luxgrad/models/mirnet_v1.h"
+#include "luxgrad/models/mirnet_v2.h"
+#include "luxgrad/models/reference_guided.h"
+#include "luxgrad/models/unet.h"
+#include "luxgrad/models/zero_dce.h"
+#include "luxgrad/models/zero_dce_plus.h"
+#include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/training/step_memory.h"
+
+using namespace lux;
+
+namespace {
+
+using Maker = std::unique_ptr<Model> (*)();
+
+// All networks, the large ones narrow.
+constexpr Maker kMakers[] = {
+    [] { return std::unique_ptr<Model>(new ReferenceGuided(false, 8)); },
+    [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2023, 8, 1)); },
+    [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2021, 8, 1)); },
+    [] { return std::unique_ptr<Model>(new MirnetV1(16, 1)); },
+    [] { return std::unique_ptr<Model>(new MirnetV2(16, 2)); },
+    [] { return std::unique_ptr<Model>(new Gan(4)); },
+    [] { return std::unique_ptr<Model>(new Unet(8)); },
+    [] { return std::unique_ptr<Model>(new ZeroDce()); },
+    [] { return std::unique_ptr<Model>(new ZeroDcePlus()); },
+};
+
+Tensor dark_picture(int64_t height, int64_t width) {
+  Tensor picture = empty({1, height, width, 3});
+  Generator generator(1, "model_memory_test");
+  fill_uniform_(picture, 0, 0.3, generator);
+  return picture;
+}
+
+// What a step of the model's first recipe takes on a picture, and what it was predicted to take.
+void check_prediction(const char* name, bool recompute) {
+  TrainOptions options;
+  options.model = name;
+  options.recipe = make_recipe(name, "default");
+  options.recompute = recompute;
+  const int64_t height = 64, width = 64;
+  const auto predicted = static_cast<double>(predicted_step_memory(options, height * width));
+  const auto measured = static_cast<double>(measured_step_memory(options, {1, height, width, 3}));
+  MESSAGE(std::string(name) << std::string(recompute ? ", recomputed" : "") << ": measured " << measured / 1e6
+                            << " MB, predicted " << predicted / 1e6);
+  CHECK(measured <= 1.15 * predicted);
+  CHECK(predicted <= 1.15 * measured);
+}
+
+}  // namespace
+
+// Plain kernels have no workspaces: what is above the optimum was released too late.
+TEST_CASE("inference of every network holds hardly more than its layers' best peak") {
+  const PlainKernels plain;
+  set_derived_weight_cap(0);  // what is kept is the network's, for as long as it lives
+  for (const Maker make : kMakers) {
+    const int64_t before = memory::stats().live;
+    const std::unique_ptr<Model> model = make();
+    model->init_(Generator(1));
+    const int64_t parameters = memory::stats().live - before;
+    const Tensor x = dark_picture(64, 80);
+    const int64_t optimum = Liveness(*model).optimum(x.size(1), x.size(2)) - parameters;
+    memory::reset_peak();
+    enhance(*model, x, {.order = EnhanceOptions::whole});
+    const int64_t peak = memory::stats().peak - before - parameters;
+    MESSAGE(model->name() << ": peak " << peak << " bytes, optimum " << optimum);
+    CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(optimum));
+    CHECK(peak > x.storage()->bytes());
+  }
+}
+
+TEST_CASE("the memory of a training step is predicted from two smaller ones") {
+  for (const char* name : {"zero_dce", "zero_dce_plus", "unet"}) check_prediction(name, false);
+  for (const char* name : {"reference_guided", "mirnet_v2"}) {
+    check_prediction(name, false);
+    check_prediction(name, true);
+  }
+}
