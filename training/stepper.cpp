@@ -90,9 +90,11 @@ State Stepper::state_dict() const {
 void Stepper::load_state_dict(const State& state) {
   std::vector<State> parts(optimizers_.size());
   for (const auto& [name, tensor] : state) {
-    const auto owner = std::find_if(optimizers_.begin(), optimizers_.end(), [&](const Optimizer& optimizer) {
+    // clang 14 captures no structured binding as it is.
+    const auto owns = [&name = name](const Optimizer& optimizer) {
       return name.starts_with(prefix_of(optimizer.name));
-    });
+    };
+    const auto owner = std::find_if(optimizers_.begin(), optimizers_.end(), owns);
     check(owner != optimizers_.end(), "stepper: there is no optimizer for ", name);
     parts[static_cast<size_t>(owner - optimizers_.begin())][name.substr(prefix_of(owner->name).size())] =
         tensor;
