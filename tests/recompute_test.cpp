@@ -248,8 +248,8 @@ TEST_CASE("every network with blocks trains with the same bits, adversaries incl
 
 TEST_CASE("a step that is not finite is taken back in the same way") {
   Recipe recipe = make_recipe("gan", "default");  // its discriminator learns, its generator cannot
-  recipe.objective = std::make_shared<Adversarial>(
-      AdversarialOptions{.l1 = std::numeric_limits<double>::infinity()});
+  recipe.objective =
+      std::make_shared<Adversarial>(AdversarialOptions{.l1 = std::numeric_limits<double>::infinity()});
   Gan some(8), others(8);
   const Trained plain = trained(some, false, recipe);
   CHECK(plain.moments.at("discriminator/step").data<int64_t>()[0] == 6);

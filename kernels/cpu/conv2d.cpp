@@ -207,7 +207,7 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
                     .slope = 0};
       const int64_t last = (a + (rows.taps - 1) * s.stride) * s.kW + b + (columns.taps - 1) * s.stride;
       const bool empty_window = rows.taps == 0 || columns.taps == 0;
-      Order order{empty_window ? 0 : last * depth, c.depth * filter,    1,
+      Order order{empty_window ? 0 : last * depth, c.depth * filter,  1,
                   -s.stride * s.kW * depth,        -s.stride * depth, filter};
       if (is_depthwise(s)) {
         c.depth = 1;
