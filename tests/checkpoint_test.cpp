@@ -68,6 +68,11 @@ TEST_CASE("sha256 gives the published digests") {
         "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
   CHECK(sha256(std::vector<uint8_t>(1000000, 'a')) ==
         "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+  std::vector<uint8_t> bytes;
+  for (int length = 0; length < 300; ++length) {
+    CHECK(sha256(bytes) == sha256_plainly(bytes));
+    bytes.push_back(static_cast<uint8_t>(length * 151 >> 3));
+  }
 }
 
 TEST_CASE("a checkpoint reads back exactly") {
