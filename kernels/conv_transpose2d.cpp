@@ -29,7 +29,10 @@ struct AddBias {
   const T* bias;
   T* y;
   int64_t K;
-  LUX_HD void operator()(int64_t i) const { y[i] = T(Arith<T>(y[i]) + Arith<T>(bias[i % K])); }
+  LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    T* const at = y + pixel * K;
+    team.each(K, [&](int64_t k) { at[k] = T(Arith<T>(at[k]) + Arith<T>(bias[k])); });
+  }
 };
 
 template <class T>
@@ -119,7 +122,7 @@ void transpose_into(const Conv2dProblem& s, const Tensor& x, const Tensor& weigh
   if (!bias.defined()) return;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);
-    parallel_for(y.device(), y.numel(), AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
+    parallel_rows(y.device(), y.numel() / s.C, s.C, AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
   });
 }
 

@@ -86,14 +86,28 @@ struct Largest {
   }
 };
 
+// The values alone: y takes what is larger, pixel by pixel of the window.
 template <class T>
 struct MaxPool {
-  Largest<T> largest;
+  const T* x;
   T* y;
+  Axis rows, columns;
+  int64_t C;
 
   LUX_HD void operator()(const Team& team, int64_t window) const {
-    const Pixel at = Pixel::of(window, largest.rows.windows, largest.columns.windows);
-    team.each(largest.C, [&](int64_t c) { y[window * largest.C + c] = largest.x[largest(at, c)]; });
+    const auto [n, p, q] = Pixel::of(window, rows.windows, columns.windows);
+    const int64_t h0 = rows.begin(p), w0 = columns.begin(q);
+    T* const best = y + window * C;
+    for (int64_t h = h0; h < rows.end(p); ++h) {
+      for (int64_t w = w0; w < columns.end(q); ++w) {
+        const T* const from = x + Pixel{n, h, w}.index(rows.size, columns.size) * C;
+        const bool first = h == h0 && w == w0;
+        team.each(C, [=](int64_t c) {
+          const Arith<T> value = from[c];
+          best[c] = first || value > Arith<T>(best[c]) || value != value ? from[c] : best[c];
+        });
+      }
+    }
   }
 };
 
@@ -210,7 +224,7 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   if (!slots().max_pool2d(x.device(), x, rows, columns, y)) {
     dispatch(x.dtype(), [&, rows = rows, columns = columns](auto t) {
       using T = decltype(t);
-      parallel_pixels(y, MaxPool<T>{{x.data<T>(), rows, columns, s[3]}, y.data<T>()});
+      parallel_pixels(y, MaxPool<T>{x.data<T>(), y.data<T>(), rows, columns, s[3]});
     });
   }
   describe_rows(y, {x}, PooledRows(max_pool2d, options));

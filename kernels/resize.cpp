@@ -23,34 +23,37 @@ Axis make_axis(int64_t in, int64_t out, double ratio, const ResizeOptions& optio
   return {in, out, ratio, options.mode == ResizeOptions::nearest ? 0 : 0.5, 0, false};
 }
 
-constexpr int64_t kLanes = 16;  // channels per call
-
-// One output pixel, up to 16 channels.
+// One line of the output.
 template <class T>
 struct Resize {
   const T* x;
   T* y;
   Axis rows, columns;
-  int64_t C, groups;                          // groups of channels
+  int64_t C;
   int64_t first_input = 0, first_output = 0;  // rows that x and y begin with, of a single picture
 
-  LUX_HD void operator()(int64_t i) const {
+  LUX_HD void operator()(const Team& team, int64_t line) const {
     using A = Arith<T>;
-    const int64_t pixel = i / groups, c = i % groups * kLanes, end = std::min(C, c + kLanes);
-    const int64_t q = pixel % columns.out, p = pixel / columns.out % rows.out,
-                  n = pixel / columns.out / rows.out;
-    const Taps row = rows.taps(p + first_output), column = columns.taps(q);
+    const int64_t n = line / rows.out;
+    const Taps row = rows.taps(line % rows.out + first_output);
     const T* const top = x + (n * rows.in + row.first - first_input) * columns.in * C;
     const T* const bottom = x + (n * rows.in + row.second - first_input) * columns.in * C;
-    const int64_t left = column.first * C, right = column.second * C;
-    const A fy = A(row.fraction), fx = A(column.fraction);
-    for (int64_t k = c; k < end; ++k) {
-      const A upper = (A(1) - fx) * A(top[left + k]) + fx * A(top[right + k]);
-      const A lower = (A(1) - fx) * A(bottom[left + k]) + fx * A(bottom[right + k]);
-      y[pixel * C + k] = T((A(1) - fy) * upper + fy * lower);
-    }
+    const A fy = A(row.fraction);
+    team.each(columns.out, [&](int64_t q) {
+      const Taps column = columns.taps(q);
+      const int64_t left = column.first * C, right = column.second * C;
+      const A fx = A(column.fraction);
+      T* const to = y + (line * columns.out + q) * C;
+      for (int64_t c = 0; c < C; ++c) {
+        const A upper = (A(1) - fx) * A(top[left + c]) + fx * A(top[right + c]);
+        const A lower = (A(1) - fx) * A(bottom[left + c]) + fx * A(bottom[right + c]);
+        to[c] = T((A(1) - fy) * upper + fy * lower);
+      }
+    });
   }
 };
+
+constexpr int64_t kLanes = 16;  // channels per call of the gradient
 
 // One input pixel, up to 16 channels.
 template <class T>
@@ -113,10 +116,9 @@ struct ResizedRows final : RowOperator {
     const Geometry g(x.tensor.shape().with(1, x.height), y.height, y.tensor.size(2), options);
     dispatch(x.tensor.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(kCpu, y.rows.count() * y.tensor.size(2) * g.groups,
-                   Resize<T>{x.tensor.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, g.groups,
-                             x.rows.begin, y.rows.begin},
-                   g.grain);
+      parallel_rows(kCpu, y.rows.count(), g.columns.out * g.C,
+                    Resize<T>{x.tensor.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, x.rows.begin,
+                              y.rows.begin});
     });
   }
   Tensor whole(const Tensors& inputs) const override {
@@ -143,8 +145,8 @@ Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOption
   if (!slots().resize(x.device(), x, g.rows, g.columns, y)) {
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_for(x.device(), s[0] * height * width * g.groups,
-                   Resize<T>{x.data<T>(), y.data<T>(), g.rows, g.columns, g.C, g.groups}, g.grain);
+      parallel_rows(x.device(), s[0] * height, width * g.C,
+                    Resize<T>{x.data<T>(), y.data<T>(), g.rows, g.columns, g.C});
     });
   }
   describe_rows(y, {x}, ResizedRows(s, y.shape(), options));

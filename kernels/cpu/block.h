@@ -120,9 +120,9 @@ void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int6
   for (int r = 0; r < kAlong; ++r) store<T>(y + r * y_step, sums[r]);
 }
 
-// y[k] (+)= sum over i < rows, j < run, lanes of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane], for
-// kSums / K pixels r, y_step apart, and K outputs k: where outputs would not fill a vector, lanes are what is
-// summed.
+// y[k·lanes + lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane], for
+// kSums / K pixels r, y_step apart, and K outputs k: where outputs would not fill a vector, channels of the
+// source do, and `sum_lanes` adds them up.
 template <int K, class T>
 void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, int64_t rows, int64_t run,
                    T* y, int64_t y_step, bool add) {
@@ -144,16 +144,27 @@ void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, i
       ws += w.j;
     }
   }
+  LUX_UNROLL
   for (int r = 0; r < kRows; ++r) {
+    LUX_UNROLL
     for (int k = 0; k < K; ++k) {
-      T lanes[L];
-      store(lanes, sums[r][k]);
-      for (int half = L / 2; half > 0; half /= 2) {
-        for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
-      }
-      T& to = y[r * y_step + k];
-      to = add ? to + lanes[0] : lanes[0];
+      T* const to = y + r * y_step + k * L;
+      store<T>(to, add ? load(to) + sums[r][k] : sums[r][k]);
     }
+  }
+}
+
+// y[i] = sum of the lanes of vector i of `from`, halves first; y may begin where `from` does.
+template <class T>
+void sum_lanes(const T* from, int64_t vectors, T* y) {
+  constexpr int L = kLanes<T>;
+  for (int64_t i = 0; i < vectors; ++i) {
+    T lanes[L];
+    store(lanes, load(from + i * L));
+    for (int half = L / 2; half > 0; half /= 2) {
+      for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+    }
+    y[i] = lanes[0];
   }
 }
 

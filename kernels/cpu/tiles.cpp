@@ -17,11 +17,23 @@ using lux::cpu::Weights;
 
 constexpr int64_t kDepthwiseChannels = 32;
 
-// Channels per pass over a band: the weights of a register block shall stay in the first cache level.
+// Whether lanes are channels of the source instead of the target: few outputs, and channels that fill
+// vectors.
+template <class T>
+bool sums_lanes(const Convolution& c) {
+  constexpr int64_t kMost = kLanes<T> < 8 ? kLanes<T> / 2 : 4;
+  return c.width <= kMost && c.depth % kLanes<T> == 0;
+}
+
+// Channels per pass over a band: the weights of a register block shall stay in the first cache level, and the
+// band in the second.
 template <class T>
 int64_t channels_per_pass(const Convolution& c) {
-  constexpr int64_t kBytes = 20 << 10;
-  return larger(8, kBytes / (larger(1, c.kH * c.kW) * 2 * kVectorBytes) / 8 * 8);
+  constexpr int64_t kBytes = 20 << 10, kMost = 128;
+  const int64_t taps = larger(1, c.kH * c.kW);
+  if (sums_lanes<T>(c))
+    return larger(1, smaller(kMost, kBytes / bytes_of<T>(taps * c.width)) / kLanes<T>) * kLanes<T>;
+  return larger(8, kBytes / (taps * 2 * kVectorBytes) / 8 * 8);
 }
 
 // The part of the source that the outputs of a tile see.
@@ -38,14 +50,6 @@ Region seen_by(const Convolution& c, const Tile& t, int64_t channel, int64_t cha
 template <class T>
 int64_t band_size(const Convolution& c, const Tile& t, int64_t step) {
   return round_up(seen_by(c, t, 0, 0).pixels() * step + kSums * c.stride * step + 3 * kLanes<T>, kLanes<T>);
-}
-
-// Whether lanes are channels of the source instead of the target: few outputs, and channels that fill
-// vectors.
-template <class T>
-bool sums_lanes(const Convolution& c) {
-  constexpr int64_t kMost = kLanes<T> < 8 ? kLanes<T> / 2 : 4;
-  return c.width <= kMost && c.depth % kLanes<T> == 0 && channels_per_pass<T>(c) % kLanes<T> == 0;
 }
 
 template <class T>
@@ -100,16 +104,23 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
   }
 }
 
+// Elements from the sums of a pixel to those of the next.
+template <class T>
+int64_t sums_step(const Convolution& c) {
+  return sums_lanes<T>(c) ? c.width * kLanes<T> : round_up(c.width, kLanes<T>);
+}
+
 template <class T>
 int64_t convolve_scratch(const Convolution& c, const Tile& t) {
   return scratch_bytes<T>(band_size<T>(c, t, smaller(channels_per_pass<T>(c), c.depth)) +
-                          t.rows * round_up(t.columns, kSums) * round_up(c.width, kLanes<T>));
+                          t.rows * round_up(t.columns, kSums) * sums_step<T>(c));
 }
 
 template <class S, class T>
 void convolve(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
   const int64_t columns = round_up(t.columns, kSums);
+  int64_t step = sums_step<T>(c);
   T* const band = aligned<T>(scratch);
   T* const sums = band + band_size<T>(c, t, smaller(pass, c.depth));
   const T* weights = static_cast<const T*>(c.weights) + t.group * taps * c.depth * width;
@@ -118,12 +129,12 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
     const int64_t channels = region.channels, band_row = region.columns * channels;
     load_band<S>(c.source, t.n, region, band, channels);
     if (sums_lanes<T>(c)) {
-      const int64_t run = c.kW * channels / kLanes<T>, step = c.width * kLanes<T>;
+      const int64_t run = c.kW * channels / kLanes<T>;
       for (int64_t r = 0; r < t.rows; ++r) {
         for (int64_t q = 0; q < t.columns; q += kSums / c.width) {
           multiply_dots<T>(c.width, {band + (r * band_row + q * channels) * c.stride, band_row, kLanes<T>},
                            c.stride * channels, {weights, run * step, step}, kLanes<T>, c.kH, run,
-                           sums + (r * columns + q) * width, width, c0 > 0);
+                           sums + (r * columns + q) * step, step, c0 > 0);
         }
       }
     }
@@ -135,14 +146,18 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
       for (int64_t r = 0; r < t.rows; ++r) {
         for (int64_t q = 0; q < t.columns; q += kSums / vectors) {
           multiply<T>(vectors, {band + r * c.stride * band_row + q * c.stride * channels, band_row, 1},
-                      c.stride * channels, w, c.kH, c.kW * channels, sums + (r * columns + q) * width + k,
-                      width, c0 > 0);
+                      c.stride * channels, w, c.kH, c.kW * channels, sums + (r * columns + q) * step + k,
+                      step, c0 > 0);
         }
       }
     }
     weights += taps * channels * width;
   }
-  store_tile<S>(c, t, t.group * c.width, c.width, sums, columns * width, width);
+  if (sums_lanes<T>(c)) {
+    sum_lanes(sums, t.rows * columns * c.width, sums);
+    step = c.width;
+  }
+  store_tile<S>(c, t, t.group * c.width, c.width, sums, columns * step, step);
 }
 
 template <class T>
