@@ -1,4 +1,4 @@
-// Ten hot rows, once each, for bench/instructions.sh, which counts the instructions of `hot_row` under
+// Twelve hot rows, once each, for bench/instructions.sh, which counts the instructions of `hot_row` under
 // callgrind. Usage: hot_rows [--compiler]: with it, only says what compiled it.
 #include <cstdio>
 #include <string_view>
@@ -9,6 +9,7 @@
 #include "luxgrad/kernels/conv_transpose2d.h"
 #include "luxgrad/kernels/curve.h"
 #include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/resize.h"
 #include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -61,7 +62,9 @@ void all(const Counter& count) {
   count("conv 4x4, stride 2", [&] { conv2d(wide, four, {}, {.stride = 2, .padding = 1}); });
   count("conv 1x1, 32 to 32", [&] { conv2d(wide, point); });
   count("conv 3x3, depthwise", [&] { conv2d(wide, lanes, {}, {.padding = 1, .groups = 32}); });
-  count("transposed 3x3, stride 2", [&] { conv_transpose2d(wide, twice); });
+  count("transposed 3x3, stride 2", [&] { conv_transpose2d(wide, twice, shift); });
+  count("resize to twice the size", [&] { resize(wide, 96, 128); });
+  count("max pool 2x2", [&] { max_pool2d(wide, {.kernel_size = 2, .stride = 2}); });
   count("curve, 8 iterations", [&] { curve_iterations(picture, maps); });
   count.backward_of("conv 3x3, 32 to 32, forward and gradients",
                     {wide.detach().requires_grad_(), square.detach().requires_grad_()},

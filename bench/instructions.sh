@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Counts the instructions of ten hot rows (bench/hot_rows.cpp) under callgrind, one thread, level x86-64-v3, and compares
+# Counts the instructions of twelve hot rows (bench/hot_rows.cpp) under callgrind, one thread, level x86-64-v3, and compares
 # with bench/instructions.txt: more than 3 % up or down fails. Counts do not depend on what else the machine does.
 set -euo pipefail
 
@@ -22,7 +22,7 @@ if [ "${1:-}" = --write ]; then write=1; shift; fi
 program=${1:-build/release/bench/hot_rows}
 
 skip() {
-  echo "instructions: skips all ten rows: $1"
+  echo "instructions: skips all twelve rows: $1"
   exit 77
 }
 command -v valgrind > /dev/null || skip "no valgrind"

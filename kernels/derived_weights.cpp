@@ -68,6 +68,6 @@ Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, F
 }
 
 int64_t derived_weight_bytes() { return kept_bytes; }
-void set_derived_weight_cap(int64_t bytes) { cap = bytes; }
+int64_t set_derived_weight_cap(int64_t bytes) { return cap.exchange(bytes); }
 
 }  // namespace lux

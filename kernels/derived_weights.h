@@ -36,9 +36,9 @@ bool worth_keeping(int64_t pixels);
 /// throws, nothing has changed.
 Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, FunctionRef<Tensor()> make);
 
-/// Bytes kept at present, which count among the live ones of `memory::stats`, and their cap, 64 MiB at the
-/// start.
+/// Bytes kept at present, which count among the live ones of `memory::stats`.
 int64_t derived_weight_bytes();
-void set_derived_weight_cap(int64_t bytes);
+/// Their cap, 64 MiB at the start. Returns the one before.
+int64_t set_derived_weight_cap(int64_t bytes);
 
 }  // namespace lux

@@ -213,7 +213,8 @@ Way affordable_way(const Model& model, const PaddedSize& size, DType dtype, cons
   return way;
 }
 
-// Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top.
+// Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top. It
+// begins when the way is known: the small pictures that ways are found with want other forms, and more of them.
 struct KeepForThisRun {
   explicit KeepForThisRun(const EnhanceOptions& options) {
     if (options.memory == 0) keep.emplace();
@@ -239,9 +240,9 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   if (const Device device = model.device(); device != picture.device())
     return enhance(model, picture.to(device), options).to(picture.device());
   const NoGrad no_grad;
-  const KeepForThisRun keep(options);
   const PaddedSize size(model, s[1], s[2]);
   const Way way = affordable_way(model, size, picture.dtype(), options);
+  const KeepForThisRun keep(options);
   if (way.program) return enhance_by_rows(way, model, size, picture, options.strength);
   return run_whole(model, picture, options.strength);
 }
@@ -250,9 +251,9 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
                   const EnhanceOptions& options) {
   check_picture(height, width, options);
   const NoGrad no_grad;
-  const KeepForThisRun keep(options);
   const PaddedSize size(model, height, width);
   const Way way = affordable_way(model, size, DType::f32, options);
+  const KeepForThisRun keep(options);
   if (way.program) return TiledRun(way, model, size, DType::f32, options.strength, source).run(sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);

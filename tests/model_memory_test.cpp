@@ -66,7 +66,7 @@ void check_prediction(const char* name, bool recompute) {
 // Plain kernels have no workspaces: what is above the optimum was released too late.
 TEST_CASE("inference of every network holds hardly more than its layers' best peak") {
   const PlainKernels plain;
-  set_derived_weight_cap(0);  // what is kept is the network's, for as long as it lives
+  const int64_t cap = set_derived_weight_cap(0);  // what is kept is the network's, for as long as it lives
   for (const Maker make : kMakers) {
     const int64_t before = memory::stats().live;
     const std::unique_ptr<Model> model = make();
@@ -81,6 +81,7 @@ TEST_CASE("inference of every network holds hardly more than its layers' best pe
     CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(optimum));
     CHECK(peak > x.storage()->bytes());
   }
+  set_derived_weight_cap(cap);
 }
 
 TEST_CASE("the memory of a training step is predicted from two smaller ones") {
