@@ -102,7 +102,7 @@ void* take(Cache& c, int64_t bytes) {
   const int64_t size = rounded(bytes);
   if (const auto found = c.free.find(size); found != c.free.end()) return pop(c, found);
   // Room for the cache: what the peak allows beyond the blocks in use.
-  const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 7;
+  const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
   shrink(c, std::max<int64_t>(0, allowed - (c.stats.reserved - c.cached) - size));
   void* block = from_system(size);
   if (block == nullptr) {
