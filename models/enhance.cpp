@@ -174,7 +174,7 @@ class TiledRun {
   const Way& way_;
   PaddedSize size_;
   DType dtype_;
-  RowSource source_;
+  RowSource source_;  // outlives this
   Tensors statistics_;
 };
 
@@ -184,9 +184,10 @@ Tensor enhance_by_rows(const Way& way, const Model& model, const PaddedSize& siz
   const Lines dark(picture), bright(y);
   for (int64_t n = 0; n < picture.size(0); ++n) {
     const int64_t top = n * size.height;
-    const TiledRun run(way, model, size, picture.dtype(), strength, [&](int64_t first, const Tensor& rows) {
+    const auto source = [&](int64_t first, const Tensor& rows) {
       std::memcpy(rows.raw(), dark.at(top + first, 0), static_cast<size_t>(rows.numel() / 3 * dark.pixel));
-    });
+    };
+    const TiledRun run(way, model, size, picture.dtype(), strength, source);
     run.run([&](int64_t first, int64_t column, const Tensor& part) {
       const Lines from(part);
       for (int64_t row = 0; row < part.size(1); ++row)
@@ -214,7 +215,8 @@ Way affordable_way(const Model& model, const PaddedSize& size, DType dtype, cons
 }
 
 // Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top. It
-// begins when the way is known: the small pictures that ways are found with want other forms, and more of them.
+// begins when the way is known: the small pictures that ways are found with want other forms, and more of
+// them.
 struct KeepForThisRun {
   explicit KeepForThisRun(const EnhanceOptions& options) {
     if (options.memory == 0) keep.emplace();
