@@ -81,7 +81,8 @@ struct Trained {
 // The networks with blocks, narrow.
 std::vector<std::unique_ptr<Model>> narrow_models() {
   std::vector<std::unique_ptr<Model>> list;
-  list.push_back(std::make_unique<ReferenceGuided>(false, 4));
+  list.push_back(std::make_unique<ReferenceGuided>(ReferenceGuidedOptions{.width = 4}));
+  list.push_back(std::make_unique<ReferenceGuided>(ReferenceGuidedOptions{.skip = false, .width = 4}));
   list.push_back(std::make_unique<MirnetKeras>(MirnetKeras::Compat::y2023, 8, 1));
   list.push_back(std::make_unique<MirnetKeras>(MirnetKeras::Compat::y2021, 8, 1));
   list.push_back(std::make_unique<MirnetV1>(8, 2));
@@ -248,8 +249,8 @@ TEST_CASE("every network with blocks trains with the same bits, adversaries incl
 
 TEST_CASE("a step that is not finite is taken back in the same way") {
   Recipe recipe = make_recipe("gan", "default");  // its discriminator learns, its generator cannot
-  recipe.objective = std::make_shared<Adversarial>(
-      AdversarialOptions{.l1 = std::numeric_limits<double>::infinity()});
+  recipe.objective =
+      std::make_shared<Adversarial>(AdversarialOptions{.l1 = std::numeric_limits<double>::infinity()});
   Gan some(8), others(8);
   const Trained plain = trained(some, false, recipe);
   CHECK(plain.moments.at("discriminator/step").data<int64_t>()[0] == 6);
