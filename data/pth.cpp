@@ -168,7 +168,8 @@ TensorFile parse_archive(Bytes bytes, const PthLimits& limits) {
     const std::string_view rest = name.starts_with(root) ? name.substr(root.size()) : "";
     if (rest == "constants.pkl" || rest.starts_with("code/")) {
       refuse(FileErrorCode::unsupported, entry.offset,
-             "is TorchScript, which is a program; expected the state_dict of its module");
+             "is TorchScript, which is a program; in Python, torch.save(torch.jit.load(OLD).state_dict(), "
+             "NEW) keeps its weights alone");
     }
     if (rest == "byteorder" &&
         std::string_view(reinterpret_cast<const char*>(content.data()), content.size()) != "little")

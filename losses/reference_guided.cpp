@@ -24,6 +24,13 @@ Tensor normalized(const Tensor& z) {
   return centered / sqrt(at_least(mean(square(centered)), kLeast));
 }
 
+// The same for each row of z [N, L], as torch.nn.InstanceNorm1d has it.
+Tensor normalized_by_picture(const Tensor& z) {
+  constexpr double kEps = 1e-5;
+  const Tensor centered = z - mean(z, {1}, true);
+  return centered / sqrt(mean(square(centered), {1}, true) + kEps);
+}
+
 }  // namespace
 
 Tensor cosine_distance(const Tensor& x, const Tensor& y) {
@@ -43,7 +50,8 @@ ReferenceGuidedLoss reference_guided_loss(const ReferenceGuidedPass& pass,
                                           const ReferenceGuidedLossOptions& options) {
   const int64_t luminance = options.luminance, content = pass.low_features.size(1) - luminance;
   const auto luminance_of = [&](const Tensor& features) {
-    return normalized(narrow(features, 1, 0, luminance));
+    const Tensor own = narrow(features, 1, 0, luminance);
+    return options.instance_norm ? normalized_by_picture(own) : normalized(own);
   };
   const auto content_of = [&](const Tensor& features) { return narrow(features, 1, luminance, content); };
   ReferenceGuidedLoss loss;

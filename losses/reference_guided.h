@@ -18,7 +18,8 @@ Tensor triplet_hinge(const Tensor& to_positive, const Tensor& to_negative, doubl
 struct ReferenceGuidedLossOptions {
   double margin = 0.08;  ///< of the triplet of luminances
   double features = 2, colors = 2;
-  int64_t luminance = 96;    ///< how many of the features are luminance; the others are content
+  int64_t luminance = 96;      ///< how many of the features are luminance; the others are content
+  bool instance_norm = false;  ///< luminance is normalised picture by picture, with 10⁻⁵ beside the variance
   bool hsv_gradient = true;  ///< false: colours are measured and train nothing, as under TensorFlow 1.14
   bool huber = false;        ///< Huber's distance of the pictures instead of the mean absolute one
 };

@@ -31,12 +31,12 @@ Tensor spread(const Tensor& g, const Tensor& like) {
 
 }  // namespace
 
-Tensor ReferenceGuided::Encoding::luminance() const { return narrow(features, 1, 0, kLuminance); }
+Tensor ReferenceGuided::Encoding::luminance() const { return narrow(features, 1, 0, lum_dim); }
 Tensor ReferenceGuided::Encoding::content() const {
-  return narrow(features, 1, kLuminance, kFeatures - kLuminance);
+  return narrow(features, 1, lum_dim, kFeatures - lum_dim);
 }
 
-ReferenceGuided::Encoder::Encoder(Module& parent, int64_t width)
+ReferenceGuided::Encoder::Encoder(Module& parent, int64_t width, bool conv5_act)
     : Module(parent, "encoder"),
       conv1_1(*this, "conv1_1", conv3x3(3, width)),
       conv1_2(*this, "conv1_2", conv3x3(width, width)),
@@ -46,26 +46,41 @@ ReferenceGuided::Encoder::Encoder(Module& parent, int64_t width)
       conv3_2(*this, "conv3_2", conv3x3(4 * width, 4 * width)),
       conv4_1(*this, "conv4_1", conv3x3(4 * width, 8 * width)),
       conv4_2(*this, "conv4_2", conv3x3(8 * width, 8 * width)),
-      conv5_1(*this, "conv5_1", conv3x3(8 * width, kFeatures)) {}
+      conv5_1(*this, "conv5_1",
+              conv5_act ? conv3x3(8 * width, kFeatures) : same_conv(8 * width, kFeatures, 3)) {}
 
-ReferenceGuided::Decoder::Decoder(Module& parent, int64_t width, bool deconv_bias)
+ReferenceGuided::Decoder::Decoder(Module& parent, int64_t width, int64_t sources, bool deconv_bias)
     : Module(parent, "decoder"),
       dense(*this, "dense", kFeatures, 8 * width),
-      conv6_1(*this, "conv6_1", conv3x3(16 * width, 8 * width)),
+      conv6_1(*this, "conv6_1", conv3x3(sources * 8 * width, 8 * width)),
       conv6_2(*this, "conv6_2", conv3x3(8 * width, 8 * width)),
       up7(*this, "up7", {8 * width, 4 * width, 2, {}, deconv_bias}),
-      conv7_1(*this, "conv7_1", conv3x3(8 * width, 4 * width)),
+      conv7_1(*this, "conv7_1", conv3x3(sources * 4 * width, 4 * width)),
       conv7_2(*this, "conv7_2", conv3x3(4 * width, 4 * width)),
       up8(*this, "up8", {4 * width, 2 * width, 2, {}, deconv_bias}),
-      conv8_1(*this, "conv8_1", conv3x3(4 * width, 2 * width)),
+      conv8_1(*this, "conv8_1", conv3x3(sources * 2 * width, 2 * width)),
       conv8_2(*this, "conv8_2", conv3x3(2 * width, 2 * width)),
       up9(*this, "up9", {2 * width, width, 2, {}, deconv_bias}),
-      conv9_1(*this, "conv9_1", conv3x3(2 * width, width)),
+      conv9_1(*this, "conv9_1", conv3x3(sources * width, width)),
       conv9_2(*this, "conv9_2", conv3x3(width, width)),
       conv10(*this, "conv10", same_conv(width, 3, 1, Activation::sigmoid)) {}
 
-ReferenceGuided::ReferenceGuided(bool deconv_bias, int64_t width)
-    : encoder(*this, width), decoder(*this, width, deconv_bias), deconv_bias_(deconv_bias) {}
+ReferenceGuided::ReferenceGuided(const ReferenceGuidedOptions& options)
+    : encoder(*this, options.width, options.conv5_act),
+      decoder(*this, options.width, options.skip ? 2 : 1, options.deconv_bias),
+      options_(options) {
+  check(options.lum_dim > 0 && options.lum_dim < kFeatures, "reference_guided: expected lum_dim from 1 to ",
+        kFeatures - 1, ", got ", options.lum_dim);
+}
+
+ModelConfig ReferenceGuided::config() const {
+  const auto text = [](bool value) { return value ? "true" : "false"; };
+  return {{"deconv_bias", text(options_.deconv_bias)},
+          {"conv5_act", text(options_.conv5_act)},
+          {"lum_dim", std::to_string(options_.lum_dim)},
+          {"norm", options_.instance_norm ? "instance" : "batch"},
+          {"skip", text(options_.skip)}};
+}
 
 void ReferenceGuided::init_(const Generator& generator) { init_glorot_uniform_(*this, generator); }
 
@@ -79,6 +94,7 @@ ReferenceGuided::Encoding ReferenceGuided::encode(Tensor x) const {
     return recompute_if(recompute(), run, handed_over(std::move(map)));
   };
   Encoding out;
+  out.lum_dim = options_.lum_dim;
   out.c1 = twice(e.conv1_1, e.conv1_2, std::move(x));
   out.c2 = twice(e.conv2_1, e.conv2_2, halved(out.c1));
   out.c3 = twice(e.conv3_1, e.conv3_2, halved(out.c2));
@@ -99,8 +115,9 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
   };
   const auto level_up = [&](const ConvTranspose2d& up, const Conv2d& first, const Conv2d& second,
                             Tensors maps) {
-    const auto draw = [&up, &first, &second](Tensors in) {
+    const auto draw = [&up, &first, &second, skip = options_.skip](Tensors in) {
       in[0] = crop_as(up(in[0]), in[1]);
+      if (!skip) in.pop_back();
       in = {first(in)};
       return second(in);
     };
@@ -108,7 +125,9 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
   };
   const Tensor g = relu(d.dense(concat({luminance, low.content()}, 1)));
   Tensor wide = spread(g, low.c4);
-  Tensor f = level(d.conv6_1, d.conv6_2, handed_over(std::move(low.c4), std::move(wide)));
+  Tensor f =
+      level(d.conv6_1, d.conv6_2,
+            options_.skip ? handed_over(std::move(low.c4), std::move(wide)) : handed_over(std::move(wide)));
   f = level_up(d.up7, d.conv7_1, d.conv7_2, handed_over(std::move(f), std::move(low.c3)));
   f = level_up(d.up8, d.conv8_1, d.conv8_2, handed_over(std::move(f), std::move(low.c2)));
   f = level_up(d.up9, d.conv9_1, d.conv9_2, handed_over(std::move(f), std::move(low.c1)));
@@ -123,8 +142,8 @@ Tensor ReferenceGuided::look_of(Tensor reference) const {
 
 void ReferenceGuided::set_looks(Tensors looks) {
   for (const Tensor& look : looks) {
-    check(look.shape() == Shape{1, kLuminance}, "reference_guided: expected looks [1, ", kLuminance,
-          "], got ", look.shape());
+    check(look.shape() == Shape{1, options_.lum_dim}, "reference_guided: expected looks [1, ",
+          options_.lum_dim, "], got ", look.shape());
   }
   looks_ = std::move(looks);
 }

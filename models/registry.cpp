@@ -29,6 +29,12 @@ int64_t integer_option(const ModelConfig& config, const char* name, const char* 
   return value;
 }
 
+bool switch_option(const ModelConfig& config, const char* name, const char* standard) {
+  const std::string text = option(config, name, standard);
+  check(text == "true" || text == "false", name, ": expected true or false, got '", text, "'");
+  return text == "true";
+}
+
 std::unique_ptr<Model> make_zero_dce(const ModelConfig& config) {
   const std::string concat = option(config, "concat", "official");
   check(concat == "official" || concat == "keras", "concat: expected official or keras, got '", concat, "'");
@@ -48,9 +54,14 @@ std::unique_ptr<Model> make_mirnet_keras(const ModelConfig& config) {
 }
 
 std::unique_ptr<Model> make_reference_guided(const ModelConfig& config) {
-  const std::string bias = option(config, "deconv_bias", "false");
-  check(bias == "true" || bias == "false", "deconv_bias: expected true or false, got '", bias, "'");
-  return std::make_unique<ReferenceGuided>(bias == "true");
+  const std::string norm = option(config, "norm", "batch");
+  check(norm == "batch" || norm == "instance", "norm: expected batch or instance, got '", norm, "'");
+  return std::make_unique<ReferenceGuided>(
+      ReferenceGuidedOptions{.deconv_bias = switch_option(config, "deconv_bias", "false"),
+                             .conv5_act = switch_option(config, "conv5_act", "true"),
+                             .lum_dim = integer_option(config, "lum_dim", "96"),
+                             .instance_norm = norm == "instance",
+                             .skip = switch_option(config, "skip", "true")});
 }
 
 template <class Network>
@@ -58,18 +69,32 @@ std::unique_ptr<Model> make_plain(const ModelConfig&) {
   return std::make_unique<Network>();
 }
 
+constexpr OptionInfo kReferenceGuided[] = {
+    {"deconv_bias", "false, true", "a bias in the transposed convolutions"},
+    {"conv5_act", "true, false", "an activation after the last convolution of the encoder"},
+    {"lum_dim", "96, 1 to 511", "how many of the 512 features are luminance"},
+    {"norm", "batch, instance", "training compares luminance normalised over a batch, or over each picture"},
+    {"skip", "true, false", "the decoder reads the encoder's maps, not 512 numbers alone"}};
+constexpr OptionInfo kMirnetKeras[] = {
+    {"compat", "2023, 2021", "2021: level 3 fused twice and level 2 never, the maximum before the mean"}};
+constexpr OptionInfo kZeroDce[] = {
+    {"concat", "official, keras", "which of two maps comes first, the earlier or the later"}};
+constexpr OptionInfo kZeroDcePlus[] = {
+    {"scale_factor", "1, 1 to 64", "how many times smaller the picture is that the network looks at"}};
+
 struct Entry {
   const char* name;
   const char* title;
   const char* paper;
   std::unique_ptr<Model> (*make)(const ModelConfig&);
+  std::span<const OptionInfo> options{};
 };
 
 constexpr Entry kEntries[] = {
     {"reference_guided", "U-Net that takes its brightness from any reference picture",
-     "Wang et al., Pattern Recognition 2022, arXiv:2101.00813", make_reference_guided},
+     "Wang et al., Pattern Recognition 2022, arXiv:2101.00813", make_reference_guided, kReferenceGuided},
     {"mirnet_keras", "MIRNet as the Keras example has it", "Zamir et al., ECCV 2020, arXiv:2003.06792",
-     make_mirnet_keras},
+     make_mirnet_keras, kMirnetKeras},
     {"mirnet_v1", "MIRNet: three resolutions, dual attention, selective kernels",
      "Zamir et al., ECCV 2020, arXiv:2003.06792", make_plain<MirnetV1>},
     {"mirnet_v2", "MIRNet-v2: the same idea, lighter and faster",
@@ -77,9 +102,9 @@ constexpr Entry kEntries[] = {
     {"gan", "adversarial network with concatenated blocks", "after Isola et al., CVPR 2017, arXiv:1611.07004",
      make_plain<Gan>},
     {"zero_dce", "Zero-reference deep curve estimation", "Guo et al., CVPR 2020, arXiv:2001.06826",
-     make_zero_dce},
+     make_zero_dce, kZeroDce},
     {"zero_dce_plus", "the same, lighter: separable convolutions, one curve map",
-     "Li, Guo and Loy, TPAMI 2021, arXiv:2103.00860", make_zero_dce_plus},
+     "Li, Guo and Loy, TPAMI 2021, arXiv:2103.00860", make_zero_dce_plus, kZeroDcePlus},
     {"unet", "simplified MIRNet: a U-Net with skips that are trained",
      "after Ronneberger et al., MICCAI 2015, arXiv:1505.04597", make_plain<Unet>},
 };
@@ -107,6 +132,12 @@ std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const Entry& entry : kEntries) names.emplace_back(entry.name);
   return names;
+}
+
+std::span<const OptionInfo> model_options(std::string_view name) {
+  for (const Entry& entry : kEntries)
+    if (name == entry.name) return entry.options;
+  return {};
 }
 
 std::unique_ptr<Model> make_model(std::string_view name, const ModelConfig& config) {

@@ -2,12 +2,18 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "luxgrad/models/model.h"
 
 namespace lux {
+
+/// An option of a network: its name, the values it takes, the default first, and what it changes.
+struct OptionInfo {
+  const char *name, *values, *text;
+};
 
 struct ModelInfo {
   std::string name;
@@ -21,6 +27,8 @@ struct ModelInfo {
 std::vector<ModelInfo> models();
 /// Their names only.
 std::vector<std::string> model_names();
+/// The options of a model, which is not made for that; none for a name that is unknown.
+std::span<const OptionInfo> model_options(std::string_view name);
 
 /// A network without values yet: initialise or load it. Options not given keep their defaults. Throws Error
 /// for an unknown name, option or value; the text lists what there is.

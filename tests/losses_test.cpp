@@ -241,6 +241,30 @@ TEST_CASE("cosine distance and hinge by hand") {
   CHECK(near.grad().to_vector() == std::vector<double>{1, 0});
 }
 
+TEST_CASE("luminance is normalised over the batch, or picture by picture") {
+  const TensorOptions f64{DType::f64, kCpu};
+  const Tensor picture = full({2, 4, 4, 3}, 0.5, f64);
+  // Four features, two of them luminance.
+  const Tensor low = from_vector({1, 3, 0, 0, 5, 9, 0, 0}, {2, 4}, f64);
+  const Tensor enhanced = from_vector({2, 2.5, 0, 0, 7, 6, 0, 0}, {2, 4}, f64);
+  const auto distance = [&](bool by_picture) {
+    return reference_guided_loss({picture, picture, picture, low, low, enhanced},
+                                 {.luminance = 2, .instance_norm = by_picture})
+        .distance_to_low.item();
+  };
+  const auto square_of = [](double x) { return x * x; };
+  // Two numbers a and b by themselves are -d and d, d = (b - a) / 2 / sqrt((b - a)^2 / 4 + 1e-5).
+  const auto d = [](double half) { return half / std::sqrt(half * half + 1e-5); };
+  CHECK(distance(true) ==
+        doctest::Approx((square_of(d(1) - d(0.25)) + square_of(d(2) - d(-0.5))) / 2).epsilon(1e-12));
+  // All four: means 4.5 and 4.375, variances 8.75 and 4.671875.
+  double total = 0;
+  const double before[] = {1, 3, 5, 9}, after[] = {2, 2.5, 7, 6};
+  for (int i = 0; i < 4; ++i)
+    total += square_of((before[i] - 4.5) / std::sqrt(8.75) - (after[i] - 4.375) / std::sqrt(4.671875));
+  CHECK(distance(false) == doctest::Approx(total / 4).epsilon(1e-12));
+}
+
 TEST_CASE("features without deviation and colours without hue leave the reference-guided loss finite") {
   for (const double level : {0.0, 1e-30, 1e-9, 0.5}) {
     CAPTURE(level);

@@ -28,7 +28,7 @@ using Maker = std::unique_ptr<Model> (*)();
 
 // All networks, the large ones narrow.
 constexpr Maker kMakers[] = {
-    [] { return std::unique_ptr<Model>(new ReferenceGuided(false, 8)); },
+    [] { return std::unique_ptr<Model>(new ReferenceGuided({.width = 8})); },
     [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2023, 8, 1)); },
     [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2021, 8, 1)); },
     [] { return std::unique_ptr<Model>(new MirnetV1(16, 1)); },
@@ -86,7 +86,7 @@ TEST_CASE("inference of every network holds hardly more than its layers' best pe
 
 TEST_CASE("the memory of a training step is predicted from two smaller ones") {
   for (const char* name : {"zero_dce", "zero_dce_plus", "unet"}) check_prediction(name, false);
-  for (const char* name : {"reference_guided", "mirnet_v2"}) {
+  for (const char* name : {"reference_guided", "mirnet_v2", "gan"}) {
     check_prediction(name, false);
     check_prediction(name, true);
   }

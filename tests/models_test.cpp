@@ -78,6 +78,11 @@ TEST_CASE("the registry names the models, their size and their options") {
     CHECK(list[i].parameters == published[i].second);
   }
   CHECK(make_model("reference_guided", {{"deconv_bias", "true"}})->parameter_count() == 5007139);
+  CHECK(make_model("reference_guided", {{"conv5_act", "false"}})->parameter_count() == 5006915);
+  CHECK(make_model("reference_guided", {{"lum_dim", "64"}})->parameter_count() == 5006915);
+  CHECK(make_model("reference_guided", {{"norm", "instance"}})->parameter_count() == 5006915);
+  constexpr int64_t kReadFromSkips = 9 * (256 * 256 + 128 * 128 + 64 * 64 + 32 * 32);
+  CHECK(make_model("reference_guided", {{"skip", "false"}})->parameter_count() == 5006915 - kReadFromSkips);
   CHECK(make_model("mirnet_keras", {{"compat", "2021"}})->parameter_count() == 36351613);
   CHECK_THROWS_WITH_AS(make_model("zero"),
                        "make_model: expected one of reference_guided, mirnet_keras, mirnet_v1, mirnet_v2, "
@@ -85,12 +90,30 @@ TEST_CASE("the registry names the models, their size and their options") {
                        Error);
   CHECK_THROWS_WITH_AS(make_model("zero_dce", {{"scale", "2"}}),
                        "zero_dce: expected options among concat, got 'scale'", Error);
+  CHECK_THROWS_WITH_AS(make_model("reference_guided", {{"lum_dim", "512"}}),
+                       "reference_guided: expected lum_dim from 1 to 511, got 512", Error);
+  CHECK_THROWS_WITH_AS(make_model("reference_guided", {{"norm", "layer"}}),
+                       "norm: expected batch or instance, got 'layer'", Error);
+  CHECK_THROWS_WITH_AS(make_model("reference_guided", {{"skip", "0"}}),
+                       "skip: expected true or false, got '0'", Error);
   CHECK_THROWS_WITH_AS(make_model("zero_dce", {{"concat", "torch"}}),
                        "concat: expected official or keras, got 'torch'", Error);
   CHECK_THROWS_WITH_AS(make_model("zero_dce_plus", {{"scale_factor", "2x"}}),
                        "scale_factor: expected a whole number, got '2x'", Error);
   CHECK_THROWS_WITH_AS(make_model("zero_dce_plus", {{"scale_factor", "65"}}),
                        "zero_dce_plus: expected scale_factor from 1 to 64, got 65", Error);
+}
+
+TEST_CASE("the options that are listed are those that a network has, the default first") {
+  for (const ModelInfo& info : models()) {
+    CAPTURE(info.name);
+    CHECK(model_options(info.name).size() == info.options.size());
+    for (const OptionInfo& option : model_options(info.name)) {
+      REQUIRE(info.options.contains(option.name));
+      CHECK(std::string(option.values).starts_with(info.options.at(option.name) + ", "));
+    }
+  }
+  CHECK(model_options("no such model").empty());
 }
 
 TEST_CASE("a weight file's metadata brings the same network back") {
@@ -290,4 +313,47 @@ TEST_CASE("reference_guided follows looks, and averages the results of several")
   CHECK(same_bits(enhance(model, x), neutral));
   CHECK_THROWS_WITH_AS(model.set_looks({bright}),
                        "reference_guided: expected looks [1, 96], got [1, 30, 11, 3]", Error);
+}
+
+TEST_CASE("reference_guided without its last activation has features that follow the sign of its weights") {
+  const Tensor x = dark_picture({1, 17, 22, 3});
+  const auto mirrors = [&](bool conv5_act) {
+    ReferenceGuided model({.conv5_act = conv5_act, .width = 4});
+    model.init_(Generator(1));
+    const Tensor features = model.encode(x).features;
+    State state = model.state_dict();
+    state["encoder.conv5_1.weight"] = -state.at("encoder.conv5_1.weight").clone();
+    model.load_state_dict(state);
+    return same_bits(model.encode(x).features, -features);
+  };
+  CHECK(mirrors(false));
+  CHECK_FALSE(mirrors(true));
+}
+
+TEST_CASE("lum_dim says where luminance ends and content begins") {
+  ReferenceGuided model({.lum_dim = 7, .width = 4});
+  model.init_(Generator(1));
+  const ReferenceGuided::Encoding encoding = model.encode(dark_picture({2, 17, 22, 3}));
+  CHECK(same_bits(encoding.luminance(), narrow(encoding.features, 1, 0, 7)));
+  CHECK(same_bits(encoding.content(), narrow(encoding.features, 1, 7, 505)));
+  CHECK(same_bits(concat({encoding.luminance(), encoding.content()}, 1), encoding.features));
+  CHECK_THROWS_WITH_AS(model.set_looks({zeros({1, 96})}),
+                       "reference_guided: expected looks [1, 7], got [1, 96]", Error);
+  model.set_looks({zeros({1, 7})});
+  CHECK(enhance(model, dark_picture({1, 17, 22, 3})).shape() == Shape{1, 17, 22, 3});
+}
+
+TEST_CASE("reference_guided without skips draws from 512 numbers, in the size of the picture") {
+  const auto reads_maps = [](bool skip) {
+    ReferenceGuided model({.skip = skip, .width = 4});
+    model.init_(Generator(1));
+    const ReferenceGuided::Encoding low = model.encode(dark_picture({1, 19, 22, 3}));
+    ReferenceGuided::Encoding blank = low;
+    for (Tensor* const map : {&blank.c1, &blank.c2, &blank.c3, &blank.c4}) *map = zeros(map->shape());
+    const Tensor picture = model.decode(low, low.luminance());
+    CHECK(picture.shape() == Shape{1, 19, 22, 3});
+    return !same_bits(picture, model.decode(blank, low.luminance()));
+  };
+  CHECK(reads_maps(true));
+  CHECK_FALSE(reads_maps(false));
 }

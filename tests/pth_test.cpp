@@ -258,3 +258,26 @@ TEST_CASE("files are known by their content, not by their name") {
   CHECK(has_tensor_file_name("a.pth"));
   CHECK_FALSE(has_tensor_file_name("a.png"));
 }
+
+TEST_CASE("weights of other programs are refused with the line that turns them into what is read") {
+  const auto reason = [](const std::string& text) {
+    const auto refused = parse_tensor_file(Bytes(text.begin(), text.end()));
+    return refused ? std::string("accepted") : refused.error().reason;
+  };
+  // ir_version 8, producer_name "pytorch", producer_version "2.1.0", then a graph.
+  const std::string maker = std::string("\x08\x08\x12\x07") + "pytorch\x1a\x05" + "2.1.0";
+  CHECK(begins_with(reason(maker + ":\x03\x0a\x01g"), "is ONNX; in Python, numpy.savez("));
+  CHECK(begins_with(reason("\x08\x04:\x06\x0a\x04\x22\x02Op"), "is ONNX; in Python, numpy.savez("));
+  // Version 0 of the superblock, and version 3; nothing else of the file is looked at.
+  for (const char version : {'\0', '\3'})
+    CHECK(begins_with(reason(std::string("\x89HDF\r\n\x1a\n") + version + "\x08\x08"),
+                      "is HDF5; in Python, numpy.savez("));
+  const auto keras = zip_archive({{"metadata.json", "{}"}, {"config.json", "{}"}, {"model.weights.h5", ""}});
+  CHECK(begins_with(reason({keras.bytes.begin(), keras.bytes.end()}), "is an archive of Keras"));
+  const std::string script = reason_of(
+      pth::archive(pth::pickle(pth::dict({})), {}, {{"root/code/__torch__.py", "class Net: pass"}}).bytes);
+  CHECK(begins_with(script, "is TorchScript, which is a program; in Python, torch.save("));
+  // A header of 0x120808 bytes begins like ONNX.
+  const std::string header = std::string("\x08\x08\x12\0\0\0\0\0", 8) + "{" + std::string(0x120807, ' ');
+  CHECK_FALSE(reason(header).starts_with("is ONNX"));
+}

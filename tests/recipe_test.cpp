@@ -76,6 +76,55 @@ TEST_CASE("every recipe gives a finite loss that reaches every parameter") {
 }
 
 TEST_CASE("recipes hold the published numbers") {
+  struct Row {
+    const char *model, *recipe, *form;
+    double lr, beta1;
+    int64_t batch, size, epochs, steps;
+    bool shuffle, drop_last;
+    Turns turns;
+  };
+  constexpr Row kRows[] = {
+      {"reference_guided", "official", "tf1", 1e-4, 0.9, 8, 0, 1000, 0, true, true, Turns::flips},
+      {"reference_guided", "fivek", "tf1", 1e-4, 0.9, 16, 128, 2000, 0, true, true, Turns::flips},
+      {"mirnet_keras", "keras", "keras", 1e-4, 0.9, 4, 128, 50, 0, false, true, Turns::none},
+      {"mirnet_keras", "soumik12345", "keras", 1e-4, 0.9, 16, 128, 100, 0, true, true, Turns::all},
+      {"mirnet_v1", "official", "torch", 2e-4, 0.9, 16, 128, 100, 700000, true, false, Turns::all},
+      {"mirnet_v2", "official", "torch", 2e-4, 0.9, 8, 128, 100, 150000, true, false, Turns::all},
+      {"gan", "published", "keras", 2e-4, 0.5, 12, 256, 100, 0, true, true, Turns::none},
+      {"unet", "published", "keras", 1e-3, 0.9, 8, 256, 10, 0, true, false, Turns::none},
+      {"zero_dce", "official", "torch", 1e-4, 0.9, 8, 256, 200, 0, true, false, Turns::none},
+      {"zero_dce", "keras", "keras", 1e-4, 0.9, 16, 256, 100, 0, false, true, Turns::none},
+      {"zero_dce_plus", "official", "torch", 1e-4, 0.9, 8, 512, 100, 0, true, false, Turns::none}};
+  for (const Row& row : kRows) {
+    CAPTURE(row.model);
+    CAPTURE(row.recipe);
+    const Recipe recipe = make_recipe(row.model, row.recipe);
+    CHECK(facts_of(recipe).at("adam.form") == row.form);
+    CHECK(recipe.adam.lr == row.lr);
+    CHECK(recipe.adam.beta1 == row.beta1);
+    CHECK(recipe.adam.beta2 == 0.999);
+    CHECK(recipe.batch == row.batch);
+    CHECK(recipe.size == row.size);
+    CHECK(recipe.epochs == row.epochs);
+    CHECK(recipe.steps == row.steps);
+    CHECK(recipe.shuffle == row.shuffle);
+    CHECK(recipe.drop_last == row.drop_last);
+    CHECK(recipe.turns == row.turns);
+  }
+  CHECK(facts_of(make_recipe("gan", "published")).at("adam.eps") == "1e-07");
+  CHECK(facts_of(make_recipe("gan", "published")).at("weight.l1") == "100");
+  CHECK(facts_of(make_recipe("gan", "published")).at("loss.dropout") == "0.5");
+  CHECK(facts_of(make_recipe("gan", "published")).at("resize.mode") == "nearest");
+  CHECK(facts_of(make_recipe("mirnet_v2", "official")).at("stages") ==
+        "46: 8 x 128, 32: 5 x 160, 24: 4 x 192, 18: 2 x 256, 18: 1 x 320, 12: 1 x 384");
+  CHECK(facts_of(make_recipe("mirnet_v2", "official")).at("mix_up.or_not") == "true");
+  CHECK(facts_of(make_recipe("mirnet_v1", "official")).at("loss.within") == "true");
+  CHECK(make_recipe("mirnet_v1", "official").adam.weight_decay == 1e-8);
+  CHECK(make_recipe("mirnet_v1", "official").rate.back().to == 1e-6);
+  CHECK(make_recipe("unet", "published").validation == 0.1);
+  CHECK(facts_of(make_recipe("unet", "published")).at("resize.eight_bit") == "true");
+  CHECK(make_recipe("mirnet_keras", "soumik12345").patience == 10);
+
   const Recipe official = make_recipe("zero_dce", "official"), keras = make_recipe("zero_dce", "keras");
   CHECK(official.clip_norm == 0.1);
   CHECK(official.adam.weight_decay == 1e-4);
@@ -116,6 +165,23 @@ TEST_CASE("recipes hold the published numbers") {
   CHECK(facts_of(make_recipe("unet", "readme")).at("turns") == "all");
   CHECK(make_recipe("mirnet_v1", "official").warm_up == 3);
   CHECK(make_recipe("mirnet_v2", "fivek").steps == 300000);
+}
+
+TEST_CASE("the loss of reference_guided follows the options of its network") {
+  const Tensor low = noise({2, 16, 16, 3}, 0.3, 1), high = noise({2, 16, 16, 3}, 1, 2);
+  const auto terms_with = [&](const ModelConfig& config) {
+    const Loss loss = make_recipe("reference_guided", "official")
+                          .objective->loss(*fresh("reference_guided", config), {low, high});
+    std::map<std::string, double> terms;
+    for (const auto& [name, term] : loss.terms) terms[name] = term.item();
+    return terms;
+  };
+  const auto plain = terms_with({}), by_picture = terms_with({{"norm", "instance"}}),
+             narrow = terms_with({{"lum_dim", "8"}});
+  CHECK(by_picture.at("rest") == plain.at("rest"));
+  CHECK(by_picture.at("con") == plain.at("con"));
+  CHECK(by_picture.at("lum") != plain.at("lum"));
+  CHECK(narrow.at("con") != plain.at("con"));
 }
 
 TEST_CASE("what recipes refuse") {

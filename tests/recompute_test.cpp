@@ -81,7 +81,8 @@ struct Trained {
 // The networks with blocks, narrow.
 std::vector<std::unique_ptr<Model>> narrow_models() {
   std::vector<std::unique_ptr<Model>> list;
-  list.push_back(std::make_unique<ReferenceGuided>(false, 4));
+  list.push_back(std::make_unique<ReferenceGuided>(ReferenceGuidedOptions{.width = 4}));
+  list.push_back(std::make_unique<ReferenceGuided>(ReferenceGuidedOptions{.skip = false, .width = 4}));
   list.push_back(std::make_unique<MirnetKeras>(MirnetKeras::Compat::y2023, 8, 1));
   list.push_back(std::make_unique<MirnetKeras>(MirnetKeras::Compat::y2021, 8, 1));
   list.push_back(std::make_unique<MirnetV1>(8, 2));

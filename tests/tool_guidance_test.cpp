@@ -54,6 +54,24 @@ TEST_CASE("a look that was kept is as good as its reference") {
   CHECK(here.made_with({"--look", "look.json", "--reference", "other.png"}) == both);
 }
 
+TEST_CASE("options of the network are named by --help, and a look has as many numbers as they say") {
+  const Guided here;
+  const std::string help = here.run({"enhance", "--help"}).out;
+  for (const char* const option : {"deconv_bias=false, true (reference_guided)", "conv5_act=true, false",
+                                   "lum_dim=96, 1 to 511", "norm=batch, instance", "skip=true, false",
+                                   "compat=2023, 2021 (mirnet_keras)", "concat=official, keras (zero_dce)"})
+    CHECK_MESSAGE(help.find(option) != std::string::npos, option);
+  const std::vector<uint8_t> wide = here.made_with({"--reference", "bright.png"});
+  const std::vector<uint8_t> narrow =
+      here.made_with({"--option", "lum_dim=8", "--reference", "bright.png", "--save-look", "narrow.json"});
+  CHECK(narrow != wide);
+  CHECK(here.made_with({"--option", "lum_dim=8", "--look", "narrow.json"}) == narrow);
+  const ChildResult refused =
+      here.run({"enhance", "dark.png", "-o", "never.png", "-n", "reference_guided", "--look", "narrow.json"});
+  CHECK(refused.code == 3);
+  CHECK(refused.err.find("expected looks of 96 finite numbers each") != std::string::npos);
+}
+
 TEST_CASE("what is no look is refused, and no picture is written") {
   const Guided here;
   CHECK(here.code_of("no json") == 3);

@@ -26,17 +26,17 @@ void save_looks(const std::string& path, const Tensors& looks) {
   (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
 }
 
-Tensor look_from(const json& numbers, const std::string& path) {
+Tensor look_from(const json& numbers, int64_t lum_dim, const std::string& path) {
   const auto fits = [](const json& value) { return value.is_number() && std::isfinite(value.get<float>()); };
-  if (!numbers.is_array() || numbers.size() != ReferenceGuided::kLuminance ||
+  if (!numbers.is_array() || numbers.size() != static_cast<size_t>(lum_dim) ||
       !std::all_of(numbers.begin(), numbers.end(), fits)) {
-    throw FileException({FileErrorCode::malformed, path, -1,
-                         cat("expected looks of ", ReferenceGuided::kLuminance, " finite numbers each")});
+    throw FileException(
+        {FileErrorCode::malformed, path, -1, cat("expected looks of ", lum_dim, " finite numbers each")});
   }
-  return from_vector(numbers.get<std::vector<double>>(), {1, ReferenceGuided::kLuminance});
+  return from_vector(numbers.get<std::vector<double>>(), {1, lum_dim});
 }
 
-Tensors load_looks(const std::string& path) {
+Tensors load_looks(const ReferenceGuided& model, const std::string& path) {
   const std::vector<uint8_t> bytes = read_file(path, kMaxLookBytes).value();
   const json file = json::parse(bytes.begin(), bytes.end(), nullptr, false);
   if (!file.is_object() || file.value("model", json()) != json("reference_guided") ||
@@ -44,7 +44,8 @@ Tensors load_looks(const std::string& path) {
     throw FileException({FileErrorCode::malformed, path, -1, "it is no file of looks"});
   }
   Tensors looks;
-  for (const json& numbers : file["looks"]) looks.push_back(look_from(numbers, path));
+  for (const json& numbers : file["looks"])
+    looks.push_back(look_from(numbers, model.options().lum_dim, path));
   return looks;
 }
 
@@ -60,7 +61,7 @@ void guide(const Guidance& guidance, ReferenceGuided& model) {
     save_looks(guidance.save_look, looks);
   }
   if (!guidance.look.empty()) {
-    for (Tensor& look : load_looks(guidance.look)) looks.push_back(std::move(look));
+    for (Tensor& look : load_looks(model, guidance.look)) looks.push_back(std::move(look));
   }
   model.set_looks(std::move(looks));
 }
@@ -126,7 +127,8 @@ std::vector<Guide> guides_of(const Guidance& guidance, Model& model) {
       guides.push_back({title(path), false, {look_of_picture(*guided, path)}});
     }
   }
-  if (!guidance.look.empty()) guides.push_back({title(guidance.look), false, load_looks(guidance.look)});
+  if (!guidance.look.empty())
+    guides.push_back({title(guidance.look), false, load_looks(*guided, guidance.look)});
   if (guides.empty()) guides.push_back({title("neutral look")});
   return guides;
 }

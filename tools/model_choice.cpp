@@ -64,6 +64,16 @@ std::optional<std::string> find_weights(const std::string& model) {
   return {};
 }
 
+// A line for each.
+std::string option_list() {
+  std::string text;
+  for (const std::string& model : model_names()) {
+    for (const OptionInfo& option : model_options(model))
+      text += cat("\n  ", option.name, "=", option.values, " (", model, "): ", option.text);
+  }
+  return text;
+}
+
 /// The network for the weights in a file, without values.
 std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& metadata, const State& state,
                                    const std::string& source) {
@@ -133,7 +143,8 @@ void add_network_options(CLI::App& app, ModelChoice& choice) {
                  "zero_dce_plus: the network looks at the picture this many times smaller")
       ->type_name("N")
       ->check(CLI::Range(1, 64).description(""));
-  app.add_option("--option", choice.options, "An option of the network, for example concat=keras")
+  app.add_option("--option", choice.options,
+                 cat("An option of the network, for example concat=keras; defaults first:", option_list()))
       ->type_name("NAME=VALUE")
       ->allow_extra_args(false);
 }

@@ -84,6 +84,13 @@ OP_CASE("loss reference_guided", guided_pass(5),
               .total;
         },
         {.large = guided_pass(70), .f32_bound = 1e-4, .half = false});
+OP_CASE("loss reference_guided, picture by picture", guided_pass(5),
+        [](const Tensors& x) {
+          return reference_guided_loss({x[0], x[1], x[2], x[3], x[4], x[5]},
+                                       {.margin = 9, .luminance = 4, .instance_norm = true, .huber = true})
+              .total;
+        },
+        {.large = guided_pass(70), .f32_bound = 1e-4, .half = false});
 
 ERROR_CASE("loss perceptual", {{1, 2, 2, 3}, {1, 2, 3, 3}},
            "perceptual_loss: expected two equal shapes, got [1, 2, 2, 3] and [1, 2, 3, 3]",

@@ -139,9 +139,10 @@ OP_CASE(
     },
     deep(2));
 OP_CASE(
-    "model reference_guided", inputs_of(ReferenceGuided(true, 2), {{1, 17, 18, 3}, {1, 18, 17, 3}}),
+    "model reference_guided",
+    inputs_of(ReferenceGuided({.deconv_bias = true, .width = 2}), {{1, 17, 18, 3}, {1, 18, 17, 3}}),
     [](const Tensors& x) {
-      ReferenceGuided model(true, 2);
+      ReferenceGuided model({.deconv_bias = true, .width = 2});
       model.substitute({x.begin() + 2, x.end()});
       return model.decode(model.encode(x[0]), model.encode(x[1]).luminance());
     },

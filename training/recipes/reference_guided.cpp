@@ -40,8 +40,11 @@ class Guided final : public Objective {
     const ReferenceGuided::Encoding low = network.encode(input.low), high = network.encode(input.high);
     const Tensor enhanced = network.decode(low, high.luminance());
     const Tensor again = network.encode(enhanced).features;
-    const ReferenceGuidedLoss loss = reference_guided_loss(
-        {input.low, input.high, enhanced, low.features, high.features, again}, options_);
+    ReferenceGuidedLossOptions options = options_;
+    options.luminance = network.options().lum_dim;
+    options.instance_norm = network.options().instance_norm;
+    const ReferenceGuidedLoss loss =
+        reference_guided_loss({input.low, input.high, enhanced, low.features, high.features, again}, options);
     return {loss.total, {{"rest", loss.rest}, {"lum", loss.lum}, {"con", loss.con}, {"cont", loss.cont}}};
   }
 
