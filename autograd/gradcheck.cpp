@@ -6,12 +6,14 @@
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/raw.h"
 
 namespace lux {
 namespace {
 
 // Sum of y · weights, outside the graph.
-double project(const Tensor& y, const Tensor& weights) {
+double project(const Tensor& result, const Tensor& weights) {
+  const Tensor y = result.to(kCpu);
   const double* const a = y.data<double>();
   const double* const b = weights.data<double>();
   double sum = 0;
@@ -45,10 +47,12 @@ std::vector<int64_t> checked_elements(int64_t numel, int64_t most, Generator gen
 std::vector<double> numeric_gradient(FunctionRef<Tensor(const Tensors&)> f, const Tensors& leaves,
                                      const Tensor& leaf, const std::vector<int64_t>& elements,
                                      const Tensor& weights, double step) {
-  double* const x = leaf.data<double>();
+  const Tensor here = leaf.to(kCpu);  // on the CPU the same bytes
+  double* const x = here.data<double>();
   const auto set = [&](int64_t i, double value) {
     x[i] = value;
     leaf.storage()->raise_version();
+    if (leaf.device() != kCpu) copy_(leaf, here);
   };
   std::vector<double> gradient;
   for (const int64_t i : elements) {
@@ -125,13 +129,13 @@ GradcheckResult gradcheck(const std::string& name, FunctionRef<Tensor(const Tens
         .name = name, .error = HUGE_VAL, .reason = "the result depends on no input that requires gradients"};
   }
   const Tensor weights = random_like(y, options.seed);
-  backward(y, weights);
+  backward(y, weights.to(y.device()));
 
   const NoGrad no_grad;
   GradcheckResult worst{.passed = true, .name = name, .error = -1};
   for (size_t k = 0; k < leaves.size(); ++k) {
     if (!leaves[k].requires_grad()) continue;
-    const Tensor gradient = leaves[k].grad();
+    const Tensor gradient = leaves[k].grad().defined() ? leaves[k].grad().to(kCpu) : Tensor();
     if (!gradient.defined() || gradient.shape() != leaves[k].shape()) {
       return {.name = name, .input = k, .error = HUGE_VAL, .reason = "no gradient of the input's shape"};
     }

@@ -74,17 +74,17 @@ Tensors draw(const std::vector<CaseInput>& inputs, DType dtype) {
   return values;
 }
 
-Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values) {
+Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values, Device device) {
   Tensors copies;
   for (size_t k = 0; k < inputs.size(); ++k) {
-    copies.push_back(values[k].clone());
+    copies.push_back(device == kCpu ? values[k].clone() : values[k].to(device));
     if (inputs[k].differentiable) copies.back().requires_grad_();
   }
   return copies;
 }
 
-GradcheckResult gradcheck(const OpCase& row) {
-  const Tensors inputs = leaves(row.inputs, draw(row.inputs, DType::f64));
+GradcheckResult gradcheck(const OpCase& row, Device device) {
+  const Tensors inputs = leaves(row.inputs, draw(row.inputs, DType::f64), device);
   return gradcheck(row.name, row.run, inputs, {.max_elements = row.options.gradcheck_elements});
 }
 

@@ -73,11 +73,11 @@ std::vector<ErrorCase> error_cases();
 /// numbers; they do not yet require gradients.
 Tensors draw(const std::vector<CaseInput>& inputs, DType dtype);
 
-/// The inputs as leaves of a new graph: copies that require gradients where the row says so.
-Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values);
+/// The inputs as leaves of a new graph on `device`: copies that require gradients where the row says so.
+Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values, Device device = kCpu);
 
-/// The gradcheck of one row, in f64 on the small inputs.
-GradcheckResult gradcheck(const OpCase& row);
+/// The gradcheck of one row, in f64 on the small inputs, on `device`.
+GradcheckResult gradcheck(const OpCase& row, Device device = kCpu);
 
 namespace detail {
 struct CaseRegistration {

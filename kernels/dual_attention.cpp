@@ -79,8 +79,10 @@ struct Scale {
     const T* const from = x + pixel * C;
     const T* const of_channel = channels + pixel / count * C;
     T* const to = y + 2 * pixel * C;
-    team.each(C, [&](int64_t c) { to[pixel_part + c] = T(A(from[c]) * of_pixel); });
-    team.each(C, [&](int64_t c) { to[channel_part + c] = T(A(from[c]) * A(of_channel[c])); });
+    team.each(C, [&](int64_t c) {
+      to[pixel_part + c] = T(A(from[c]) * of_pixel);
+      to[channel_part + c] = T(A(from[c]) * A(of_channel[c]));
+    });
   }
 };
 

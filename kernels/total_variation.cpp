@@ -40,16 +40,18 @@ struct RowVariation {
   LUX_HD void operator()(const Team& team, int64_t row) const {
     const Rows<T> rows(maps, row, H, W, C);
     const auto square = [](Arith<T> d) { return d * d; };
+    double sum = 0;
     if (form.joint) {
-      sums[row] = form.vertical * team.sum(rows.width, [&](int64_t x) {
+      sum = form.vertical * team.sum(rows.width, [&](int64_t x) {
         return square(std::fabs(rows.down(x)) + std::fabs(rows.right(x)));
       });
     } else {  // two loops without branches
-      sums[row] = form.vertical * team.sum(rows.width, [&](int64_t x) { return square(rows.down(x)); }) +
-                  form.horizontal * team.sum(rows.width - C, [&](int64_t x) {
-                    return square(Arith<T>(rows.here[x + rows.C]) - Arith<T>(rows.here[x]));
-                  });
+      sum = form.vertical * team.sum(rows.width, [&](int64_t x) { return square(rows.down(x)); }) +
+            form.horizontal * team.sum(rows.width - C, [&](int64_t x) {
+              return square(Arith<T>(rows.here[x + rows.C]) - Arith<T>(rows.here[x]));
+            });
     }
+    if (team.leads()) sums[row] = sum;
   }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace lux {
 
@@ -14,5 +15,10 @@ struct Device {
 };
 
 inline constexpr Device kCpu{};
+
+/// `cpu` or `cuda:0`
+inline void append(std::string& text, Device device) {
+  text += device.type == Device::Type::cpu ? "cpu" : "cuda:" + std::to_string(device.index);
+}
 
 }  // namespace lux

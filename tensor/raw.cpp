@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -75,6 +76,17 @@ struct Scale {
 };
 
 template <class T>
+struct NonFinite {
+  const T* source;
+  double* result;
+  LUX_HD double term(int64_t, int64_t i) const {
+    const auto value = static_cast<Arith<T>>(source[i]);
+    return value - value == Arith<T>(0) ? 0.0 : 1.0;
+  }
+  LUX_HD void finish(int64_t, double sum) const { *result = sum; }
+};
+
+template <class T>
 struct Square {
   const T* source;
   double* result;
@@ -84,6 +96,23 @@ struct Square {
   }
   LUX_HD void finish(int64_t, double sum) const { *result = sum; }
 };
+
+// From device to device: converted on the host's side, copied as it is.
+void copy_across(const Tensor& target, const Tensor& source) {
+  if (source.device() != kCpu && target.dtype() != source.dtype()) return copy_(target, source.to(kCpu));
+  const Tensor from = source.to(target.dtype());
+  cuda::copy(target.raw(), target.device(), from.raw(), from.device(),
+             target.numel() * static_cast<int64_t>(size_of(target.dtype())));
+  target.storage()->raise_version();
+}
+
+// One number of all elements.
+template <template <class> class Kernel, class T>
+double reduced(const Tensor& tensor) {
+  const Tensor result = empty({}, {DType::f64, tensor.device()});
+  parallel_reduce(tensor.device(), 1, tensor.numel(), Kernel<T>{tensor.data<T>(), result.data<double>()});
+  return result.item();
+}
 
 }  // namespace
 
@@ -97,6 +126,7 @@ void fill_(const Tensor& target, double value) {
 
 void copy_(const Tensor& target, const Tensor& source) {
   check(target.numel() == source.numel(), "copy_: expected ", target.shape(), ", got ", source.shape());
+  if (target.device() != source.device()) return copy_across(target, source);
   dispatch_any(target.dtype(), [&](auto to) {
     dispatch_any(source.dtype(), [&](auto from) {
       using To = decltype(to);
@@ -129,6 +159,10 @@ void scale_(const Tensor& target, double factor) {
 int64_t first_non_finite(const Tensor& tensor) {
   return dispatch(tensor.dtype(), [&](auto t) -> int64_t {
     using T = decltype(t);
+    if (tensor.device() != kCpu) {  // only one number comes back, unless something is wrong
+      if (reduced<NonFinite, T>(tensor) == 0) return -1;
+      return first_non_finite(tensor.to(kCpu));
+    }
     const T* const data = tensor.data<T>();
     for (int64_t i = 0; i < tensor.numel(); ++i) {
       if (!std::isfinite(static_cast<Arith<T>>(data[i]))) return i;
@@ -138,12 +172,7 @@ int64_t first_non_finite(const Tensor& tensor) {
 }
 
 double l2_norm(const Tensor& tensor) {
-  double sum = 0;
-  dispatch(tensor.dtype(), [&](auto t) {
-    using T = decltype(t);
-    parallel_reduce(tensor.device(), 1, tensor.numel(), Square<T>{tensor.data<T>(), &sum});
-  });
-  return std::sqrt(sum);
+  return std::sqrt(dispatch(tensor.dtype(), [&](auto t) { return reduced<Square, decltype(t)>(tensor); }));
 }
 
 }  // namespace lux

@@ -22,9 +22,7 @@ class Storage {
   /// `bytes` of `whole` from `offset` on, which live as long as this does: rows of a picture, for code that
   /// runs operators on some of them. Throws Error where they are not all inside.
   Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes);
-  ~Storage() {
-    if (whole_ == nullptr) memory::deallocate(block_);
-  }
+  ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 

@@ -1,12 +1,16 @@
 #include "luxgrad/tensor/tensor.h"
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/raw.h"
 
 namespace lux {
 
-Storage::Storage(int64_t bytes, Device device) : device_(device) {
-  check(device == kCpu, "storage: this build has no CUDA backend");
-  block_ = memory::allocate(bytes);
+Storage::Storage(int64_t bytes, Device device)
+    : block_(device == kCpu ? memory::allocate(bytes) : cuda::allocate(bytes, device)), device_(device) {}
+
+Storage::~Storage() {
+  if (whole_ != nullptr) return;
+  device_ == kCpu ? memory::deallocate(block_) : cuda::deallocate(block_);
 }
 
 Storage::Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes)
@@ -41,11 +45,9 @@ double Tensor::item() const {
 }
 
 std::vector<double> Tensor::to_vector() const {
-  std::vector<double> values(static_cast<size_t>(numel()));
-  const Tensor wide = to(DType::f64);
+  const Tensor wide = to(kCpu).to(DType::f64);
   const auto* const source = wide.data<double>();
-  values.assign(source, source + numel());
-  return values;
+  return {source, source + numel()};
 }
 
 Tensor Tensor::with_shape(const Shape& shape) const {
@@ -70,6 +72,13 @@ Tensor Tensor::clone() const {
 Tensor Tensor::to(DType dtype) const {
   if (dtype == dtype_) return detach();
   Tensor copy = empty(shape_, {dtype, device()});
+  copy_(copy, *this);
+  return copy;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return detach();
+  Tensor copy = empty(shape_, {dtype_, device});
   copy_(copy, *this);
   return copy;
 }
@@ -111,7 +120,7 @@ Tensor from_vector(const std::vector<double>& values, const Shape& shape, Tensor
         " values for shape ", shape, ", got ", values.size());
   Tensor wide = empty(shape, {DType::f64, kCpu});
   std::copy(values.begin(), values.end(), wide.data<double>());
-  if (options.dtype == DType::f64) return wide;
+  if (options.dtype == DType::f64) return wide.to(options.device);
   Tensor tensor = empty(shape, options);
   copy_(tensor, wide);
   return tensor;

@@ -61,6 +61,8 @@ class Tensor {
   Tensor clone() const;
   /// A copy converted to `dtype` (the tensor itself when it has that dtype), outside any graph.
   Tensor to(DType dtype) const;
+  /// A copy on `device` (the tensor itself where it is there), outside any graph.
+  Tensor to(Device device) const;
 
   /// Whether gradients flow to this tensor: a leaf that asked for them, or a result that depends on one.
   bool requires_grad() const;

@@ -57,7 +57,7 @@ const Names kNotInHeaders = {"iostream", "functional", "regex"};
 bool is_header(std::string_view path) { return path.ends_with(".h") || path.ends_with(".cuh"); }
 
 bool may_launch(std::string_view path) {
-  return path == "tensor/parallel.h" || path == "tensor/dtype.h" || path.ends_with(".cu") ||
+  return path == "tensor/cuda_launch.h" || path == "tensor/dtype.h" || path.ends_with(".cu") ||
          path.ends_with(".cuh");
 }
 
@@ -110,7 +110,7 @@ std::vector<std::string> violations(const std::string& path, std::istream& text)
     const std::string code = line.substr(0, line.find("//"));
     for (const char* mark : {"<<<", "__CUDACC__"}) {
       if (code.find(mark) != std::string::npos && !may_launch(path))
-        report(std::string(mark) + " belongs in tensor/parallel.h or a .cu file");
+        report(std::string(mark) + " belongs in tensor/cuda_launch.h or a .cu file");
     }
   }
   return found;
@@ -212,9 +212,9 @@ TEST_CASE("what the house allows passes") {
   CHECK(allows("kernels/cpu/gemm.cpp", "#include <Eigen/Core>"));
   CHECK(allows("tools/info.cpp", "#include <nlohmann/json.hpp>"));
   CHECK(allows("data/safetensors.cpp", "#include <nlohmann/json.hpp>"));
-  CHECK(allows("tensor/parallel.h", "#ifdef __CUDACC__"));
+  CHECK(allows("tensor/cuda_launch.h", "#ifdef __CUDACC__"));
   CHECK(allows("kernels/cuda/conv.cu", "conv<<<blocks, threads>>>(x);"));
-  CHECK(allows("kernels/unary.h", "// launched with <<< >>> in tensor/parallel.h"));
+  CHECK(allows("kernels/unary.h", "// launched with <<< >>> in tensor/cuda_launch.h"));
   CHECK(allows("layers/module.cpp", "#include <functional>"));
   CHECK(allows("losses/ssim.cpp", "#include \"luxgrad/kernels/conv2d.h\""));
 }

@@ -249,7 +249,7 @@ OP_CASE(
 
 OP_CASE("expand_as", {{2, 1, 1, 2}},
         [](const Tensors& x) {
-          return expand_as(x[0], zeros({2, 4 * x[0].size(3), 3 * x[0].size(3), 1}));
+          return expand_as(x[0], zeros({2, 4 * x[0].size(3), 3 * x[0].size(3), 1}, x[0].options()));
         },
         {.large = {{2, 1, 1, 24}}});
 ERROR_CASE("expand_as", {{2, 1, 1, 3}, {1, 4, 5, 3}},

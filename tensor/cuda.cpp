@@ -1,0 +1,186 @@
+#include "luxgrad/tensor/cuda.h"
+
+#include <algorithm>
+#include <mutex>
+
+#include "luxgrad/tensor/error.h"
+
+namespace lux::cuda {
+
+#ifndef LUX_CUDA
+const Driver* runtime() { return nullptr; }
+#endif
+
+namespace {
+
+// The device of the process. It is started on first use, once, whether that succeeds or not.
+struct Context {
+  std::mutex mutex;
+  const Driver* driver = runtime();
+  bool started = false;
+  std::string absence;
+  void* stream = nullptr;
+  memory::Stats stats;
+  int64_t cap = 0;
+  int64_t countdown = 0;
+};
+
+Context& context() {
+  static Context* const context =
+      new Context;  // never destroyed: tensors in static storage may outlive any order
+  return *context;
+}
+
+std::string start(Context& c) {
+  if (c.driver == nullptr) return "this build has no CUDA backend";
+  if (const int error = c.driver->start(&c.stream); error != 0)
+    return cat("there is no CUDA device that can be used: ", c.driver->text_of(error));
+  return {};
+}
+
+// With the mutex held.
+const std::string& absence_of(Context& c) {
+  if (!c.started) c.absence = start(c);
+  c.started = true;
+  return c.absence;
+}
+
+const Driver& started_driver(Context& c) {
+  const std::lock_guard lock(c.mutex);
+  if (const std::string& reason = absence_of(c); !reason.empty()) fail("cuda: ", reason);
+  return *c.driver;
+}
+
+int take(const Context& c, void** data, int64_t bytes) {
+  const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
+  int error = c.driver->allocate(data, size, c.stream);
+  if (error != c.driver->out_of_memory) return error;
+  c.driver->last_error();  // else the next launch would report it
+  c.driver->synchronize(c.stream);
+  c.driver->trim();
+  error = c.driver->allocate(data, size, c.stream);
+  if (error != 0) c.driver->last_error();
+  return error;
+}
+
+}  // namespace
+
+void set_driver(const Driver* driver) {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  c.driver = driver;
+  c.started = false;
+  c.absence.clear();
+  c.stream = nullptr;
+  c.stats = {};
+  c.cap = c.countdown = 0;
+}
+
+std::string absence() {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  return absence_of(c);
+}
+
+void* stream() {
+  started_driver(context());
+  return context().stream;
+}
+
+void synchronize() {
+  const Driver& driver = started_driver(context());
+  check_call(driver.synchronize(context().stream), "waiting for the device");
+}
+
+void check_call(int error, const std::string& what) {
+  if (error == 0) return;
+  const Driver& driver = started_driver(context());
+  const std::string text = cat("cuda: ", what, ": ", driver.text_of(error));
+  if (error == driver.out_of_memory) throw OutOfMemory(text);
+  fail(text);
+}
+
+memory::Block allocate(int64_t bytes, Device device) {
+  check(device.type == Device::Type::cuda && device.index == 0, "cuda: expected device cuda:0, got index ",
+        device.index);
+  Context& c = context();
+  started_driver(c);
+  const std::lock_guard lock(c.mutex);
+  ++c.stats.allocations;
+  if (c.countdown > 0 && --c.countdown == 0)
+    throw OutOfMemory("cuda: allocation failed on request of a test");
+  if (c.cap > 0 && bytes > c.cap - c.stats.live) {
+    throw OutOfMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
+                          " in use on the device would exceed the cap of ", c.cap));
+  }
+  memory::Block block{nullptr, nullptr, bytes, 0};
+  if (const int error = take(c, &block.data, bytes); error != 0) {
+    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live,
+                                 " in use): ", c.driver->text_of(error));
+    if (error == c.driver->out_of_memory) throw OutOfMemory(text);
+    fail(text);
+  }
+  block.base = block.data;
+  c.stats.live += bytes;
+  c.stats.peak = std::max(c.stats.peak, c.stats.live);
+  return block;
+}
+
+void deallocate(const memory::Block& block) noexcept {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  c.stats.live -= block.bytes;
+  // After an error of the device this fails as well; the next call says so.
+  if (c.driver != nullptr) c.driver->release(block.base, c.stream);
+}
+
+memory::Stats memory_stats() {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  return c.stats;
+}
+
+void reset_memory_peak() {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  c.stats.peak = c.stats.live;
+}
+
+void set_memory_cap(int64_t bytes) {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  c.cap = bytes;
+}
+
+void trim_memory() {
+  const Driver& driver = started_driver(context());
+  synchronize();
+  check_call(driver.trim(), "giving memory back");
+}
+
+void fail_allocation(int64_t countdown) {
+  Context& c = context();
+  const std::lock_guard lock(c.mutex);
+  c.countdown = countdown;
+}
+
+void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
+  if (bytes == 0) return;
+  const Driver& driver = started_driver(context());
+  const auto name = [](Device device) { return device == kCpu ? "host" : "device"; };
+  const auto what = [&] {
+    return cat("copying ", bytes, " bytes from ", name(from_device), " to ", name(to_device));
+  };
+  if (const int error = driver.copy(to, from, static_cast<size_t>(bytes), stream()); error != 0)
+    check_call(error, what());
+  if (to_device != kCpu) return;
+  if (const int error = driver.synchronize(stream()); error != 0) check_call(error, what());
+}
+
+void check_launch(std::string_view kernel, int64_t calls) {
+  const Driver& driver = started_driver(context());
+  if (const int error = driver.last_error(); error != 0)
+    check_call(error, cat("running ", kernel, " for ", calls, " elements"));
+}
+
+}  // namespace lux::cuda

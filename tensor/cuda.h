@@ -1,0 +1,75 @@
+// The CUDA device as the rest of the house sees it: whether there is one, its memory, its stream, and copies.
+//
+// Everything passes a table of functions, `Driver`: the CUDA runtime's where this build has them, none in a
+// build without CUDA, and fake ones in tests, so that the rules of this file are tested without a device. All
+// work runs on one stream, in the order of the calls; so memory may be given back while kernels that use it
+// still wait.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "luxgrad/tensor/device.h"
+#include "luxgrad/tensor/memory.h"
+
+namespace lux::cuda {
+
+/// What luxgrad asks of a device. Each function returns 0 or the number of an error.
+struct Driver {
+  /// Chooses the device, makes the stream, and lets the pool keep what is freed.
+  int (*start)(void** stream);
+  const char* (*text_of)(int error);
+  int (*allocate)(void** data, size_t bytes, void* stream);
+  int (*release)(void* data, void* stream);
+  /// Gives what the pool keeps back to the device.
+  int (*trim)();
+  /// From or to the device, or within it; what is not of the device may be reused on return.
+  int (*copy)(void* to, const void* from, size_t bytes, void* stream);
+  int (*synchronize)(void* stream);
+  /// The error of the last launch.
+  int (*last_error)();
+  int out_of_memory;  ///< the number of the error for which trimming and trying again may help
+};
+
+/// The CUDA runtime, or null in a build without it.
+const Driver* runtime();
+
+/// Replaces the driver, for tests, and forgets the device, its counters and its cap; null: none.
+void set_driver(const Driver* driver);
+
+/// Why cuda:0 cannot be used, as one sentence; empty where it can. The first call starts the device.
+std::string absence();
+
+/// The stream that everything runs on, a cudaStream_t. Throws Error where there is no device.
+void* stream();
+
+/// Waits for everything on the stream. Throws Error with what went wrong on the device.
+void synchronize();
+
+/// Throws Error, and OutOfMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
+/// error.
+void check_call(int error, const std::string& what);
+
+/// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first. Throws
+/// OutOfMemory, and Error where there is no such device. Thread-safe.
+memory::Block allocate(int64_t bytes, Device device);
+void deallocate(const memory::Block& block) noexcept;
+
+/// Counters, limit, and failures for tests, as those of host memory (tensor/memory.h); `reserved` is not
+/// counted.
+memory::Stats memory_stats();
+void reset_memory_peak();
+void set_memory_cap(int64_t bytes);
+void trim_memory();
+void fail_allocation(int64_t countdown);
+
+/// Copies bytes between host and device, or within the device. Into host memory it waits until they are
+/// there.
+void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
+
+/// After a launch of `kernel`, called `calls` times: throws Error where it could not begin.
+void check_launch(std::string_view kernel, int64_t calls);
+
+}  // namespace lux::cuda

@@ -1,0 +1,58 @@
+// The CUDA runtime behind the table of tensor/cuda.h. It is linked statically, so a program starts without
+// any library of NVIDIA; where there is no driver, `start` says so.
+#include <cuda_runtime_api.h>
+
+#include "luxgrad/tensor/cuda.h"
+
+namespace lux::cuda {
+namespace {
+
+cudaStream_t to_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+
+int default_pool(cudaMemPool_t* pool) { return cudaDeviceGetDefaultMemPool(pool, 0); }
+
+int start(void** stream) {
+  int devices = 0;
+  if (const int error = cudaGetDeviceCount(&devices); error != 0) return error;
+  if (devices == 0) return cudaErrorNoDevice;
+  if (const int error = cudaSetDevice(0); error != 0) return error;
+  cudaMemPool_t pool = nullptr;
+  if (const int error = default_pool(&pool); error != 0) return error;
+  uint64_t keep = UINT64_MAX;
+  if (const int error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep); error != 0)
+    return error;
+  cudaStream_t made = nullptr;
+  const int error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+  *stream = made;
+  return error;
+}
+
+int trim() {
+  cudaMemPool_t pool = nullptr;
+  if (const int error = default_pool(&pool); error != 0) return error;
+  return cudaMemPoolTrimTo(pool, 0);
+}
+
+int copy(void* to, const void* from, size_t bytes, void* stream) {
+  return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, to_stream(stream));
+}
+
+const Driver kRuntime = {
+    .start = start,
+    .text_of = [](int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); },
+    .allocate = [](void** data, size_t bytes, void* stream) -> int {
+      return cudaMallocAsync(data, bytes, to_stream(stream));
+    },
+    .release = [](void* data, void* stream) -> int { return cudaFreeAsync(data, to_stream(stream)); },
+    .trim = trim,
+    .copy = copy,
+    .synchronize = [](void* stream) -> int { return cudaStreamSynchronize(to_stream(stream)); },
+    .last_error = []() -> int { return cudaGetLastError(); },
+    .out_of_memory = cudaErrorMemoryAllocation,
+};
+
+}  // namespace
+
+const Driver* runtime() { return &kRuntime; }
+
+}  // namespace lux::cuda

@@ -1,0 +1,47 @@
+// The GPU that the drivers of tensor/parallel.h see in a build with LUX_CUDA_EMULATED: blocks of threads that
+// run one after the other on the CPU, each thread a fiber that waits where its team has to come together. Its
+// memory can be touched only while a kernel or a copy runs, so whatever else reaches for it dies on the spot.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "luxgrad/tensor/function_ref.h"
+
+// The words of CUDA C++, as far as the drivers use them.
+#define __global__
+#define __device__
+#define __launch_bounds__(threads, blocks)
+
+namespace lux::emulated_gpu {
+
+struct Index {
+  unsigned x = 0;
+};
+inline Index thread_index, block_index, grid_size;
+
+/// Runs a kernel in `blocks` blocks of `threads` threads.
+void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel);
+
+/// Waits until the 16 threads of this team are all here, and returns what the one called `thread` brought.
+uint64_t exchange(uint64_t bits, unsigned thread);
+
+/// Kernels run so far.
+int64_t launches();
+/// Blocks of its memory that were written beyond their end, among those given back so far.
+int64_t overruns();
+
+}  // namespace lux::emulated_gpu
+
+#define threadIdx (::lux::emulated_gpu::thread_index)
+#define blockIdx (::lux::emulated_gpu::block_index)
+#define gridDim (::lux::emulated_gpu::grid_size)
+
+template <class A>
+A __shfl_xor_sync(unsigned, A value, int mask, int) {
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(A));
+  bits = lux::emulated_gpu::exchange(bits, threadIdx.x ^ static_cast<unsigned>(mask));
+  std::memcpy(&value, &bits, sizeof(A));
+  return value;
+}

@@ -1,0 +1,145 @@
+// Every operator on a GPU that the CPU plays (tensor/emulated_gpu.h): the drivers and kernels that nvcc
+// compiles for the device, with the launches, teams and sums of the device. Results and gradients are the
+// bits of the plain kernels on the CPU; nothing writes beyond its buffers; nothing but kernels and copies
+// touches device memory.
+#include "luxgrad/tensor/emulated_gpu.h"
+
+#include <doctest/doctest.h>
+
+#include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/training/recipe.h"
+#include "luxgrad/training/stepper.h"
+#include "same_bits.h"
+
+using namespace lux;
+
+namespace {
+
+constexpr Device kCuda{Device::Type::cuda, 0};
+
+// The result and the gradients of the inputs, undefined where not asked for, on the CPU.
+Tensors run_on(Device device, const OpCase& row, DType dtype) {
+  const Tensors x = leaves(row.inputs, draw(row.inputs, dtype), device);
+  const PlainKernels plain;
+  const Tensor y = row.run(x);
+  CHECK(y.device() == device);
+  const Tensor gy = empty(y.shape(), {dtype, kCpu});
+  Generator generator(1, "gradient of the result");
+  fill_uniform_(gy, -1, 1, generator);
+  backward(y, gy.to(device));
+  Tensors all = {y.detach().to(kCpu)};
+  for (const Tensor& leaf : x) all.push_back(leaf.grad().defined() ? leaf.grad().to(kCpu) : Tensor());
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("every row has the bits of the CPU on the device") {
+  int64_t compared = 0;
+  for (const OpCase& row : op_cases()) {
+    if (row.op().starts_with("model ")) continue;  // made of these operators
+    for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
+      if (!row.options.half && dtype != DType::f32) continue;
+      CAPTURE(row.name);
+      CAPTURE(std::string(name_of(dtype)));
+      const int64_t launches = emulated_gpu::launches(), overruns = emulated_gpu::overruns();
+      const Tensors expected = run_on(kCpu, row, dtype), actual = run_on(kCuda, row, dtype);
+      for (size_t i = 0; i < expected.size(); ++i) {
+        CAPTURE(i);
+        REQUIRE(actual[i].defined() == expected[i].defined());
+        if (expected[i].defined()) CHECK(same_bits(actual[i], expected[i]));
+      }
+      CHECK((row.op() == "reshape" || emulated_gpu::launches() > launches));
+      CHECK(emulated_gpu::overruns() == overruns);
+      ++compared;
+    }
+  }
+  CHECK(compared >= 300);
+  CHECK(cuda::memory_stats().live == 0);
+}
+
+namespace {
+
+std::unique_ptr<Model> network_on(Device device) {
+  std::unique_ptr<Model> model = make_model("zero_dce");
+  model->init_(Generator{1});
+  model->to(device);
+  return model;
+}
+
+Tensor noise(const Shape& shape) {
+  Tensor picture = empty(shape);
+  Generator generator(1, "picture");
+  fill_uniform_(picture, 0, 0.3, generator);
+  return picture;
+}
+
+}  // namespace
+
+TEST_CASE("a photo that is enhanced on the device has the bits of the CPU") {
+  const PlainKernels plain;
+  const Tensor picture = noise({1, 13, 18, 3});
+  const EnhanceOptions whole{.order = EnhanceOptions::whole};
+  const Tensor expected = enhance(*network_on(kCpu), picture, whole);
+  const std::unique_ptr<Model> model = network_on(kCuda);
+  CHECK(model->device() == kCuda);
+  CHECK(same_bits(enhance(*model, picture, whole), expected));
+  CHECK(same_bits(enhance(*model, picture), expected));  // in whatever order
+}
+
+TEST_CASE("training steps on the device move every weight to the bits of the CPU") {
+  const PlainKernels plain;
+  const Recipe recipe = make_recipe("zero_dce", recipe_names("zero_dce").front());
+  const int64_t side = std::max<int64_t>(16, recipe.objective->smallest_size());
+  State weights[2], moments[2];
+  std::vector<std::pair<std::string, double>> losses[2];
+  for (const Device device : {kCpu, kCuda}) {
+    const std::unique_ptr<Model> model = network_on(device);
+    model->requires_grad_();
+    Stepper stepper(recipe, *model);
+    const size_t on = device == kCpu ? 0 : 1;
+    for (int step = 0; step < 2; ++step) {
+      const StepOutcome outcome = stepper.step({noise({2, side, side, 3})}, 1e-3);
+      CHECK(outcome.failed < 0);
+      losses[on] = outcome.losses;
+    }
+    weights[on] = model->state_dict();
+    moments[on] = stepper.state_dict();
+  }
+  CHECK(losses[0] == losses[1]);
+  for (const auto& [name, expected] : weights[0])
+    CHECK_MESSAGE(same_bits(weights[1].at(name).to(kCpu), expected), name);
+  for (const auto& [name, expected] : moments[0])
+    CHECK_MESSAGE(same_bits(moments[1].at(name).to(kCpu), expected), name);
+}
+
+TEST_CASE("gradients of the device agree with finite differences on it") {
+  for (const OpCase& row : op_cases()) {
+    if (row.op() != "softmax" && row.op() != "curve_iterations") continue;
+    const GradcheckResult result = gradcheck(row, kCuda);
+    CHECK_MESSAGE(result.passed, result.message());
+  }
+}
+
+TEST_CASE("a device without memory is an error, and everything is given back") {
+  const std::unique_ptr<Model> model = network_on(kCuda);
+  const int64_t live = cuda::memory_stats().live;
+  int64_t failures = 0;
+  for (bool done = false; !done; failures += done ? 0 : 1) {
+    cuda::fail_allocation(failures + 1);
+    try {
+      enhance(*model, noise({1, 8, 8, 3}));
+      done = true;
+    } catch (const OutOfMemory&) {
+    }
+    CHECK(cuda::memory_stats().live == live);
+  }
+  cuda::fail_allocation(0);
+  CHECK(failures >= 8);  // seven layers and the curve
+}
