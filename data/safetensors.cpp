@@ -321,7 +321,7 @@ std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
   uint8_t* target = bytes.data() + kPrefix + length;
   for (const Item* item : order) {
     const size_t size = bytes_of(item->second);
-    if (size > 0) std::memcpy(target, item->second.raw(), size);
+    if (size > 0) std::memcpy(target, item->second.to(kCpu).raw(), size);
     target += size;
   }
   return bytes;

@@ -1,6 +1,7 @@
 #include "luxgrad/layers/module.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "luxgrad/tensor/raw.h"
 
@@ -63,11 +64,23 @@ void Module::zero_grad() {
   visit(Which::parameters, "", [](const std::string&, const Tensor& tensor) { tensor.set_grad({}); });
 }
 
-void Module::to(DType dtype) {
+template <class To>
+void Module::convert(To to) {
   visit(Which::all, "", [&](const std::string&, Tensor& tensor) {
     const bool asked = tensor.requires_grad();
-    tensor = tensor.to(dtype).requires_grad_().requires_grad_(asked);
+    tensor = tensor.to(to).requires_grad_().requires_grad_(asked);
   });
+}
+
+void Module::to(DType dtype) { convert(dtype); }
+void Module::to(Device device) { convert(device); }
+
+Device Module::device() const {
+  std::optional<Device> first;
+  visit(Which::all, "", [&](const std::string&, const Tensor& tensor) {
+    if (!first) first = tensor.device();
+  });
+  return first.value_or(kCpu);
 }
 
 void Module::substitute(const Tensors& values) {

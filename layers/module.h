@@ -47,6 +47,10 @@ class Module {
   void zero_grad();
   /// Converts every parameter and buffer; gradients are dropped. Optimisers made before hold the old tensors.
   void to(DType dtype);
+  /// Moves every parameter and buffer, in the same way.
+  void to(Device device);
+  /// Where the first parameter or buffer is; the CPU where there is none.
+  Device device() const;
 
   /// Puts other tensors in the place of the parameters, in the order of `named_parameters`: the network as a
   /// function of its parameters, which may then be results of operators. Throws Error where number or shapes
@@ -71,6 +75,8 @@ class Module {
   };
 
   void add(Member member);
+  template <class To>
+  void convert(To to);
   enum class Which { parameters, all };
   template <class F>
   void visit(Which which, const std::string& prefix, const F& f) const;

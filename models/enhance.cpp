@@ -89,8 +89,10 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
   return copy;
 }
 
-// The padded picture as a whole.
+// The padded picture as a whole, on the device of the network.
 Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
+  if (const Device device = model.device(); device != picture.device())
+    return run_whole(model, picture.to(device), strength).to(picture.device());
   const PaddedSize size(model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
   if (below == 0 && beside == 0) return model.enhance(picture, strength);

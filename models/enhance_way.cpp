@@ -124,12 +124,13 @@ PaddedSize::PaddedSize(const Model& model, int64_t height, int64_t width)
 
 Way way_of(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
   const bool forced = options.order == EnhanceOptions::by_rows || options.tile > 0;
-  const bool limited = options.memory > 0;
+  const bool limited = options.memory > 0, on_cpu = model.device() == kCpu;
+  check(on_cpu || !forced, "enhance: networks run rows at a time on the CPU only");
   Way whole;
   if (limited) whole.bytes = whole_bytes(model, size);
   const bool fits = whole.bytes <= options.memory || !limited;
   const bool small = size.height * size.width < kSmallPicture;
-  if (options.order == EnhanceOptions::whole || (!forced && small && fits)) return whole;
+  if (options.order == EnhanceOptions::whole || !on_cpu || (!forced && small && fits)) return whole;
 
   RowProgram program = program_of(model, options.strength, dtype);
   const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()

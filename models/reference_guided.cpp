@@ -114,7 +114,7 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
 
 Tensor ReferenceGuided::look_of(const Tensor& reference) const {
   const NoGrad no_grad;
-  return encode(reference).luminance();
+  return encode(reference.to(device())).luminance();
 }
 
 void ReferenceGuided::set_looks(Tensors looks) {
@@ -138,7 +138,7 @@ Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
   const Tensor own = low.luminance();
   Tensor sum;
   for (size_t i = 0; i < looks.size(); ++i) {
-    const Tensor& look = looks[i];
+    const Tensor look = looks[i].to(device());
     // Pictures of a batch share a look that was set.
     const Tensor wanted = look.size(0) == own.size(0) ? look : look + zeros(own.shape(), own.options());
     const bool last = i + 1 == looks.size();  // and gives its features away

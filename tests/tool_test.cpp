@@ -1,6 +1,7 @@
 // The tool as scripts see it: command line, streams, exit codes. The real binary runs as a child.
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/tensor/cuda.h"
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -184,11 +185,38 @@ TEST_CASE("verify names what is damaged in a run, and what is good") {
   CHECK(here.run({"verify", "absent"}).code == 3);
 }
 
-TEST_CASE("a device that is not there gives 5") {
+TEST_CASE("a device that is not there is one sentence and gives 5; auto is the CPU") {
   const Workplace here;
   save_noise(here.path("dark.png"));
-  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cuda:0"}).code == 5);
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cpu"}).code == 0);
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "auto.png"}).code == 0);
+  CHECK(here.run({"enhance", "-i", "dark.png", "-o", "out.png", "-g", "cuda:1"}).code == 2);
+  const std::string absence = cuda::absence();
+  if (absence.empty()) {
+    MESSAGE("the rest is skipped: there is a CUDA device");
+    return;
+  }
+  CHECK(slurp(here.path("auto.png")) == slurp(here.path("out.png")));
+  const std::vector<std::vector<std::string>> commands = {
+      {"enhance", "-i", "dark.png", "-o", "no.png"},
+      {"train", "zero_dce", "--data", ".", "--run", "run"},
+      {"evaluate", "--low", ".", "--high", "."},
+      {"video", "-i", "a.y4m", "-o", "b.y4m"},
+      {"bench", "-n", "zero_dce"},
+      {"gradcheck"}};
+  for (std::vector<std::string> command : commands) {
+    CAPTURE(command[0]);
+    command.insert(command.end(), {"-g", "cuda:0"});
+    const ChildResult result = here.run(command);
+    CHECK(result.code == 5);
+    CHECK(result.out.empty());
+    CHECK(contains(result.err, cat("--device cuda:0: ", absence, "; use cpu\n")));
+    CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+  }
+  const nlohmann::json about = nlohmann::json::parse(here.run({"info", "--json"}).out);
+  CHECK(about["devices"] == nlohmann::json({"cpu"}));
+  CHECK(about["no_cuda"] == absence);
+  CHECK(contains(here.run({"info"}).out, "cuda:0     " + absence));
 }
 
 TEST_CASE("gradcheck prints a line per case") {

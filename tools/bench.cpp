@@ -92,7 +92,7 @@ class Bench final : public Command {
   ExitCode run() override {
     for (const std::string& name : names_) check_model_name(name);
     const auto [width, height] = size_from(size_);
-    apply(where_);
+    device_ = apply(where_);
     if (names_.empty()) names_ = model_names();
     if (operators_) {
       roofs_ = measure_roofs();
@@ -110,6 +110,7 @@ class Bench final : public Command {
   void measure(const std::string& name, int64_t width, int64_t height) const {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
+    model->to(device_);
     nlohmann::ordered_json report = {
         {"model", name}, {"threads", num_threads()}, {"instruction_set", instruction_set()}};
     if (!json_) print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
@@ -185,6 +186,7 @@ class Bench final : public Command {
   int64_t batch_ = 0, crop_ = 0;
   int repeats_ = 5;
   RunsOn where_;
+  Device device_;
   std::string only_;
   bool json_ = false, operators_ = false;
   Roofs roofs_;

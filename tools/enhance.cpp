@@ -90,8 +90,7 @@ class Enhance final : public Command {
   ExitCode run() override {
     check_options();
     const std::vector<Job> jobs = plan_batch(batch_);
-    apply(where_);
-    const LoadedModel loaded = load_model(choice_);
+    const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     check_usage(work_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");

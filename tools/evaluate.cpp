@@ -119,9 +119,9 @@ class Evaluate final : public Command {
     check_usage(data_.empty() ? !low_.empty() && !high_.empty() : low_.empty() && high_.empty(),
                 "name the folders with --low and --high, or a dataset with --data");
     check_baselines();
-    apply(where_);
+    const Device device = apply(where_);
     const PictureList pairs = opened();
-    const LoadedModel loaded = load_model(choice_);
+    const LoadedModel loaded = load_model(choice_, device);
     if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;
     const std::vector<Evaluation> evaluations =
         measured(*loaded.model, guides_of(guidance_, *loaded.model), pairs);
@@ -212,7 +212,7 @@ class Evaluate final : public Command {
     report["weights"] = loaded.source;
     report["weights_sha256"] = sha256_of_weights(loaded);
     report["version"] = LUX_VERSION;
-    report["device"] = "cpu";
+    report["device"] = cat(loaded.model->device());
     const size_t guides = evaluations.size() - baselines_.size();
     for (size_t i = 1; i < evaluations.size(); ++i) {
       report[i < guides ? "guides" : "baselines"][evaluations[i].method] =

@@ -36,7 +36,7 @@ class Gradcheck final : public Command {
   }
 
   ExitCode run() override {
-    apply(where_);
+    const Device device = apply(where_);
     std::regex pattern;
     try {
       pattern = std::regex(filter_);
@@ -46,7 +46,7 @@ class Gradcheck final : public Command {
     int64_t checked = 0, failed = 0;
     for (const OpCase& row : op_cases()) {
       if (!std::regex_search(row.name, pattern)) continue;
-      const GradcheckResult result = gradcheck(row);
+      const GradcheckResult result = gradcheck(row, device);
       ++checked;
       failed += result.passed ? 0 : 1;
       print_result(json_ ? report_of(result).dump() : result.message());

@@ -49,7 +49,7 @@ Tensors load_looks(const std::string& path) {
 }
 
 Tensor look_of_picture(const ReferenceGuided& model, const std::string& path) {
-  return model.look_of(to_tensor(load_image(path)));
+  return model.look_of(to_tensor(load_image(path))).to(kCpu);
 }
 
 void guide(const Guidance& guidance, ReferenceGuided& model) {

@@ -5,6 +5,7 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/about_model.h"
 #include "luxgrad/tools/command.h"
@@ -28,11 +29,15 @@ Json about_weights(const std::string& model) {
 }
 
 Json about_program(bool measure) {
+  const std::string no_cuda = cuda::absence();
+  Json devices = {"cpu"};
+  if (no_cuda.empty()) devices.push_back("cuda:0");
   Json all = {{"version", LUX_VERSION},
               {"instruction_set", instruction_set()},
               {"threads", num_threads()},
-              {"devices", {"cpu"}},
+              {"devices", devices},
               {"models", Json::array()}};
+  if (!no_cuda.empty()) all["no_cuda"] = no_cuda;
   for (const ModelInfo& info : models()) {
     const std::unique_ptr<Model> model = make_model(info.name);
     Json entry = {{"name", info.name},
@@ -95,6 +100,7 @@ void print_program(const Json& all) {
   print_result(cat("luxgrad ", text_of(all["version"])));
   print_result(
       cat("processor  ", text_of(all["instruction_set"]), ", ", text_of(all["threads"]), " threads"));
+  print_result(cat("cuda:0     ", all.contains("no_cuda") ? text_of(all["no_cuda"]) : "ready"));
   for (const Json& model : all["models"]) {
     print_result(cat("\n", text_of(model["name"]), "  ", text_of(model["title"])));
     print_result(cat("  paper       ", text_of(model["paper"])));

@@ -54,8 +54,7 @@ class Lut final : public Command {
     std::error_code unknown;
     check_usage(overwrite_ || !std::filesystem::exists(output_, unknown), output_,
                 ": exists; --overwrite replaces it");
-    apply(where_);
-    const LoadedModel loaded = load_model(choice_);
+    const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     const Tensor before = to_tensor(load_image(input_));
     const Tensor after = enhance(*loaded.model, before, {.strength = strength_});

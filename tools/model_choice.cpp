@@ -13,6 +13,7 @@
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/official_weights.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
@@ -86,6 +87,16 @@ std::unique_ptr<Model> network_for(const ModelChoice& choice, const Metadata& me
   }
 }
 
+Device device_of(const std::string& name) {
+  if (name == "cpu" || name == "-1") return kCpu;
+  const bool cuda = name == "cuda" || name == "cuda:0";
+  check_usage(cuda || name == "auto", "--device: expected auto, cpu or cuda:0, got ", name);
+  const std::string absence = cuda::absence();
+  if (absence.empty()) return {Device::Type::cuda, 0};
+  if (cuda) throw CommandError(ExitCode::stopped, cat("--device ", name, ": ", absence, "; use cpu"));
+  return kCpu;
+}
+
 }  // namespace
 
 CommandError misfit(const std::string& source, const std::string& list) {
@@ -146,7 +157,7 @@ void check_model_name(const std::string& name) {
               meant.empty() ? "; luxgrad info lists them" : cat(", did you mean ", meant, "?"));
 }
 
-LoadedModel load_model(const ModelChoice& choice) {
+LoadedModel load_model(const ModelChoice& choice, Device device) {
   if (!choice.name.empty()) check_model_name(choice.name);
   const std::string name = choice.name.empty() ? kDefaultModel : choice.name;
   LoadedModel loaded;
@@ -172,6 +183,7 @@ LoadedModel load_model(const ModelChoice& choice) {
   } catch (const StateMismatch& error) {
     throw misfit(loaded.source, error.what());
   }
+  loaded.model->to(device);
   loaded.metadata = std::move(file.metadata);
   return loaded;
 }
@@ -187,11 +199,8 @@ void add_device_option(CLI::App& app, RunsOn& where) {
   app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
 }
 
-void apply(const RunsOn& where) {
-  if (where.device.starts_with("cuda"))
-    throw CommandError(ExitCode::stopped, cat("this build has no device ", where.device, "; use cpu"));
-  check_usage(where.device == "auto" || where.device == "cpu" || where.device == "-1",
-              "--device: expected auto, cpu or cuda:0, got ", where.device);
+Device apply(const RunsOn& where) {
+  const Device device = device_of(where.device);
   try {  // what the environment says is usage, too
     cpu::isa();
     wanted_kernels();
@@ -200,6 +209,7 @@ void apply(const RunsOn& where) {
   } catch (const Error& error) {
     usage_error(error.what());
   }
+  return device;
 }
 
 }  // namespace lux

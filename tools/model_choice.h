@@ -45,7 +45,7 @@ struct LoadedModel {
 /// The model with its weights, from the first of: -m, $LUX_MODELS, the XDG data folders, the folder of the
 /// binary, the binary itself. Throws FileException for a broken file, CommandError where model and weights do
 /// not fit or there are none.
-LoadedModel load_model(const ModelChoice& choice);
+LoadedModel load_model(const ModelChoice& choice, Device device = kCpu);
 
 /// -j and -g.
 struct RunsOn {
@@ -55,7 +55,8 @@ struct RunsOn {
 void add_device_options(CLI::App& app, RunsOn& where);
 /// -g alone.
 void add_device_option(CLI::App& app, RunsOn& where);
-/// Throws CommandError when the device is not there.
-void apply(const RunsOn& where);
+/// Sets the threads; returns the device: `auto` is the first CUDA device where there is one. Throws
+/// CommandError when the device is not there.
+Device apply(const RunsOn& where);
 
 }  // namespace lux

@@ -90,8 +90,8 @@ Tensor curves_of(const CurveModel& model, const Tensor& picture) {
   const int64_t multiple = model.traits().size_multiple;
   const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
   const int64_t below = missing(picture.size(1)), beside = missing(picture.size(2));
-  if (below == 0 && beside == 0) return model.curves(picture);
-  return reflect_pad(model.curves(reflect_pad(picture, {0, below, 0, beside})), {0, -below, 0, -beside});
+  const Tensor padded = reflect_pad(picture, {0, below, 0, beside}).to(model.device());
+  return reflect_pad(model.curves(padded).to(kCpu), {0, -below, 0, -beside});
 }
 
 }  // namespace

@@ -98,7 +98,7 @@ class Train final : public Command {
     check_usage(!options_.data.empty(), "name the pictures with --data");
     check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
     check_usage(recipe_.epochs == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
-    apply(where_);
+    options_.device = apply(where_);
     prepare();
     options_.stop = &stop_requested;
     Console console(progress_style(progress_));

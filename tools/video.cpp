@@ -101,8 +101,7 @@ class Video final : public Command {
 
   ExitCode run() override {
     check_options();
-    apply(where_);
-    const LoadedModel loaded = load_model(choice_);
+    const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     stop_on_signals();
     open();

@@ -6,7 +6,10 @@ namespace lux {
 
 Loss Objective::loss(const Model& model, const StepInput& input, size_t update) const {
   check(!needs_references() || input.high.defined(), "objective: expected pictures with references");
-  return compute(model, input, update);
+  StepInput there = input;
+  there.low = input.low.to(model.device());
+  if (input.high.defined()) there.high = input.high.to(model.device());
+  return compute(model, there, update);
 }
 
 Tensor Objective::result(const Model& model, const Tensor& low, const Tensor&) const {

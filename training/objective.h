@@ -49,7 +49,7 @@ class Objective {
   /// would use it; a network that is guided in training is guided in the same way.
   virtual Tensor result(const Model& model, const Tensor& low, const Tensor& high) const;
 
-  /// The loss of update `update`. Throws Error for a network of another kind and for missing references.
+  /// The loss of update `update`, on the device of the network, wherever the pictures are. Throws Error for a network of another kind and for missing references.
   Loss loss(const Model& model, const StepInput& input, size_t update = 0) const;
 
  private:

@@ -144,6 +144,7 @@ std::unique_ptr<Model> make_trainee(const TrainOptions& options) {
     model->init_(generator);
   }
   if (!options.first_weights.empty()) model->load_state_dict(options.first_weights);
+  model->to(options.device);
   model->requires_grad_();
   model->set_recompute(options.recompute);
   return model;

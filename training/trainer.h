@@ -21,6 +21,7 @@ struct TrainOptions {
   std::string run;             ///< run folder
   int64_t steps = 0;           ///< updates in all; 0: as many as the recipe's epochs have
   uint64_t seed = 0;
+  Device device{};        ///< where the network lives and learns
   State first_weights{};  ///< values to begin with instead of the recipe's; empty: those
   std::string names;      ///< file of names: only these pictures (data/split.h); empty: all
   /// Share or number of pictures that validate, chosen by name; 0: those of `validation_names`, a file like

@@ -31,7 +31,7 @@ class Guided final : public Objective {
     if (!high.defined()) return Objective::result(model, low, high);
     const NoGrad no_grad;
     const auto& network = as<ReferenceGuided>(model);
-    return network.decode(network.encode(low), network.look_of(high));
+    return network.decode(network.encode(low.to(model.device())), network.look_of(high)).to(low.device());
   }
 
  private:
