@@ -3,7 +3,13 @@
 namespace lux {
 
 Slots& slots() {
-  static Slots all;
+  static Slots all = [] {
+    Slots filled;
+#ifdef LUX_CUDA
+    cuda::fill(filled, Device::Type::cuda);
+#endif
+    return filled;
+  }();
   return all;
 }
 

@@ -89,8 +89,10 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
   return copy;
 }
 
-// The padded picture as a whole.
+// The padded picture as a whole, on the device of the network.
 Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
+  if (const Device device = model.device(); device != picture.device())
+    return run_whole(model, picture.to(device), strength).to(picture.device());
   const PaddedSize size(model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
   if (below == 0 && beside == 0) return model.enhance(picture, strength);
@@ -239,8 +241,6 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   const Shape& s = picture.shape();
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
   check_picture(s[1], s[2], options);
-  if (const Device device = model.device(); device != picture.device())
-    return enhance(model, picture.to(device), options).to(picture.device());
   const NoGrad no_grad;
   const PaddedSize size(model, s[1], s[2]);
   const Way way = affordable_way(model, size, picture.dtype(), options);
@@ -259,8 +259,7 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
   if (way.program) return TiledRun(way, model, size, DType::f32, options.strength, source).run(sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);
-  const EnhanceOptions whole{.strength = options.strength, .order = EnhanceOptions::whole};
-  sink(0, 0, enhance(model, picture, whole));
+  sink(0, 0, run_whole(model, picture, options.strength));
 }
 
 }  // namespace lux

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "error_of.h"
+#include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
 using namespace lux;
@@ -172,8 +173,11 @@ TEST_CASE("errors of the device say what luxgrad was doing") {
   CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
 }
 
-TEST_CASE("a kernel that was compiled for the CPU refuses tensors of the device") {
+TEST_CASE("a kernel that was compiled for the CPU refuses the device") {
   const FakeDevice device;
-  const Tensor x = full({3}, 1).to(kCuda);
-  CHECK(error_of([&] { fill_(x, 2); }) == "cuda: this kernel was built for the CPU only");
+  struct Nothing {
+    void operator()(int64_t) const {}
+  };
+  CHECK(error_of([] { parallel_for(kCuda, 3, Nothing{}); }) ==
+        "cuda: this kernel was built for the CPU only");
 }

@@ -10,6 +10,7 @@
 
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/official_weights.h"
@@ -101,8 +102,15 @@ Device device_of(const std::string& name) {
   if (name == "cpu" || name == "-1") return kCpu;
   const bool cuda = name == "cuda" || name == "cuda:0";
   check_usage(cuda || name == "auto", "--device: expected auto, cpu or cuda:0, got ", name);
-  const std::string absence = cuda::absence();
-  if (absence.empty()) return {Device::Type::cuda, 0};
+  std::string absence = cuda::absence();
+  if (absence.empty()) {
+    try {
+      cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
+      return {Device::Type::cuda, 0};
+    } catch (const Error& error) {
+      absence = error.what();
+    }
+  }
   if (cuda) throw CommandError(ExitCode::stopped, cat("--device ", name, ": ", absence, "; use cpu"));
   return kCpu;
 }

@@ -7,6 +7,8 @@ usage() {
 tools/test.sh
   --asan   build with address and undefined-behaviour sanitizers
   --tsan   what runs in several threads (pool, loader, memory, training, signals) with the thread sanitizer
+  --cuda   with the CUDA backend, which needs nvcc: what a machine without a GPU can run of it
+  --emulated   the same kernels, on a GPU that the CPU plays
   --long   run the long tests as well
 The last line says how many tests passed, were skipped and failed; the exit status is 0 when none failed.
 TEXT
@@ -21,6 +23,14 @@ for argument in "$@"; do
     --tsan)
       preset=tsan
       targets=(parallel_test loader_test memory_test blocked_signals_test trainer_test resume_test)
+      ;;
+    --cuda)
+      preset=cuda
+      targets=(cuda_test operators_test parallel_test tensor_test tool_test)
+      ;;
+    --emulated)
+      preset=emulated
+      targets=(cuda_test emulated_gpu_test)
       ;;
     --long) choice=() ;;
     -h | --help) usage; exit 0 ;;

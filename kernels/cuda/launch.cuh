@@ -15,6 +15,8 @@
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
 
+#include "luxgrad/tensor/cuda.h"
+
 #define LUX_DEVICE __device__ __forceinline__
 #define LUX_SHARED __shared__
 #define LUX_UNROLL _Pragma("unroll")
@@ -46,9 +48,8 @@ __global__ void __launch_bounds__(kThreads) run(const __grid_constant__ Kernel k
 template <class Kernel>
 void launch(int64_t blocks, const Kernel& kernel) {
   check(blocks >= 1 && blocks <= INT32_MAX, "kernel: expected 1 to ", INT32_MAX, " blocks, got ", blocks);
-  run<<<static_cast<unsigned>(blocks), kThreads>>>(kernel);
-  const cudaError_t error = cudaGetLastError();
-  check(error == cudaSuccess, "kernel: cannot be launched: ", cudaGetErrorString(error));
+  run<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream())>>>(kernel);
+  check_launch(__PRETTY_FUNCTION__, blocks * kThreads);
 }
 
 }  // namespace lux::cuda
