@@ -1,10 +1,12 @@
 // Getting pictures in and out of a tile: `load_band` copies a rectangle of several pictures, with the zeros
-// around them, into one dense band in the cache; `store_tile` carries sums through bias and activation to
-// where they belong. Between the two a convolution knows neither padding, nor concatenation, nor storage
-// types. Included by the files that are compiled once per instruction set.
+// around them, into one dense band in the cache, where `band_of` cannot read it in place; `store_tile`
+// carries sums through bias and activation to where they belong. Between the two a convolution knows neither
+// padding, nor concatenation, nor storage types. Included by the files that are compiled once per instruction
+// set.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/epilogue.h"
@@ -78,6 +80,36 @@ void load_band(const Pictures& x, int64_t n, const Region& region, T* band, int6
       copy(from, part->channels, to, step, w1 - w0, c1 - c0);
     }
   }
+}
+
+// What a tile reads: elements from row to row and from pixel to pixel.
+template <class T>
+struct Band {
+  const T* data;
+  int64_t row, pixel;
+};
+
+// The region in place where one picture has it, of the arithmetic's type and with `wide` columns, which are
+// more than the region's where blocks read beyond it; with `dense`, pixels have to touch. Otherwise a copy.
+template <class S, class T>
+Band<T> band_of(const Pictures& x, int64_t n, const Region& region, int64_t wide, int64_t step, bool dense,
+                T* scratch) {
+  const bool inside =
+      region.row >= 0 && region.row + region.rows <= x.H && region.column >= 0 && region.column + wide <= x.W;
+  if constexpr (std::is_same_v<S, T>) {
+    int64_t first = 0;
+    for (const auto* part = x.parts; inside && part < x.parts + x.count; first += part++->channels) {
+      const int64_t channel = region.channel - first;
+      if (channel < 0 || channel + region.channels > part->channels || step != region.channels ||
+          (dense && part->channels != step))
+        continue;
+      const int64_t pixel = (n * x.H + region.row) * x.W + region.column;
+      return {static_cast<const T*>(part->data) + pixel * part->channels + channel, x.W * part->channels,
+              part->channels};
+    }
+  }
+  load_band<S>(x, n, region, scratch, step);
+  return {scratch, region.columns * step, step};
 }
 
 // y = activation(sums + bias) for `pixels` pixels.

@@ -121,19 +121,21 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
   const int64_t columns = round_up(t.columns, kSums);
   int64_t step = sums_step<T>(c);
-  T* const band = aligned<T>(scratch);
-  T* const sums = band + band_size<T>(c, t, smaller(pass, c.depth));
+  T* const copied = aligned<T>(scratch);
+  T* const sums = copied + band_size<T>(c, t, smaller(pass, c.depth));
+  const int64_t wide = (columns - 1) * c.stride + c.kW;
   const T* weights = static_cast<const T*>(c.weights) + t.group * taps * c.depth * width;
   for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
-    const int64_t channels = region.channels, band_row = region.columns * channels;
-    load_band<S>(c.source, t.n, region, band, channels);
+    const int64_t channels = region.channels;
+    const Band<T> band = band_of<S>(c.source, t.n, region, wide, channels, c.kW > 1, copied);
     if (sums_lanes<T>(c)) {
       const int64_t run = c.kW * channels / kLanes<T>;
       for (int64_t r = 0; r < t.rows; ++r) {
         for (int64_t q = 0; q < t.columns; q += kSums / c.width) {
-          multiply_dots<T>(c.width, {band + (r * band_row + q * channels) * c.stride, band_row, kLanes<T>},
-                           c.stride * channels, {weights, run * step, step}, kLanes<T>, c.kH, run,
+          multiply_dots<T>(c.width,
+                           {band.data + (r * band.row + q * band.pixel) * c.stride, band.row, kLanes<T>},
+                           c.stride * band.pixel, {weights, run * step, step}, kLanes<T>, c.kH, run,
                            sums + (r * columns + q) * step, step, c0 > 0);
         }
       }
@@ -145,8 +147,8 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
                          vectors * kLanes<T>};
       for (int64_t r = 0; r < t.rows; ++r) {
         for (int64_t q = 0; q < t.columns; q += kSums / vectors) {
-          multiply<T>(vectors, {band + r * c.stride * band_row + q * c.stride * channels, band_row, 1},
-                      c.stride * channels, w, c.kH, c.kW * channels, sums + (r * columns + q) * step + k,
+          multiply<T>(vectors, {band.data + (r * band.row + q * band.pixel) * c.stride, band.row, 1},
+                      c.stride * band.pixel, w, c.kH, c.kW * channels, sums + (r * columns + q) * step + k,
                       step, c0 > 0);
         }
       }
