@@ -288,7 +288,7 @@ TEST_CASE("a network that looks at the whole picture is approximated where memor
   save_noise(here.path("in.png"), 230, 200);
   const auto enhanced = [&](std::vector<std::string> more) {
     std::vector<std::string> command = {"enhance",  "in.png", "-n",          "mirnet_v2",
-                                        "--memory", "90M",    "--overwrite", "-o"};
+                                        "--memory", "130M",   "--overwrite", "-o"};
     command.insert(command.end(), more.begin(), more.end());
     return here.run(command);
   };
