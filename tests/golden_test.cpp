@@ -8,8 +8,11 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <set>
 #include <sstream>
 
+#include "luxgrad/data/file.h"
+#include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -76,6 +79,24 @@ TEST_CASE("every golden file is a strict safetensors file and is written back un
     CHECK(back.tensors.size() == golden->file.tensors.size());
     CHECK(serialize_safetensors(back) == bytes);
   }
+}
+
+TEST_CASE("the copies in the clone are the files of the whole set") {
+  namespace fs = std::filesystem;
+  const fs::path copies = LUX_SOURCE_DIR "/tests/golden", originals = LUX_SOURCE_DIR "/../shared/golden";
+  if (!fs::is_directory(originals)) {
+    MESSAGE("skipped: ", originals.string(), " is not there");
+    return;
+  }
+  std::set<std::string> models;
+  for (const auto& entry : fs::recursive_directory_iterator(copies)) {
+    const fs::path name = fs::relative(entry.path(), copies);
+    if (entry.is_directory() || name == "README.md") continue;
+    CAPTURE(name.string());
+    CHECK(read_file(entry.path()).value() == read_file(originals / name).value());
+    if (name.extension() == ".safetensors") models.insert(load_golden(name.stem())->metadata("model"));
+  }
+  for (const ModelInfo& model : lux::models()) CHECK(models.contains(model.name));
 }
 
 TEST_CASE("the names of a file follow its table") {

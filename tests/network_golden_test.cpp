@@ -219,8 +219,14 @@ TEST_CASE("mirnet_v2 equals the reference in f32") { prove<MirnetV2Proof>("mirne
 TEST_CASE("the generator of gan equals the reference in f64") {
   prove<GeneratorProof>("gan", DType::f64, "generator");
 }
+TEST_CASE("the generator of gan equals the reference in f32") {
+  prove<GeneratorProof>("gan", DType::f32, "generator");
+}
 TEST_CASE("the discriminator of gan equals the reference in f64") {
   prove<DiscriminatorProof>("gan", DType::f64, "discriminator");
+}
+TEST_CASE("the discriminator of gan equals the reference in f32") {
+  prove<DiscriminatorProof>("gan", DType::f32, "discriminator");
 }
 TEST_CASE("unet equals the reference in f64") { prove<UnetProof>("unet", DType::f64); }
 TEST_CASE("unet equals the reference in f32") { prove<UnetProof>("unet", DType::f32); }

@@ -163,7 +163,23 @@ TEST_CASE("recipes hold the published numbers") {
   CHECK(make_recipe("unet", "published").turns == Turns::none);
   CHECK(facts_of(make_recipe("unet", "readme")).at("gain") == "0.8 to 1.2");
   CHECK(facts_of(make_recipe("unet", "readme")).at("turns") == "all");
-  CHECK(make_recipe("mirnet_v1", "official").warm_up == 3);
+  const Recipe v1 = make_recipe("mirnet_v1", "official"), v2 = make_recipe("mirnet_v2", "official");
+  CHECK(v1.warm_up == 3);
+  CHECK(v1.rate.front().from == 2e-4);
+  CHECK(v1.rate_by_epoch);
+  CHECK(v1.mix_up->beta == 1.2);
+  CHECK(v1.mix_up->each);
+  CHECK(v2.mix_up->beta == 1.2);
+  CHECK_FALSE(v2.mix_up->each);
+  CHECK_FALSE(v2.rate_by_epoch);
+  CHECK(make_recipe("mirnet_keras", "keras").validation == 185.0 / 485);
+  CHECK_FALSE(make_recipe("mirnet_keras", "soumik12345").plateau);
+  for (const char* model : {"mirnet_keras", "mirnet_v1", "mirnet_v2"}) {
+    CAPTURE(model);
+    CHECK(make_recipe(model, "default").squares);
+  }
+  CHECK(make_recipe("reference_guided", "fivek").squares);
+  CHECK(make_recipe("reference_guided", "fivek").patch == 0);
   CHECK(make_recipe("mirnet_v2", "fivek").steps == 300000);
 }
 
