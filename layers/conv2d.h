@@ -31,9 +31,6 @@ class Conv2d : public Module {
   /// The same on several inputs, read as one concatenation along the channels.
   Tensor operator()(const Tensors& inputs) const;
 
-  /// How many pixels beyond its own position an output looks, at stride 1.
-  int64_t reach() const { return weight.size(1) / 2; }
-
   Parameter weight;  ///< [out, kernel, kernel, in / groups]
   Parameter bias;    ///< [out], or undefined
 

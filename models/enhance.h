@@ -64,4 +64,13 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
 /// The first operator of `model` that keeps it from running rows at a time; empty where none does.
 std::string obstacle_to_rows(const Model& model);
 
+/// How far a network looks, and how it is cut into tiles; in pixels, found from its operators.
+struct Sight {
+  int64_t
+      halo;  ///< a pixel of the result is made of pixels at most so far away, statistics of the whole aside
+  int64_t grid;    ///< tiles begin at multiples of it
+  int64_t margin;  ///< pixels that are read around a tile
+};
+Sight sight_of(const Model& model);
+
 }  // namespace lux

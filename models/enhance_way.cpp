@@ -23,6 +23,12 @@ RowProgram program_of(const Model& model, double strength, DType dtype) {
                             next_multiple(kSampleSide, 4 * model.traits().size_multiple), dtype);
 }
 
+// What is read around a tile: all that its last bits depend on, or where it cannot be exact all that matters.
+int64_t margin_of(const RowProgram& program) {
+  return next_multiple(program.makes_statistics() ? program.halo_to_the_bit() : program.halo(),
+                       program.grid());
+}
+
 // Chooses how a picture runs by a program.
 class Chooser {
  public:
@@ -34,8 +40,7 @@ class Chooser {
         options_(options),
         limit_(options.memory > 0 ? options.memory : std::numeric_limits<int64_t>::max()),
         grid_(program.grid()),
-        halo_(next_multiple(program.makes_statistics() ? program.halo_to_the_bit() : program.halo(), grid_)) {
-  }
+        halo_(margin_of(program)) {}
 
   EnhancePlan plan() const {
     if (!program_.makes_statistics()) return squares();
@@ -154,5 +159,10 @@ int64_t whole_bytes(const Model& model, const PaddedSize& size) {
 }
 
 std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }
+
+Sight sight_of(const Model& model) {
+  const RowProgram program = program_of(model, 1, DType::f32);
+  return {program.halo(), program.grid(), margin_of(program)};
+}
 
 }  // namespace lux

@@ -14,7 +14,6 @@ using ModelConfig = std::map<std::string, std::string>;
 
 struct ModelTraits {
   int64_t size_multiple = 1;  ///< height and width that the network takes are multiples of it
-  int64_t halo = 0;           ///< an output pixel depends on inputs at most this far away
   bool global = false;        ///< an output pixel depends on the whole picture
   bool blocks = false;        ///< has blocks that a training can compute again (`set_recompute`)
 };

@@ -26,7 +26,7 @@ class Unet final : public Restorer {
 
   std::string name() const override { return "unet"; }
   ModelConfig config() const override { return {}; }
-  ModelTraits traits() const override { return {.size_multiple = 4, .halo = 20}; }
+  ModelTraits traits() const override { return {.size_multiple = 4}; }
   void init_(const Generator& generator) override;
 
   /// x [N, H, W, 3] in [0, 1], H and W multiples of 4 -> the same shape and range.

@@ -8,13 +8,6 @@ ModelConfig ZeroDce::config() const {
   return {{"concat", options_.concat == ConcatOrder::official ? "official" : "keras"}};
 }
 
-ModelTraits ZeroDce::traits() const {
-  int64_t halo = 0;
-  for (const Conv2d* conv : {&e_conv1, &e_conv2, &e_conv3, &e_conv4, &e_conv5, &e_conv6, &e_conv7})
-    halo += conv->reach();
-  return {.halo = halo};
-}
-
 void ZeroDce::init_(const Generator& generator) { init_normal_(*this, 0.02, generator); }
 
 Tensors ZeroDce::skip(Tensor earlier, Tensor later) const {

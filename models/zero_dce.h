@@ -31,7 +31,7 @@ class ZeroDce final : public CurveModel {
 
   std::string name() const override { return "zero_dce"; }
   ModelConfig config() const override;
-  ModelTraits traits() const override;
+  ModelTraits traits() const override { return {}; }
   void init_(const Generator& generator) override;
 
   /// [N, H, W, 3] -> [N, H, W, 24]: channels 3(n-1) to 3n-1 hold A_n.

@@ -31,14 +31,6 @@ ZeroDcePlus::ZeroDcePlus(const ZeroDcePlusOptions& options) : options_(options) 
 
 ModelConfig ZeroDcePlus::config() const { return {{"scale_factor", std::to_string(options_.scale_factor)}}; }
 
-ModelTraits ZeroDcePlus::traits() const {
-  const int64_t scale = options_.scale_factor;
-  int64_t reach = 0;
-  for (const SeparableConv* conv : {&e_conv1, &e_conv2, &e_conv3, &e_conv4, &e_conv5, &e_conv6, &e_conv7})
-    reach += conv->depth_conv.reach();
-  return {.size_multiple = scale, .halo = scale == 1 ? reach : (reach + 2) * scale};
-}
-
 // The authors' code keeps PyTorch's default: its call of the N(0, 0.02) initialiser is commented out.
 void ZeroDcePlus::init_(const Generator& generator) { init_fan_in_uniform_(*this, generator); }
 

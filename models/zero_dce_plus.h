@@ -30,7 +30,7 @@ class ZeroDcePlus final : public CurveModel {
 
   std::string name() const override { return "zero_dce_plus"; }
   ModelConfig config() const override;
-  ModelTraits traits() const override;
+  ModelTraits traits() const override { return {.size_multiple = options_.scale_factor}; }
   void init_(const Generator& generator) override;
 
   /// [N, H, W, 3], H and W multiples of scale_factor, -> [N, H, W, 3], one map for all iterations. Throws

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/models/layer_table.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tools/console.h"
@@ -114,6 +115,7 @@ void print_training(const Json& training) {
 std::string about_model(const Model& model, const AboutSizes& sizes) {
   const std::vector<LayerRow> rows = layer_table(model, sizes.height, sizes.width);
   const ModelTraits traits = model.traits();
+  const Sight sight = sight_of(model);
   int64_t macs = 0;
   for (const LayerRow& row : rows) macs += row.macs;
   Json about = {{"name", model.name()},
@@ -123,8 +125,10 @@ std::string about_model(const Model& model, const AboutSizes& sizes) {
                 {"height", sizes.height},
                 {"macs", macs},
                 {"size_multiple", traits.size_multiple},
-                {"halo", traits.global ? Json() : Json(traits.halo)},
                 {"global", traits.global},
+                {"halo", sight.halo},
+                {"tile_grid", sight.grid},
+                {"tile_margin", sight.margin},
                 {"layers", about_layers(rows)},
                 {"memory_optimum_bytes", Liveness(model).optimum(sizes.height, sizes.width)}};
   if (sizes.measure) about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width);
@@ -139,9 +143,11 @@ void print_model(const std::string& text) {
   print_layers(about);
   print_result(
       cat("  sizes       multiples of ", about["size_multiple"].get<int64_t>(), "; others are padded"));
-  print_result(cat("  sees        ", about["global"].get<bool>()
-                                         ? "the whole picture"
-                                         : cat("pixels at most ", about["halo"].get<int64_t>(), " away")));
+  print_result(cat("  sees        ",
+                   about["global"].get<bool>() ? "statistics of the whole picture, and " : "",
+                   "pixels at most ", about["halo"].get<int64_t>(), " away"));
+  print_result(cat("  tiles       begin at multiples of ", about["tile_grid"].get<int64_t>(), ", and read ",
+                   about["tile_margin"].get<int64_t>(), " pixels around them"));
   print_result(cat("  memory      ", megabytes(about["memory_optimum_bytes"]), " at least for ", size,
                    ", layer by layer"));
   if (about.contains("memory_measured_bytes"))
