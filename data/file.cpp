@@ -71,6 +71,28 @@ bool write_fully(int descriptor, std::span<const uint8_t> bytes) {
   return true;
 }
 
+/// Small pieces wait for each other, so that the system is not asked for every one of them.
+bool write_pieces(int descriptor, FunctionRef<void(ByteSink)> source) {
+  constexpr size_t kTogether = size_t{64} << 10;
+  std::vector<uint8_t> waiting;
+  bool sound = true;
+  const auto flush_waiting = [&] {
+    sound = sound && write_fully(descriptor, waiting);
+    waiting.clear();
+  };
+  source([&](std::span<const uint8_t> piece) {
+    if (!sound) return;
+    if (waiting.size() + piece.size() > kTogether) flush_waiting();
+    if (piece.size() > kTogether) {
+      sound = sound && write_fully(descriptor, piece);
+    } else {
+      waiting.insert(waiting.end(), piece.begin(), piece.end());
+    }
+  });
+  flush_waiting();
+  return sound;
+}
+
 /// A flush that fails is final: the kernel may have dropped the bytes, and a second try would report success.
 bool flush(int descriptor) {
   return repeated([&] { return file_ops().fsync(descriptor); }) == 0;
@@ -186,7 +208,11 @@ Result<bool> NewFile::keep() {
 }
 
 Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes) {
-  const auto size = static_cast<int64_t>(bytes.size());
+  return write_file_atomically(path, static_cast<int64_t>(bytes.size()), [&](ByteSink sink) { sink(bytes); });
+}
+
+Result<int64_t> write_file_atomically(const std::string& path, int64_t size,
+                                      FunctionRef<void(ByteSink)> source) {
   const std::string folder = path.substr(0, path.rfind('/') + 1);
   const int64_t room = file_ops().free_bytes(folder.empty() ? "./" : folder.c_str());
   if (room >= 0 && room < size) {
@@ -195,7 +221,7 @@ Result<int64_t> write_file_atomically(const std::string& path, std::span<const u
   }
   Result<NewFile> file = NewFile::create(path);
   if (!file) return file.error();
-  if (!write_fully(file->descriptor(), bytes)) return file->give_up("cannot be written");
+  if (!write_pieces(file->descriptor(), source)) return file->give_up("cannot be written");
   const Result<bool> kept = file->keep();
   if (!kept) return kept.error();
   return size;

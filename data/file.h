@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "luxgrad/data/result.h"
+#include "luxgrad/tensor/function_ref.h"
 
 namespace lux {
 
@@ -53,6 +54,11 @@ class NewFile {
 /// room for before it writes, and a `path` that is a directory, pipe or device; a symbolic link is replaced,
 /// not followed. Returns the number of bytes.
 Result<int64_t> write_file_atomically(const std::string& path, std::span<const uint8_t> bytes);
+
+/// The same for so many bytes that come in pieces, none of which is kept.
+using ByteSink = FunctionRef<void(std::span<const uint8_t>)>;
+Result<int64_t> write_file_atomically(const std::string& path, int64_t bytes,
+                                      FunctionRef<void(ByteSink)> source);
 
 /// Removes the temporary files that killed processes left in a folder. Only for folders whose lock is held:
 /// elsewhere they may belong to a process at work. Returns how many there were.

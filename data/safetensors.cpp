@@ -8,8 +8,6 @@
 #include <string_view>
 #include <tuple>
 
-#include "luxgrad/data/file.h"
-
 namespace lux {
 namespace {
 
@@ -275,7 +273,7 @@ Result<TensorFile> parse_safetensors(std::span<const uint8_t> bytes, const Safet
   return attempt([&] { return parse(bytes, limits); });
 }
 
-std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
+int64_t serialize_safetensors(const TensorFile& content, ByteSink sink) {
   using Item = std::pair<const std::string, Tensor>;
   std::vector<const Item*> order;
   for (const Item& item : content.tensors) {
@@ -315,15 +313,20 @@ std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
   header.resize((header.size() + 7) / 8 * 8, ' ');
 
   const uint64_t length = header.size();
-  std::vector<uint8_t> bytes(kPrefix + length + offset);
-  std::memcpy(bytes.data(), &length, sizeof length);
-  std::memcpy(bytes.data() + kPrefix, header.data(), length);
-  uint8_t* target = bytes.data() + kPrefix + length;
+  sink({reinterpret_cast<const uint8_t*>(&length), sizeof length});
+  sink({reinterpret_cast<const uint8_t*>(header.data()), header.size()});
   for (const Item* item : order) {
-    const size_t size = bytes_of(item->second);
-    if (size > 0) std::memcpy(target, item->second.to(kCpu).raw(), size);
-    target += size;
+    if (const size_t size = bytes_of(item->second); size > 0)
+      sink({static_cast<const uint8_t*>(item->second.raw()), size});
   }
+  return static_cast<int64_t>(kPrefix + length + offset);
+}
+
+std::vector<uint8_t> serialize_safetensors(const TensorFile& content) {
+  std::vector<uint8_t> bytes(static_cast<size_t>(serialize_safetensors(content, [](auto) {})));
+  auto to = bytes.begin();
+  serialize_safetensors(
+      content, [&](std::span<const uint8_t> piece) { to = std::copy(piece.begin(), piece.end(), to); });
   return bytes;
 }
 
@@ -333,7 +336,10 @@ TensorFile load_safetensors(const std::string& path, const SafetensorsLimits& li
 }
 
 void save_safetensors(const std::string& path, const TensorFile& content) {
-  (void)write_file_atomically(path, serialize_safetensors(content)).value();
+  const int64_t bytes = serialize_safetensors(content, [](auto) {});
+  (void)write_file_atomically(path, bytes, [&](ByteSink sink) {
+    serialize_safetensors(content, sink);
+  }).value();
 }
 
 }  // namespace lux

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/result.h"
 #include "luxgrad/tensor/tensor.h"
 
@@ -34,6 +35,8 @@ Result<TensorFile> parse_safetensors(std::span<const uint8_t> bytes, const Safet
 /// elements stand first, so every tensor is aligned to its element. Throws Error for names that are not UTF-8
 /// or reserved.
 std::vector<uint8_t> serialize_safetensors(const TensorFile& content);
+/// The same in pieces, one after another, without a copy of the tensors. Returns how many bytes there were.
+int64_t serialize_safetensors(const TensorFile& content, ByteSink sink);
 
 /// `parse_safetensors` of a file. Throws FileException.
 TensorFile load_safetensors(const std::string& path, const SafetensorsLimits& limits = {});

@@ -1,6 +1,6 @@
 #include "luxgrad/data/sha256.h"
 
-#include <array>
+#include <algorithm>
 #include <bit>
 
 #if defined(__x86_64__)
@@ -88,19 +88,41 @@ void absorb_by_instructions(State& state, const uint8_t* block) { absorb_plainly
 
 #endif
 
-std::string digest_of(std::span<const uint8_t> bytes, void (*absorb)(State&, const uint8_t*)) {
-  State state{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
-  const size_t whole = bytes.size() / 64 * 64;
-  for (size_t at = 0; at < whole; at += 64) absorb(state, bytes.data() + at);
+}  // namespace
 
+Sha256::Sha256() : Sha256(absorb_plainly) {
+  static const bool fast = has_instructions();
+  if (fast) absorb_ = absorb_by_instructions;
+}
+
+Sha256::Sha256(Absorb absorb)
+    : absorb_(absorb), state_{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                              0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19} {}
+
+void Sha256::add(std::span<const uint8_t> bytes) {
+  const size_t waiting = count_ % block_.size();
+  count_ += bytes.size();
+  if (waiting > 0) {
+    const size_t taken = std::min(block_.size() - waiting, bytes.size());
+    std::copy_n(bytes.begin(), taken, block_.begin() + static_cast<ptrdiff_t>(waiting));
+    bytes = bytes.subspan(taken);
+    if (waiting + taken < block_.size()) return;
+    absorb_(state_, block_.data());
+  }
+  for (; bytes.size() >= block_.size(); bytes = bytes.subspan(block_.size())) absorb_(state_, bytes.data());
+  std::copy(bytes.begin(), bytes.end(), block_.begin());
+}
+
+std::string Sha256::digest() const {
   // The rest, a one bit, zeros, and the length in bits.
+  State state = state_;
   std::array<uint8_t, 128> tail{};
-  const size_t rest = bytes.size() - whole, length = rest < 56 ? 64 : 128;
-  for (size_t i = 0; i < rest; ++i) tail[i] = bytes[whole + i];
+  const size_t rest = count_ % block_.size(), length = rest < 56 ? 64 : 128;
+  std::copy_n(block_.begin(), rest, tail.begin());
   tail[rest] = 0x80;
-  const uint64_t bits = bytes.size() * 8;
+  const uint64_t bits = count_ * 8;
   for (size_t i = 0; i < 8; ++i) tail[length - 1 - i] = static_cast<uint8_t>(bits >> (8 * i));
-  for (size_t at = 0; at < length; at += 64) absorb(state, tail.data() + at);
+  for (size_t at = 0; at < length; at += block_.size()) absorb_(state, tail.data() + at);
 
   std::string digest;
   for (const uint32_t word : state) {
@@ -109,13 +131,16 @@ std::string digest_of(std::span<const uint8_t> bytes, void (*absorb)(State&, con
   return digest;
 }
 
-}  // namespace
-
 std::string sha256(std::span<const uint8_t> bytes) {
-  static const bool fast = has_instructions();
-  return digest_of(bytes, fast ? absorb_by_instructions : absorb_plainly);
+  Sha256 sum;
+  sum.add(bytes);
+  return sum.digest();
 }
 
-std::string sha256_plainly(std::span<const uint8_t> bytes) { return digest_of(bytes, absorb_plainly); }
+std::string sha256_plainly(std::span<const uint8_t> bytes) {
+  Sha256 sum(absorb_plainly);
+  sum.add(bytes);
+  return sum.digest();
+}
 
 }  // namespace lux

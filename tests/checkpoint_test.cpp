@@ -73,6 +73,12 @@ TEST_CASE("sha256 gives the published digests") {
     CHECK(sha256(bytes) == sha256_plainly(bytes));
     bytes.push_back(static_cast<uint8_t>(length * 151 >> 3));
   }
+  for (size_t piece = 1; piece < 200; ++piece) {
+    Sha256 sum;
+    for (size_t at = 0; at < bytes.size(); at += piece)
+      sum.add(std::span(bytes).subspan(at, std::min(piece, bytes.size() - at)));
+    CHECK(sum.digest() == sha256(bytes));
+  }
 }
 
 TEST_CASE("a checkpoint reads back exactly") {

@@ -38,6 +38,22 @@ std::string reason_of(const Result<std::vector<uint8_t>>& result) {
 
 }  // namespace
 
+TEST_CASE("a file that comes in pieces of any size is what they are together") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "pieces";
+  std::vector<uint8_t> all;
+  const int64_t written = write_file_atomically(path, 300000, [&](ByteSink sink) {
+                            for (const size_t size : {1, 0, 65535, 2, 70000, 65536, 65537, 3, 33386}) {
+                              const std::vector<uint8_t> piece(size, static_cast<uint8_t>(all.size() % 251));
+                              all.insert(all.end(), piece.begin(), piece.end());
+                              sink(piece);
+                            }
+                          }).value();
+  CHECK(written == 300000);
+  CHECK(all.size() == 300000);
+  CHECK(read_file(path).value() == all);
+}
+
 TEST_CASE("a written file reads back, also empty and over an old one") {
   const TemporaryFolder folder;
   const std::string path = folder.path() / "weights with spaces \n.bin";

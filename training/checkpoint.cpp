@@ -35,7 +35,9 @@ void each_counter(P& progress, const F& f) {
 
 std::string digest_of(TensorFile content) {
   content.metadata.erase(std::string(kDigest));
-  return sha256(serialize_safetensors(content));
+  Sha256 sum;
+  serialize_safetensors(content, [&](std::span<const uint8_t> piece) { sum.add(piece); });
+  return sum.digest();
 }
 
 // The content with its digest.
@@ -131,7 +133,7 @@ std::vector<uint8_t> serialize_checkpoint(const Checkpoint& checkpoint) {
 }
 
 void save_checkpoint(const std::string& path, const Checkpoint& checkpoint) {
-  (void)write_file_atomically(path, serialize_checkpoint(checkpoint)).value();
+  save_safetensors(path, sealed(to_file(checkpoint)));
 }
 
 Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes) {
