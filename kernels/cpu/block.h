@@ -120,9 +120,9 @@ void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int6
   for (int r = 0; r < kAlong; ++r) store<T>(y + r * y_step, sums[r]);
 }
 
-// y[k·lanes + lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane], for
-// kSums / K pixels r, y_step apart, and K outputs k: where outputs would not fill a vector, channels of the
-// source do, and `sum_lanes` adds them up.
+// y[k·lanes + lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane],
+// for kSums / K pixels r, y_step apart, and K outputs k: where outputs would not fill a vector, channels of
+// the source do, and `sum_lanes` adds them up.
 template <int K, class T>
 void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, int64_t rows, int64_t run,
                    T* y, int64_t y_step, bool add) {
