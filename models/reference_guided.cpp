@@ -124,10 +124,9 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
     return recompute_if(recompute(), draw, std::move(maps));
   };
   const Tensor g = relu(d.dense(concat({luminance, low.content()}, 1)));
-  Tensor wide = spread(g, low.c4);
-  Tensor f =
-      level(d.conv6_1, d.conv6_2,
-            options_.skip ? handed_over(std::move(low.c4), std::move(wide)) : handed_over(std::move(wide)));
+  Tensors wide{spread(g, low.c4)};
+  if (options_.skip) wide.insert(wide.begin(), std::move(low.c4));
+  Tensor f = level(d.conv6_1, d.conv6_2, std::move(wide));
   f = level_up(d.up7, d.conv7_1, d.conv7_2, handed_over(std::move(f), std::move(low.c3)));
   f = level_up(d.up8, d.conv8_1, d.conv8_2, handed_over(std::move(f), std::move(low.c2)));
   f = level_up(d.up9, d.conv9_1, d.conv9_2, handed_over(std::move(f), std::move(low.c1)));
