@@ -38,8 +38,11 @@ WORK = [
     ("reference_guided", "inference", (600, 400)),
     ("reference_guided", "step", (4, 128)),
     ("zero_dce_plus", "inference", (1200, 900)),
+    ("zero_dce_plus", "step", (8, 256)),
     ("mirnet_v1", "inference", (256, 256)),
+    ("mirnet_v1", "step", (1, 128)),
     ("mirnet_v2", "inference", (256, 256)),
+    ("mirnet_v2", "step", (1, 128)),
 ]
 
 

@@ -7,37 +7,15 @@
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/enhance.h"
-#include "luxgrad/models/gan.h"
 #include "luxgrad/models/liveness.h"
-#include "luxgrad/models/mirnet_keras.h"
-#include "luxgrad/models/mirnet_v1.h"
-#include "luxgrad/models/mirnet_v2.h"
-#include "luxgrad/models/reference_guided.h"
-#include "luxgrad/models/unet.h"
-#include "luxgrad/models/zero_dce.h"
-#include "luxgrad/models/zero_dce_plus.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/training/step_memory.h"
+#include "narrow_models.h"
 
 using namespace lux;
 
 namespace {
-
-using Maker = std::unique_ptr<Model> (*)();
-
-// All networks, the large ones narrow.
-constexpr Maker kMakers[] = {
-    [] { return std::unique_ptr<Model>(new ReferenceGuided({.width = 8})); },
-    [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2023, 8, 1)); },
-    [] { return std::unique_ptr<Model>(new MirnetKeras(MirnetKeras::Compat::y2021, 8, 1)); },
-    [] { return std::unique_ptr<Model>(new MirnetV1(16, 1)); },
-    [] { return std::unique_ptr<Model>(new MirnetV2(16, 2)); },
-    [] { return std::unique_ptr<Model>(new Gan(4)); },
-    [] { return std::unique_ptr<Model>(new Unet(8)); },
-    [] { return std::unique_ptr<Model>(new ZeroDce()); },
-    [] { return std::unique_ptr<Model>(new ZeroDcePlus()); },
-};
 
 Tensor dark_picture(int64_t height, int64_t width) {
   Tensor picture = empty({1, height, width, 3});
@@ -67,7 +45,7 @@ void check_prediction(const char* name, bool recompute) {
 TEST_CASE("inference of every network holds hardly more than its layers' best peak") {
   const PlainKernels plain;
   const int64_t cap = set_derived_weight_cap(0);  // what is kept is the network's, for as long as it lives
-  for (const Maker make : kMakers) {
+  for (const ModelMaker make : kNarrowModels) {
     const int64_t before = memory::stats().live;
     const std::unique_ptr<Model> model = make();
     model->init_(Generator(1));

@@ -29,6 +29,7 @@
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/optimizer.h"
+#include "narrow_models.h"
 #include "same_bits.h"
 
 using namespace lux;
@@ -176,6 +177,23 @@ TEST_CASE("every size of picture keeps its size") {
                        "enhance: expected a picture [N, H, W, 3], got [1, 0, 30, 3]", Error);
   CHECK_THROWS_WITH_AS(enhance(*model, dark_picture({1, 8, 8, 3}), {.strength = 1.5}),
                        "enhance: expected a strength from 0 to 1, got 1.5", Error);
+}
+
+TEST_CASE("every network takes pictures of any size, and strengths from none to all") {
+  for (const ModelMaker make : kNarrowModels) {
+    const std::unique_ptr<Model> model = make();
+    CAPTURE(model->name());
+    model->init_(Generator(1));
+    for (const auto& [height, width] : {std::pair{1, 1}, {3, 5}, {1, 17}, {18, 2}, {33, 21}}) {
+      CAPTURE(height);
+      const Tensor x = dark_picture({1, height, width, 3}, DType::f32), y = enhance(*model, x);
+      CHECK(y.shape() == x.shape());
+      for (const double value : y.to_vector()) REQUIRE((value >= 0 && value <= 1));
+      // Without strength reference_guided draws the picture again with its own light.
+      CHECK(same_bits(enhance(*model, x, {.strength = 0}), x) == (model->name() != "reference_guided"));
+      CHECK(enhance(*model, x, {.strength = 0.5}).shape() == x.shape());
+    }
+  }
 }
 
 TEST_CASE("strength goes from the picture to the network's own result") {
