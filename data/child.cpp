@@ -1,6 +1,7 @@
 #include "luxgrad/data/child.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -52,6 +53,12 @@ struct Pipe {
 void limit(__rlimit_resource_t what, int64_t to) {
   const rlimit both{static_cast<rlim_t>(to), static_cast<rlim_t>(to)};
   if (to > 0) setrlimit(what, &both);
+}
+
+/// Whether something can be read; true of what is no pipe.
+bool has_spoken(int output) {
+  pollfd look{output, POLLIN, 0};
+  return output < 0 || poll(&look, 1, 0) > 0;
 }
 
 /// Whether every thread of a process waits for something.
@@ -198,7 +205,7 @@ void Child::settle() const {
   for (int look = 0, calm = 0; look < kLooks && calm < kInARow; ++look) {
     int waiting = 0;
     const bool read = ioctl(input_, FIONREAD, &waiting) != 0 || waiting == 0;
-    calm = read && all_asleep(process_) ? calm + 1 : 0;
+    calm = read && has_spoken(output_) && all_asleep(process_) ? calm + 1 : 0;
     usleep(20'000);
   }
 }

@@ -60,6 +60,7 @@ class Film final : public FrameSource {
   NutReader opened(const VideoFormat& format) {
     Result<NutReader> reader = NutReader::open(bytes_, format);
     if (reader) return std::move(*reader);
+    if (stop_ != nullptr && *stop_) throw FileException(reader.error());  // and nobody waits for the child
     child_.close_output();
     const bool failed = child_.wait() != 0 || child_.complaints() > 0;
     // What the child says is nearer to the cause.

@@ -109,7 +109,7 @@ class FilmSink final : public FrameSink {
 
   Result<bool> write(const VideoFrame& frame) override {
     if (!child_) {
-      Result<Child> child = Child::start({.arguments = command(frame.time), .input = true});
+      Result<Child> child = Child::start({.arguments = command(frame.time), .input = true, .output = true});
       if (!child) return needs_program(path_, child.error());
       child_.emplace(std::move(*child));
       if (!write_bytes(child_->input(), nut_header(format_))) return failure(*child_);
@@ -123,8 +123,10 @@ class FilmSink final : public FrameSink {
   Result<bool> finish(bool cut_short) override {
     if (!child_) return FileError{unwritable, path_, -1, "is not written: there was no frame"};
     if (cut_short) {
-      child_->settle();     // it has all frames,
-      child_->interrupt();  // and would go on with the sound of what is missing
+      // A signal makes it give up before it has begun the film (it says so, see `command`), and end the film
+      // afterwards. Without a signal it would go on with the sound of what is missing.
+      child_->settle();
+      child_->interrupt();
     }
     child_->close_input();
     const int code = child_->wait();
@@ -147,12 +149,15 @@ class FilmSink final : public FrameSink {
     // Inputs are shifted to begin at 0; the pictures go back to where they were.
     const double begin = static_cast<double>(first_time) * format_.time_base.value();
     Words words = {"ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y"};
+    // Its first line of progress comes as soon as all is open and the head of the film is written; no other
+    // until the end.
+    add(words, {"-progress", "pipe:1", "-stats_period", "1000000"});
     add(words, {"-color_range", format_.full_range ? "pc" : "tv"});
     if (!info_.color_space.empty()) add(words, {"-colorspace", info_.color_space});
     if (!info_.color_primaries.empty()) add(words, {"-color_primaries", info_.color_primaries});
     if (!info_.color_transfer.empty()) add(words, {"-color_trc", info_.color_transfer});
-    add(words,
-        {"-itsoffset", seconds_text(begin), "-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:0"});
+    add(words, {"-itsoffset", seconds_text(begin), "-protocol_whitelist", "pipe", "-f", "nut",
+                "-fpsprobesize", "0", "-i", "pipe:0"});
     if (!original_.empty()) {
       add(words, range_words(range_));
       add(words, guarded_input(original_));

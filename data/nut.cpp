@@ -16,6 +16,7 @@ constexpr std::string_view kFileId{"nut/multimedia container\0", 25};
 constexpr uint64_t kMainCode = 0x4E4D7A561F5F04ADu;
 constexpr uint64_t kStreamCode = 0x4E5311405BF2F9DBu;
 constexpr uint64_t kSyncpointCode = 0x4E4BE4ADEECA4569u;
+constexpr uint64_t kNoteCode = 0x4E49AB68B596BA78u;
 
 constexpr int64_t kMaxPacket = 1 << 20;
 constexpr int64_t kLongPacket = 4096;  // from there on the length has a checksum of its own
@@ -79,6 +80,11 @@ void append_numbers(std::vector<uint8_t>& bytes, std::initializer_list<int64_t> 
 
 void append_signed(std::vector<uint8_t>& bytes, int64_t value) {
   append_number(bytes, static_cast<uint64_t>(value > 0 ? 2 * value - 1 : -2 * value));
+}
+
+void append_text(std::vector<uint8_t>& bytes, const std::string& text) {
+  append_number(bytes, text.size());
+  bytes.insert(bytes.end(), text.begin(), text.end());
 }
 
 void append_packet(std::vector<uint8_t>& bytes, uint64_t code, const std::vector<uint8_t>& content) {
@@ -333,6 +339,14 @@ std::vector<uint8_t> nut_header(const VideoFormat& format) {
   append_numbers(stream, {0, 0, kLargestStep, 0, 0, 0, format.width, format.height, format.sample_aspect.num,
                           format.sample_aspect.den, 0});
   append_packet(bytes, kStreamCode, stream);
+
+  // NUT knows no frame rate; ffmpeg writes it as a note, and without one looks at 20 frames to guess it.
+  std::vector<uint8_t> note;
+  append_numbers(note, {1, 0, 0, 0, 1});  // of the first stream, no chapter; one note
+  append_text(note, "r_frame_rate");
+  append_signed(note, -1);  // a text
+  append_text(note, cat(format.rate.num, "/", format.rate.den));
+  append_packet(bytes, kNoteCode, note);
   return bytes;
 }
 

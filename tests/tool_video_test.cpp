@@ -297,6 +297,39 @@ TEST_CASE("a signal leaves a film that plays as far as it got") {
   }
 }
 
+// The child that writes looks at its inputs first; whoever stops that early has less, and still a film.
+TEST_CASE("a signal within the first frames leaves a film, too, and before them nothing") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  make_film(here, "long.mp4", "25", "60", {"-c:a", "aac"});
+  for (const int64_t frames : {1, 2, 12}) {
+    ChildOptions options{.terminal = here.path("progress.txt")};
+    options.interruption = {.file = here.path("progress.txt"), .lines = frames};
+    spill(here.path("progress.txt"), "");
+    const ChildResult result = here.run(
+        {"video", "long.mp4", "-o", "out.mp4", "--progress", "json", "--preset", "ultrafast", "--overwrite"},
+        options);
+    INFO(frames, " frames: ", slurp(here.path("progress.txt")));
+    CHECK(result.code == 130);
+    REQUIRE(fs::exists(here.path("out.mp4")));
+    CHECK(frame_times(here, "out.mp4").size() >= static_cast<size_t>(frames));
+    const auto streams = facts_of(here, "out.mp4")["streams"];
+    REQUIRE(streams.size() == 2);
+    CHECK(std::atof(streams[1]["duration"].get<std::string>().c_str()) < 10);
+    fs::remove(here.path("out.mp4"));
+  }
+  // A reader that says nothing yet: no frame, no file.
+  fs::create_directory(here.path("slow"));
+  spill(here.path("slow/ffmpeg"), "#!/bin/sh\necho >started\nexec sleep 60\n");
+  fs::permissions(here.path("slow/ffmpeg"), fs::perms::all);
+  ChildOptions options{.environment = {{"PATH", here.path("slow") + ":" + std::getenv("PATH")}}};
+  options.interruption = {.file = here.path("started"), .lines = 1};
+  const ChildResult result = here.run({"video", "long.mp4", "-o", "out.mp4"}, options);
+  CHECK(result.code == 130);
+  CHECK(result.err == "luxgrad: stopped by signal 2 before the first frame; out.mp4 is not written\n");
+  CHECK_FALSE(fs::exists(here.path("out.mp4")));
+}
+
 TEST_CASE("an encoder that is not there, or that fails, is a sentence, and nothing is left") {
   if (without_ffmpeg()) return;
   const Workplace here;

@@ -104,17 +104,28 @@ class Video final : public Command {
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     stop_on_signals();
-    open();
     Tally tally;
-    enhance_all(*loaded.model, tally);
+    try {
+      open();
+    } catch (const FileException&) {
+      if (!stop_requested) throw;  // else what was cut off is no error
+    }
+    if (!stop_requested) enhance_all(*loaded.model, tally);
+    if (stop_requested && !reader_left_ && tally.frames == 0)
+      return stopped(" before the first frame; ", output_, " is not written");
     if (!reader_left_) (void)sink_->finish(stop_requested).value();
     report(tally, *loaded.model);
     if (!stop_requested || reader_left_) return ExitCode::ok;
-    print_note(cat("luxgrad: stopped by signal ", last_signal(), "; ", output_, " plays as far as it got"));
-    return static_cast<ExitCode>(128 + last_signal());
+    return stopped("; ", output_, " plays as far as it got");
   }
 
  private:
+  template <class... Parts>
+  static ExitCode stopped(const Parts&... how) {
+    print_note(printable(cat("luxgrad: stopped by signal ", last_signal(), how...)));
+    return static_cast<ExitCode>(128 + last_signal());
+  }
+
   void check_options() {
     check_usage(!input_.empty(), "no input; name a film with -i");
     check_usage(!output_.empty(), "no output; name a film with -o");
