@@ -10,7 +10,9 @@
 #include "luxgrad/data/child.h"
 #include "luxgrad/data/ffmpeg.h"
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/orientation.h"
 #include "luxgrad/data/png.h"
+#include "luxgrad/data/webp.h"
 
 namespace lux {
 namespace {
@@ -55,6 +57,31 @@ Words encoder_words(ImageFormat format, int quality) {
   }
 }
 
+/// The picture with what the file says of it, upright.
+Image with_notes(Image image, std::span<const uint8_t> file, ImageFormat format) {
+  if (format == ImageFormat::webp) {
+    WebpNotes notes = read_webp_notes(file);
+    image.exif = std::move(notes.exif);
+    image.icc = std::move(notes.icc);
+  } else if (format == ImageFormat::tiff) {
+    image.exif.assign(file.begin(), file.end());  // a TIFF file is what EXIF is made of
+    image = upright(std::move(image));
+    image.exif.clear();
+  }
+  return upright(std::move(image));
+}
+
+/// Puts EXIF and the profile into the WebP file that ffmpeg wrote.
+Result<bool> add_notes(const NewFile& file, const Image& image) {
+  if (image.exif.empty() && image.icc.empty()) return true;
+  const Result<std::vector<uint8_t>> plain = read_file(file.temporary());
+  if (!plain) return plain.error();
+  const auto whole = attempt([&] { return with_webp_notes(plain.value(), image); });
+  if (!whole) return whole.error();
+  lseek(file.descriptor(), 0, SEEK_SET);
+  return write_bytes(file.descriptor(), whole.value());  // longer than what it replaces
+}
+
 }  // namespace
 
 bool is_foreign(ImageFormat format) {
@@ -74,7 +101,8 @@ std::optional<ImageFormat> foreign_format_of(std::span<const uint8_t> bytes) {
   return {};
 }
 
-Result<Image> read_foreign_image(const std::string& path, ImageFormat format, const ImageLimits& limits) {
+Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_t> bytes, ImageFormat format,
+                                 const ImageLimits& limits) {
   const char* demuxer = "";
   for (const Foreign& foreign : kForeign) {
     if (foreign.format == format) demuxer = foreign.demuxer;
@@ -88,6 +116,7 @@ Result<Image> read_foreign_image(const std::string& path, ImageFormat format, co
                                      std::to_string(limits.pixels),
                                      "-threads",
                                      "2",
+                                     "-noautorotate",
                                      "-protocol_whitelist",
                                      "file",
                                      "-f",
@@ -120,7 +149,9 @@ Result<Image> read_foreign_image(const std::string& path, ImageFormat format, co
   // A picture that is damaged is decoded as far as it goes, with a complaint.
   if (code != 0 || child->complaints() > 0 || png.empty())
     return refused(path, child->first_complaint(), "a picture");
-  return decode_image(png, limits).in_file(path);
+  Result<Image> image = decode_image(png, limits).in_file(path);
+  if (!image) return image;
+  return with_notes(std::move(*image), bytes, format);
 }
 
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,
@@ -136,6 +167,10 @@ Result<int64_t> write_foreign_image(const std::string& path, const Image& image,
   child->close_input();
   if (child->wait() != 0 || !sent) {
     return FileError{unwritable, path, -1, cat("cannot be encoded: ", child->first_complaint())};
+  }
+  if (format == ImageFormat::webp) {
+    const Result<bool> added = add_notes(*file, image);
+    if (!added) return FileError{unwritable, path, -1, added.error().reason};
   }
   const auto bytes = static_cast<int64_t>(lseek(file->descriptor(), 0, SEEK_END));
   const Result<bool> kept = file->keep();

@@ -12,12 +12,15 @@ bool is_foreign(ImageFormat format);
 /// The foreign format that the first bytes of a file give away.
 std::optional<ImageFormat> foreign_format_of(std::span<const uint8_t> bytes);
 
-/// The picture in a file of a foreign format. Alpha, 16 bits and the colour profile are kept; EXIF is not,
-/// but its orientation is applied where ffmpeg knows it.
-Result<Image> read_foreign_image(const std::string& path, ImageFormat format, const ImageLimits& limits = {});
+/// The picture in the file `path` of a foreign format, which holds `bytes`: upright by the orientation that
+/// WebP and TIFF tell. Alpha and 16 bits are kept; EXIF of WebP is; the profile of WebP is, that of the
+/// others as far as ffmpeg reads it.
+Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_t> bytes, ImageFormat format,
+                                 const ImageLimits& limits = {});
 
 /// Writes the file at once or not at all. Quality 1..100; 100 is without loss in WebP and JPEG XL; TIFF
-/// always is.
+/// always is. EXIF and the profile are written to WebP only; JPEG XL has a profile that ffmpeg's library
+/// takes.
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,
                                     int quality);
 

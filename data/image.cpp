@@ -211,7 +211,7 @@ std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int qu
 Image load_image(const std::string& path, const ImageLimits& limits) {
   const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
   if (const auto foreign = foreign_format_of(bytes); foreign && path != "-")
-    return read_foreign_image(path, *foreign, limits).value();
+    return read_foreign_image(path, bytes, *foreign, limits).value();
   return decode_image(bytes, limits).in_file(path).value();
 }
 

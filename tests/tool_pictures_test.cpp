@@ -4,6 +4,7 @@
 
 #include "films.h"
 #include "luxgrad/data/npy.h"
+#include "luxgrad/data/orientation.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/transforms.h"
 
@@ -197,6 +198,32 @@ TEST_CASE("other formats go through ffmpeg, and without it one sentence says so"
     CHECK(back.width == 24);
     CHECK(back.height == 16);
     CHECK(mean_difference(back, before) < (std::string(name) == "x.avif" ? 0.02 : 0.001));
+  }
+  // EXIF and the profile through WebP, with and without alpha; turned ones come out upright.
+  for (const int channels : {3, 4}) {
+    Image photo = gentle(11, 8, channels, 8);
+    for (uint8_t& sample : photo.samples) sample |= 1;  // colours that nobody sees are not kept
+    photo.exif = {'I', 'I', 42, 0, 8, 0, 0, 0, 1, 0, 0x12, 1, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 77};
+    for (int i = 0; i < 131; ++i) photo.icc.push_back(static_cast<uint8_t>(i));
+    save_image(here.path("noted.webp"), photo, {.format = {}, .quality = 100});
+    const Image kept = load_image(here.path("noted.webp"));
+    CHECK(kept.exif == photo.exif);
+    CHECK(kept.icc == photo.icc);
+    CHECK(mean_difference(kept, photo) == 0);
+    CHECK(output_of(here, "ffprobe",
+                    {"-show_entries", "stream=width,height", "-of", "csv=p=0", "noted.webp"}) == "11,8\n");
+    std::string lying = slurp(here.path("noted.webp"));
+    const size_t tag = lying.rfind("II*");
+    lying[tag + 18] = 6;
+    spill(here.path("lying.webp"), lying);
+    photo.exif[18] = 6;
+    CHECK(mean_difference(load_image(here.path("lying.webp")), upright(photo)) == 0);
+    CHECK(load_image(here.path("lying.webp")).exif == kept.exif);
+    REQUIRE(
+        here.run({"enhance", "lying.webp", "-o", "up.webp", "-s", "0", "-q", "100", "--overwrite"}).code ==
+        0);
+    CHECK(load_image(here.path("up.webp")).height == 11);
+    CHECK(load_image(here.path("up.webp")).exif == kept.exif);
   }
   // 16 bits and alpha through TIFF.
   const Image deep = gentle(6, 5, 4, 16);
