@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 #include <string_view>
@@ -67,11 +68,35 @@ std::string subtitle_codec(const std::string& codec, const Container& container)
   return muxer == "mpegts" && !text ? "copy" : "";
 }
 
-/// What is copied of the original, input 1 of the child. What is known of a stream must be asked for stream
-/// by stream, once it is for one.
-Words companion_words(const FilmInfo& info, const Container& container) {
+/// How sound of a kind is written: copied where the container takes it, else encoded as what players of the
+/// container know.
+std::string sound_codec(const std::string& codec, const Container& container) {
+  struct Takes {
+    std::string_view muxer;
+    std::vector<std::string_view> codecs;  // pcm: of every kind
+    const char* otherwise;
+  };
+  static const std::vector<Takes> kTakes = {
+      {"mp4", {"aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "vorbis", "dts"}, "aac"},
+      {"mov", {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "pcm"}, "aac"},
+      {"webm", {"opus", "vorbis"}, "libopus"},
+      {"mpegts", {"aac", "mp3", "mp2", "ac3", "eac3", "opus", "dts"}, "aac"},
+      {"avi", {"aac", "mp3", "mp2", "ac3", "dts", "pcm"}, "ac3"},
+  };
+  for (const Takes& takes : kTakes) {
+    if (takes.muxer != container.muxer) continue;
+    const std::string_view kind = codec.starts_with("pcm_") ? "pcm" : std::string_view(codec);
+    const bool taken = std::find(takes.codecs.begin(), takes.codecs.end(), kind) != takes.codecs.end();
+    return taken ? "copy" : takes.otherwise;
+  }
+  return "copy";
+}
+
+/// What is copied of the original, input 1 of the child; `left_out` names what the container cannot hold.
+/// What is known of a stream must be asked for stream by stream, once it is for one.
+Words companion_words(const FilmInfo& info, const Container& container, std::string& left_out) {
   Words words = {"-map_metadata", "1", "-map_chapters", "1"};
-  int outputs = 0, subtitles = 0;
+  int outputs = 0, subtitles = 0, sounds = 0;
   const auto describe = [&](int index) {
     add(words, {cat("-map_metadata:s:", outputs++), cat("1:s:", index)});
   };
@@ -82,14 +107,27 @@ Words companion_words(const FilmInfo& info, const Container& container) {
       matroska || std::string_view(container.muxer) == "mp4" || std::string_view(container.muxer) == "mov";
   for (const Companion& companion : info.companions) {
     const bool subtitle = companion.kind == "subtitle";
-    const std::string codec = subtitle ? subtitle_codec(companion.codec, container) : "copy";
+    const std::string codec = subtitle                    ? subtitle_codec(companion.codec, container)
+                              : companion.kind == "audio" ? sound_codec(companion.codec, container)
+                                                          : "copy";
     const bool kept = subtitle                    ? !codec.empty()
                       : companion.kind == "audio" ? true
                       : companion.kind == "video" ? covers
                                                   : matroska;  // attachments: fonts of subtitles
-    if (!kept) continue;
+    if (!kept) {
+      left_out += cat(left_out.empty() ? "" : ", ", companion.kind, " (", companion.codec, ")");
+      continue;
+    }
     add(words, {"-map", cat("1:", companion.index)});
     if (subtitle) add(words, {cat("-c:s:", subtitles++), codec});
+    if (companion.kind == "audio") {
+      add(words, {cat("-c:a:", sounds), codec});
+      // Opus knows the usual places of loudspeakers only.
+      if (codec == "libopus")
+        add(words,
+            {cat("-filter:a:", sounds), "aformat=channel_layouts=mono|stereo|3.0|quad|5.0|5.1|6.1|7.1"});
+      ++sounds;
+    }
     describe(companion.index);
   }
   return words;
@@ -105,7 +143,13 @@ class FilmSink final : public FrameSink {
         original_(std::move(original)),
         info_(std::move(info)),
         range_(range),
-        file_(NewFile::create(path_).value()) {}
+        file_(NewFile::create(path_).value()) {
+    if (!original_.empty()) companions_ = companion_words(info_, *container_of(path_), left_out_);
+  }
+
+  std::string complaint() const override {
+    return left_out_.empty() ? "" : cat(path_, ": has no place for ", left_out_, ", which is left out");
+  }
 
   Result<bool> write(const VideoFrame& frame) override {
     if (!child_) {
@@ -164,9 +208,13 @@ class FilmSink final : public FrameSink {
     }
     add(words, {"-map", "0:v:0"});
     add(words, {"-c", "copy"});
-    if (!original_.empty()) add(words, companion_words(info_, container));
+    if (!original_.empty()) add(words, companions_);
     add(words, codec_words(options_, container, format_));
-    add(words, {"-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", ratio_text(format_.time_base)});
+    if (std::string_view(container.muxer) == "avi") {  // which knows no times, but a rate
+      add(words, {"-fps_mode:v:0", "cfr", "-r:v:0", ratio_text(format_.rate)});
+    } else {
+      add(words, {"-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", ratio_text(format_.time_base)});
+    }
     if (range_.from > 0) add(words, {"-copypriorss:a", "0"});
     add(words, {"-f", container.muxer, cat("file:", file_.temporary())});
     return words;
@@ -179,6 +227,8 @@ class FilmSink final : public FrameSink {
   FilmInfo info_;
   TimeRange range_;
   NewFile file_;
+  Words companions_;
+  std::string left_out_;
   std::optional<Child> child_;
 };
 

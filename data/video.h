@@ -83,6 +83,8 @@ class FrameSink {
   /// Completes what was written. `cut_short`: more was meant to come, and what would accompany it is left
   /// out.
   virtual Result<bool> finish(bool cut_short) = 0;
+  /// What the output lacks though nothing failed; empty if nothing.
+  virtual std::string complaint() const { return {}; }
 };
 
 /// Colours of a frame as [1, H, W, 3] f32 in [0, 1]; a colour sample counts for every pixel that it covers.

@@ -234,6 +234,41 @@ TEST_CASE("two sounds, subtitles, chapters and titles come along") {
   }
 }
 
+TEST_CASE("sound that a container cannot hold is encoded anew; what it cannot hold at all is named") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  spill(here.path("words.srt"), "1\n00:00:00,200 --> 00:00:00,800\nIt is dark.\n");
+  make_film(here, "plain.mp4", "30000/1001", "2", {"-c:a", "aac"});
+  output_of(here, "ffmpeg",
+            {"-i", "plain.mp4", "-i", "words.srt", "-map", "0", "-map", "1", "-c", "copy", "-c:a",
+             "pcm_s16le", "in.mkv"});
+  struct Kind {
+    const char *in, *out, *sound;
+    bool subtitles;
+  };
+  for (const Kind& kind : {Kind{"plain.mp4", "a.webm", "opus", false}, Kind{"in.mkv", "b.webm", "opus", true},
+                           Kind{"in.mkv", "c.mp4", "aac", true}, Kind{"in.mkv", "d.avi", "pcm_s16le", false},
+                           Kind{"plain.mp4", "e.ts", "aac", false}}) {
+    std::vector<std::string> words = {"video", kind.in, "-o", kind.out};
+    if (!contains(kind.out, "webm")) words.insert(words.end(), {"--preset", "ultrafast"});
+    const ChildResult result = here.run(words);
+    INFO(std::string(kind.out), ": ", result.err);
+    REQUIRE(result.code == 0);
+    const auto facts = facts_of(here, kind.out);
+    const auto& streams = facts["streams"];
+    REQUIRE(streams.size() == (kind.subtitles ? 3 : 2));
+    CHECK(streams[1]["codec_name"] == kind.sound);
+    CHECK(contains(result.err, "has no place for subtitle (subrip), which is left out") ==
+          contains(kind.out, "avi"));
+    CHECK(frame_times(here, kind.out).size() == 60);
+    CHECK(std::abs(std::atof(facts["format"]["duration"].get<std::string>().c_str()) - 2.0) < 0.1);
+    if (contains(kind.out, "avi")) {
+      CHECK(streams[0]["avg_frame_rate"] == "30000/1001");
+      CHECK(streams[0]["nb_frames"] == "60");
+    }
+  }
+}
+
 // upscayl#1488 for films: phones store them lying and say how to turn them.
 TEST_CASE("a film that is to be turned comes out upright, once") {
   if (without_ffmpeg()) return;

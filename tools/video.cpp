@@ -224,8 +224,9 @@ class Video final : public Command {
   }
 
   void report(const Tally& tally, const Model& model) const {
-    if (const std::string complaint = source_->complaint(); !complaint.empty())
-      print_note(printable(cat("luxgrad: warning: ", complaint)));
+    for (const std::string& complaint : {source_->complaint(), sink_->complaint()}) {
+      if (!complaint.empty()) print_note(printable(cat("luxgrad: warning: ", complaint)));
+    }
     const VideoFormat& format = source_->format();
     const double rate = tally.seconds > 0 ? static_cast<double>(tally.frames) / tally.seconds : 0;
     const double share = tally.seconds > 0 ? 100 * tally.network / tally.seconds : 0;
