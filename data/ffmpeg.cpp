@@ -21,7 +21,14 @@ void add(Words& words, Words more) {
 }
 
 Words guarded_input(const std::string& path) {
-  return {"-protocol_whitelist", "file", "-format_whitelist", kFormats, "-i", cat("file:", path)};
+  return {"-max_pixels",
+          std::to_string(ImageLimits{}.pixels),
+          "-protocol_whitelist",
+          "file",
+          "-format_whitelist",
+          kFormats,
+          "-i",
+          cat("file:", path)};
 }
 
 Words range_words(const TimeRange& range) {

@@ -15,7 +15,8 @@ inline constexpr int64_t kMemory = int64_t{4} << 30;  ///< addresses of a child 
 
 void add(Words& words, Words more);
 
-/// `-i` of a file that came from outside, behind the lists of what it may be and name.
+/// `-i` of a file that came from outside, behind the lists of what it may be and name, and the size of
+/// frames.
 Words guarded_input(const std::string& path);
 /// The part of a film that is wanted; stands before its -i.
 Words range_words(const TimeRange& range);

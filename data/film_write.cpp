@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <thread>
 
 #include "luxgrad/data/byte_stream.h"
 #include "luxgrad/data/child.h"
@@ -133,6 +134,13 @@ Words companion_words(const FilmInfo& info, const Container& container, std::str
   return words;
 }
 
+/// Addresses for the child: those for the stranger's film, and what an encoder takes for the frames that it
+/// looks ahead and for its threads.
+int64_t writer_memory(const VideoFormat& format) {
+  constexpr int64_t kFrames = 400, kThread = 192 << 20;
+  return kMemory + kFrames * format.frame_bytes() + kThread * std::thread::hardware_concurrency();
+}
+
 class FilmSink final : public FrameSink {
  public:
   FilmSink(std::string path, const VideoFormat& format, const WriteFilmOptions& options, std::string original,
@@ -153,7 +161,10 @@ class FilmSink final : public FrameSink {
 
   Result<bool> write(const VideoFrame& frame) override {
     if (!child_) {
-      Result<Child> child = Child::start({.arguments = command(frame.time), .input = true, .output = true});
+      Result<Child> child = Child::start({.arguments = command(frame.time),
+                                          .input = true,
+                                          .output = true,
+                                          .memory_bytes = writer_memory(format_)});
       if (!child) return needs_program(path_, child.error());
       child_.emplace(std::move(*child));
       if (!write_bytes(child_->input(), nut_header(format_))) return failure(*child_);

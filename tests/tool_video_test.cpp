@@ -161,6 +161,24 @@ TEST_CASE("every rate keeps its length to under one frame, and every frame its t
   }
 }
 
+TEST_CASE("a real drive at night keeps its length and its sound") {
+  if (without_ffmpeg()) return;
+  const std::string film =
+      fs::weakly_canonical(LUX_SOURCE_DIR "/../shared/data/video/night_drive_640x360.mp4");
+  if (!fs::exists(film)) {
+    MESSAGE("skipped: no ../shared/data/video/night_drive_640x360.mp4");
+    return;
+  }
+  const Workplace here;
+  output_of(here, "ffmpeg", {"-i", film, "-t", "0.6", "-c", "copy", "part.mp4"});
+  REQUIRE(here.run({"video", "part.mp4", "-o", "out.mp4", "--preset", "ultrafast"}).code == 0);
+  // Its packets hold frames before its start, too, which nobody is shown.
+  CHECK(std::abs(static_cast<double>(frame_times(here, "out.mp4").size()) - 0.6 * 30000 / 1001) <= 1);
+  const double frame = 1001.0 / 30000;
+  CHECK(std::abs(picture_seconds(here, "out.mp4") - picture_seconds(here, "part.mp4")) < frame);
+  CHECK(packets_hash(here, "out.mp4", "a") == packets_hash(here, "part.mp4", "a"));
+}
+
 TEST_CASE("two sounds, subtitles, chapters and titles come along") {
   if (without_ffmpeg()) return;
   const Workplace here;
@@ -267,6 +285,31 @@ TEST_CASE("sound that a container cannot hold is encoded anew; what it cannot ho
       CHECK(streams[0]["nb_frames"] == "60");
     }
   }
+}
+
+TEST_CASE("every child that opens a stranger's film does so behind lists and limits") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  make_film(here, "in.mp4", "25", "0.2", {"-c:a", "aac"});
+  fs::create_directory(here.path("watched"));
+  for (const char* program : {"ffmpeg", "ffprobe"}) {  // notes its limit and its words
+    spill(here.path(cat("watched/", program)),
+          cat("#!/bin/bash\necho $(ulimit -v) \"$@\" >>words\nexec ", program_path(program), " \"$@\"\n"));
+    fs::permissions(here.path(cat("watched/", program)), fs::perms::all);
+  }
+  const ChildOptions watched{.environment = {{"PATH", here.path("watched") + ":" + std::getenv("PATH")}}};
+  REQUIRE(here.run({"video", "in.mp4", "-o", "out.mp4"}, watched).code == 0);
+  std::istringstream lines(slurp(here.path("words")));
+  int64_t count = 0;
+  for (std::string line; std::getline(lines, line); ++count) {
+    INFO(line);
+    const int64_t limit = std::atoll(line.c_str());  // KiB
+    CHECK(limit >= 4 << 20);
+    CHECK(contains(line, "-protocol_whitelist file -format_whitelist mov,mp4"));
+    CHECK(contains(line, cat("-max_pixels ", int64_t{64} << 20)));
+    CHECK(contains(line, "-i file:in.mp4"));
+  }
+  CHECK(count == 3);
 }
 
 // upscayl#1488 for films: phones store them lying and say how to turn them.
