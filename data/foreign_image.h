@@ -19,8 +19,7 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
                                  const ImageLimits& limits = {});
 
 /// Writes the file at once or not at all. Quality 1..100; 100 is without loss in WebP and JPEG XL; TIFF
-/// always is. EXIF and the profile are written to WebP only; JPEG XL has a profile that ffmpeg's library
-/// takes.
+/// always is. EXIF and the profile are written to WebP only.
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,
                                     int quality);
 
