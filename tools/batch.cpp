@@ -6,23 +6,14 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <set>
-#include <utility>
 
 #include "luxgrad/data/dataset.h"
+#include "luxgrad/models/curve_model.h"
 
 namespace fs = std::filesystem;
 
 namespace lux {
 namespace {
-
-using FileId = std::pair<dev_t, ino_t>;
-
-std::optional<FileId> id_of(const std::string& path) {
-  struct stat status {};
-  if (stat(path.c_str(), &status) != 0) return {};
-  return FileId{status.st_dev, status.st_ino};
-}
 
 bool exists(const std::string& path) {
   struct stat status {};
@@ -54,17 +45,21 @@ Found refusal(const std::string& path, const std::string& reason) {
   return {path, fs::path(path).filename(), Failure{ExitCode::refused, printable(cat(path, ": ", reason))}};
 }
 
-/// The pictures in a folder, by name; nothing below the output folder, so that results are not taken for
-/// inputs.
+/// The pictures in a folder, by name; nothing below the folders of outputs and curves, so that results are
+/// not taken for inputs.
 std::vector<Found> in_folder(const std::string& folder, const BatchOptions& options) {
   std::error_code ignored;
   const fs::path root = fs::weakly_canonical(folder, ignored);
-  const std::string results =
-      fs::weakly_canonical(fs::absolute(options.output), ignored).lexically_relative(root) / "";
+  const auto below = [&](const std::string& results) -> std::string {
+    return fs::weakly_canonical(fs::absolute(results), ignored).lexically_relative(root) / "";
+  };
+  const std::string results = below(options.output);
+  const std::string curves = below(options.curves.empty() ? options.output : options.curves);
   std::vector<Found> found;
   for (const std::string& path : list_images(folder, options.recursive)) {
     std::string relative = fs::path(path).lexically_relative(folder);
-    if (!relative.starts_with(results)) found.push_back({path, std::move(relative)});
+    if (!relative.starts_with(results) && !relative.starts_with(curves))
+      found.push_back({path, std::move(relative)});
   }
   if (found.empty()) found.push_back(refusal(folder, "is a folder without pictures"));
   return found;
@@ -172,43 +167,65 @@ void check_options(const BatchOptions& options, bool many, bool folder) {
               "format with -f");
 }
 
+/// Claims all that a job writes; what it must not write refuses it.
+void claim_outputs(Job& job, const BatchOptions& options, bool in_folder, Outputs& outputs) {
+  using Claim = Outputs::Claim;
+  const auto refuse = [&](const std::string& path, const char* reason) {
+    job.refused = Failure{ExitCode::usage, printable(cat(path, ": ", reason))};
+  };
+  constexpr const char* kOutside = "is outside of the output folder, behind a symbolic link";
+  if (job.output != "-") {
+    const Claim answer = outputs.claim(job.output);
+    job.skip = answer == Claim::exists && options.skip_existing;
+    if (answer != Claim::granted && !job.skip) return refuse(job.output, Outputs::reason(answer));
+    if (in_folder && leaves(job.output, options.output)) return refuse(job.output, kOutside);
+  }
+  std::vector<std::string> beside;
+  if (!job.curves.empty()) {
+    if (leaves(job.curves, options.curves)) return refuse(job.curves, kOutside);
+    beside = curve_files(job.curves);
+  }
+  if (!options.page.empty()) beside.push_back(options.page);
+  for (const std::string& path : beside) {
+    const Claim answer = outputs.claim(path);
+    if (answer == Claim::exists && options.skip_existing)
+      job.kept.insert(path);
+    else if (answer != Claim::granted)
+      return refuse(path, Outputs::reason(answer));
+  }
+}
+
 }  // namespace
 
-std::vector<Job> plan_batch(const BatchOptions& options) {
+std::vector<Job> plan_batch(const BatchOptions& options, Outputs& outputs) {
   const bool folder = is_folder(options.output) || options.output.ends_with("/");
   bool many = false;
   const std::vector<Found> pictures = expand(options, many);
   check_options(options, many, folder);
 
-  std::set<FileId> inputs;
-  for (const Found& picture : pictures) {
-    if (const auto id = id_of(picture.path)) inputs.insert(*id);
-  }
-  std::set<std::string> taken;
+  for (const Found& picture : pictures) outputs.add_input(picture.path);
   std::vector<Job> jobs;
   int64_t number = 0;
   for (const Found& picture : pictures) {
-    Job job{picture.path, options.output, false, picture.refused};
-    if (many || folder) job.output = in_output_folder(picture.relative, options);
-    const auto refuse_output = [&](const char* reason) {
-      job.refused = Failure{ExitCode::usage, printable(cat(job.output, ": ", reason))};
-    };
-    if (job.refused || job.output == "-") {
-      // nothing more to check
-    } else if (const auto id = id_of(job.output); id && inputs.contains(*id)) {
-      refuse_output("is an input, and inputs are never overwritten");
-    } else if ((many || folder) && leaves(job.output, options.output)) {
-      refuse_output("is outside of the output folder, behind a symbolic link");
-    } else if (!taken.insert(job.output).second) {
-      refuse_output("is already the output of another input");
-    } else if (exists(job.output) && !options.overwrite) {
-      job.skip = options.skip_existing;
-      if (!job.skip) refuse_output("exists; --overwrite replaces it, --skip-existing leaves it");
+    Job job{.input = picture.path, .output = options.output, .refused = picture.refused};
+    const bool in_folder = many || folder;
+    if (in_folder) job.output = in_output_folder(picture.relative, options);
+    if (!options.curves.empty()) {
+      const fs::path named = job.output == "-" ? picture.relative : job.output;
+      const fs::path below = in_folder ? fs::path(picture.relative).parent_path() : fs::path();
+      job.curves = options.curves / below / named.stem();
     }
+    if (!job.refused) claim_outputs(job, options, in_folder, outputs);
     // Planned as a whole, so that every part refuses the same.
     if (number++ % options.shards == options.shard - 1) jobs.push_back(std::move(job));
   }
   return jobs;
+}
+
+std::vector<std::string> curve_files(const std::string& stem) {
+  std::vector<std::string> files = {stem + "_curves.npz"};
+  for (int n = 1; n <= CurveModel::kIterations; ++n) files.push_back(cat(stem, "_curve_", n, ".png"));
+  return files;
 }
 
 void set_shard(BatchOptions& options, const std::string& text) {

@@ -78,7 +78,7 @@ class Enhance final : public Command {
     app.add_option("--compare", page_, "Write before and after side by side, or a page with a slider")
         ->type_name("[FILE.html]")
         ->expected(0, 1);
-    app.add_option("--save-curves", work_.curves,
+    app.add_option("--save-curves", batch_.curves,
                    "zero_dce, zero_dce_plus: curve parameters as .npz and .png")
         ->type_name("DIR");
     app.add_flag("--json", json_, "Print one JSON object per input");
@@ -90,11 +90,11 @@ class Enhance final : public Command {
 
   ExitCode run() override {
     check_options();
-    const std::vector<Job> jobs = plan_batch(batch_);
+    const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     work_.program = std::max<int64_t>(0, resident_bytes());
-    check_usage(work_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
+    check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (!watched_.empty()) return watch(jobs, *loaded.model);
     return finish(jobs, *loaded.model);
@@ -117,17 +117,28 @@ class Enhance final : public Command {
       check_usage(page_.empty() || page_.ends_with(".html"),
                   "--compare: expected a name that ends in .html, got ", page_);
       work_.side_by_side = page_.empty();
-      work_.page = page_;
+      batch_.page = page_;
     }
     if (watched_.empty()) return;
     check_usage(batch_.inputs.empty() && !batch_.recursive,
                 "--watch takes no other inputs, and no folders below");
+    check_usage(batch_.page.empty(), "--compare: a page shows one picture");
     std::error_code unknown;
     check_usage(batch_.output != "-" && !fs::equivalent(watched_, batch_.output, unknown),
                 "--watch needs another folder for the results");
     if (!batch_.output.ends_with("/")) batch_.output += "/";
     if (!batch_.overwrite) batch_.skip_existing = true;
     batch_.inputs = {watched_};
+  }
+
+  /// The jobs of a batch. Nothing that the command line reads is written.
+  std::vector<Job> plan(const BatchOptions& batch) const {
+    Outputs outputs(batch.overwrite);
+    if (!choice_.weights.empty()) outputs.add_input(choice_.weights);
+    add_inputs(guidance_, outputs);
+    std::vector<Job> jobs = plan_batch(batch, outputs);
+    if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
+    return jobs;
   }
 
   /// `4` or `2:4:2`.
@@ -156,7 +167,7 @@ class Enhance final : public Command {
 
   /// Does the jobs and reports them.
   ExitCode finish(const std::vector<Job>& jobs, const Model& model) const {
-    check_usage(work_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
+    check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
     for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model);
@@ -197,7 +208,7 @@ class Enhance final : public Command {
       if (!name || !image_format_of(*name)) continue;
       BatchOptions one = batch_;
       one.inputs = {(fs::path(watched_) / *name).string()};
-      failed = finish(plan_batch(one), model) != ExitCode::ok || failed;
+      failed = finish(plan(one), model) != ExitCode::ok || failed;
     }
     return failed ? ExitCode::some_failed : ExitCode::ok;
   }

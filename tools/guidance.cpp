@@ -107,6 +107,11 @@ void add_compat_option(CLI::App& app, Guidance& guidance) {
       ->check(CLI::IsMember({"published"}).description(""));
 }
 
+void add_inputs(const Guidance& guidance, Outputs& outputs) {
+  for (const std::string& path : guidance.references) outputs.add_input(path);
+  if (!guidance.look.empty()) outputs.add_input(guidance.look);
+}
+
 void apply(const Guidance& guidance, Model& model) {
   check_fits(guidance, model);
   if (auto* const guided = dynamic_cast<ReferenceGuided*>(&model)) guide(guidance, *guided);

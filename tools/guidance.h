@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "luxgrad/models/model.h"
+#include "luxgrad/tools/outputs.h"
 
 namespace CLI {
 class App;
@@ -27,6 +28,9 @@ void add_guidance_options(CLI::App& app, Guidance& guidance);
 void add_statistics_options(CLI::App& app, Guidance& guidance);
 /// --compat.
 void add_compat_option(CLI::App& app, Guidance& guidance);
+
+/// Says which files are read.
+void add_inputs(const Guidance& guidance, Outputs& outputs);
 
 /// Sets the model up. Throws CommandError for what it does not know, and for a file that holds no looks;
 /// FileException for one that cannot be read or written.

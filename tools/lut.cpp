@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
-#include <filesystem>
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
@@ -51,9 +50,11 @@ class Lut final : public Command {
                 "name the photo and the table: luxgrad lut -i PHOTO -o LOOK.cube");
     check_usage(output_.ends_with(".cube"), "--output: expected a name that ends in .cube, got ", output_);
     check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ", strength_);
-    std::error_code unknown;
-    check_usage(overwrite_ || !std::filesystem::exists(output_, unknown), output_,
-                ": exists; --overwrite replaces it");
+    Outputs outputs(overwrite_);
+    for (const std::string& path : {input_, choice_.weights}) outputs.add_input(path);
+    add_inputs(guidance_, outputs);
+    outputs.demand(output_);
+    if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     const Tensor before = to_tensor(load_image(input_));

@@ -132,8 +132,8 @@ void PictureWork::load() {
 
 // Whether rows can go from the photo through the network into the result, which takes the least memory.
 bool PictureWork::needs_no_tensor() const {
-  return !options_.raw_linear && !options_.augment && !options_.side_by_side && options_.page.empty() &&
-         options_.curves.empty();
+  return !options_.raw_linear && !options_.augment && !options_.side_by_side && batch_.page.empty() &&
+         batch_.curves.empty();
 }
 
 EnhanceOptions PictureWork::how() const {
@@ -216,8 +216,8 @@ void PictureWork::enhance_tensor() {
       options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
-  if (!options_.page.empty()) picture_ = picture;
-  if (!options_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
+  if (!batch_.page.empty()) picture_ = picture;
+  if (!batch_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
 }
 
 void PictureWork::save() {
@@ -241,19 +241,22 @@ void PictureWork::save() {
       }
     }
     if (curves_.defined()) save_curves();
-    if (picture_.defined()) save_compare_page(options_.page, job_.input, from_tensor(picture_), after_);
+    if (picture_.defined() && !job_.kept.contains(batch_.page))
+      save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
   });
   after_ = {};  // reports may wait
   picture_ = curves_ = {};
 }
 
 void PictureWork::save_curves() const {
-  const std::string stem =
-      fs::path(options_.curves) / fs::path(job_.output == "-" ? job_.input : job_.output).stem();
-  (void)make_folders(options_.curves).value();
-  (void)write_file_atomically(stem + "_curves.npz", serialize_npz({{"curves", curves_}})).value();
+  const std::vector<std::string> files = curve_files(job_.curves);
+  (void)make_folders(fs::path(job_.curves).parent_path()).value();
+  if (!job_.kept.contains(files[0]))
+    (void)write_file_atomically(files[0], serialize_npz({{"curves", curves_}})).value();
   const int64_t pixels = curves_.size(1) * curves_.size(2), channels = curves_.size(3);
   for (int64_t n = 0; 3 * n < channels; ++n) {
+    const std::string& file = files[static_cast<size_t>(n + 1)];
+    if (job_.kept.contains(file)) continue;
     // Gray leaves a pixel as it is, white brightens it most: the sign of A is that of the code
     // (curve_model.cpp).
     Tensor map = empty({1, curves_.size(1), curves_.size(2), 3});
@@ -262,7 +265,7 @@ void PictureWork::save_curves() const {
     parallel_for(kCpu, pixels, [=](int64_t i) {
       for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
     });
-    save_image(cat(stem, "_curve_", n + 1, ".png"), from_tensor(map));
+    save_image(file, from_tensor(map));
   }
 }
 

@@ -17,14 +17,12 @@ struct PictureOptions {
   bool strip = false;         ///< leave out what the photo tells about where and how it was made
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
-  std::string curves{};       ///< folder for the curve parameters; empty: none
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
   bool say_memory = false;    ///< say before the work what it needs
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
   bool verify_tiles = false;  ///< run a part of the picture both ways and say how they differ
-  std::string page{};         ///< an HTML page to compare before and after; empty: none
 };
 
 class PictureWork {

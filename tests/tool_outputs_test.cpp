@@ -1,0 +1,111 @@
+// What luxgrad enhance and lut write beside results: curves, pages, looks, tables. None of it replaces what
+// the command reads, or, unasked, what is there. The real binary runs as a child.
+#include "tool_workplace.h"
+
+using namespace lux;
+
+namespace {
+
+using Names = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("nothing that is written beside results replaces an input, however it is named") {
+  const Workplace here;
+  const std::unique_ptr<Model> guided = make_model("reference_guided");
+  guided->init_(Generator{7});
+  save_safetensors(here.path("reference_guided.safetensors"), {guided->state_dict(), to_metadata(*guided)});
+  save_noise(here.path("dark.png"));
+  const std::string bytes = slurp(here.path("dark.png"));
+  const auto named = [&](const std::string& name) { spill(here.path(name), bytes); };
+  const auto refused = [&](const std::string& input, const Names& command) {
+    for (const bool overwrite : {false, true}) {
+      Names all = command;
+      if (overwrite) all.emplace_back("--overwrite");
+      const ChildResult result = here.run(all);
+      INFO(input, ": ", result.err);
+      CHECK(result.code == 2);
+      CHECK(contains(result.err, "is an input, and inputs are never overwritten"));
+      CHECK(slurp(here.path(input)) == bytes);
+      CHECK_FALSE(fs::exists(here.path("y.png")));
+    }
+  };
+  named("x_curve_1.png");
+  refused("x_curve_1.png", {"enhance", "x_curve_1.png", "-o", "y/x.png", "--save-curves", "."});
+  fs::create_symlink(here.path("dark.png"), here.path("y_curve_8.png"));
+  fs::create_hard_link(here.path("dark.png"), here.path("z_curves.npz"));
+  refused("dark.png", {"enhance", "dark.png", "-o", "y.png", "--save-curves", "in/.."});
+  refused("dark.png", {"enhance", "dark.png", "-o", "z.png", "--save-curves", "."});
+  named("page.html");
+  fs::create_symlink(here.path("page.html"), here.path("link.html"));
+  refused("page.html", {"enhance", "page.html", "-o", "y.png", "--compare", "page.html"});
+  refused("page.html", {"enhance", "page.html", "-o", "y.png", "--compare", "link.html"});
+  named("photo.cube");
+  refused("photo.cube", {"lut", "-i", "photo.cube", "-o", "photo.cube"});
+  fs::create_symlink(here.path("dark.png"), here.path("link.cube"));
+  refused("dark.png", {"lut", "-i", "dark.png", "-o", "link.cube"});
+  named("bright.png");
+  const Names guide = {"-n", "reference_guided", "--reference", "bright.png"};
+  const auto with_guide = [&](Names command) {
+    command.insert(command.end(), guide.begin(), guide.end());
+    return command;
+  };
+  refused("bright.png", with_guide({"enhance", "dark.png", "-o", "bright.png"}));
+  refused("bright.png", with_guide({"enhance", "dark.png", "-o", "y.png", "--save-look", "bright.png"}));
+  refused("dark.png", with_guide({"enhance", "dark.png", "-o", "y.png", "--save-look", "dark.png"}));
+  refused("bright.png", with_guide({"lut", "dark.png", "-o", "y.cube", "--save-look", "bright.png"}));
+  const std::string weights = slurp(here.path("zero_dce.safetensors"));
+  CHECK(here.run({"enhance", "dark.png", "-o", "zero_dce.safetensors", "-f", "png", "--overwrite", "-m",
+                  "zero_dce.safetensors"})
+            .code == 2);
+  CHECK(slurp(here.path("zero_dce.safetensors")) == weights);
+}
+
+TEST_CASE("what exists beside results is replaced on request only") {
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  spill(here.path("page.html"), "precious");
+  fs::create_directory(here.path("curves"));
+  spill(here.path("curves/y_curve_3.png"), "precious");
+  const auto enhance = [&](Names more) {
+    more.insert(more.begin(), {"enhance", "dark.png", "-o", "y.png"});
+    return here.run(more).code;
+  };
+  CHECK(enhance({"--compare", "page.html"}) == 2);
+  CHECK(slurp(here.path("page.html")) == "precious");
+  CHECK(enhance({"--save-curves", "curves"}) == 2);
+  CHECK(here.files("curves") == Names{"y_curve_3.png"});
+  CHECK_FALSE(fs::exists(here.path("y.png")));
+  // Left where existing outputs are left, while the rest is made.
+  CHECK(enhance({"--save-curves", "curves", "--skip-existing", "--compare", "page.html"}) == 0);
+  CHECK(here.files("curves").size() == 9);
+  CHECK(slurp(here.path("curves/y_curve_3.png")) == "precious");
+  CHECK(slurp(here.path("page.html")) == "precious");
+  CHECK(enhance({"--save-curves", "curves", "--overwrite", "--compare", "page.html"}) == 0);
+  CHECK(load_image(here.path("curves/y_curve_3.png")).width == 12);
+  CHECK(contains(slurp(here.path("page.html")), "type=\"range\""));
+  CHECK(here.run({"enhance", "dark.png", "-f", "png", "-o", "same.html", "--compare", "./same.html"}).code ==
+        2);
+  CHECK(here.run({"enhance", "--watch", "absent", "-o", "out", "--compare", "page.html"}).code == 2);
+}
+
+TEST_CASE("curves of pictures with one name in two folders stay apart, and are no inputs of the next run") {
+  const Workplace here;
+  fs::create_directories(here.path("in/deep"));
+  save_noise(here.path("in/a.png"));
+  save_noise(here.path("in/deep/a.png"), 5, 4);
+  const Names command = {"enhance", "-i", "in", "-o", "out", "--recursive", "--save-curves", "in/curves"};
+  CHECK(here.run(command).code == 0);
+  CHECK(here.files("in/curves").size() == 18);
+  CHECK(load_image(here.path("in/curves/a_curve_1.png")).width == 12);
+  CHECK(load_image(here.path("in/curves/deep/a_curve_1.png")).width == 5);
+  Names again = command;
+  again.emplace_back("--overwrite");
+  CHECK(here.run(again).code == 0);
+  CHECK(here.files("out") == Names{"a.png", "deep/a.png"});
+  fs::remove_all(here.path("in/curves/deep"));
+  fs::create_directories(here.path("elsewhere"));
+  fs::create_directory_symlink(here.path("elsewhere"), here.path("in/curves/deep"));
+  CHECK(here.run(again).code == 1);
+  CHECK(here.files("elsewhere").empty());
+}
