@@ -280,6 +280,18 @@ TEST_CASE("tiles are as large as one says, the same picture, and measured on req
   CHECK(slurp(here.path("tiles.bmp")) == slurp(here.path("plain.bmp")));
 }
 
+TEST_CASE("--verify-tiles looks at a part that the tiles cut, and says where they do not") {
+  const Workplace here;
+  save_noise(here.path("in.png"), 400, 310);
+  const ChildResult large = here.run({"enhance", "in.png", "-o", "a.bmp", "-t", "300", "--verify-tiles"});
+  INFO(large.err);
+  CHECK(large.code == 0);
+  CHECK(contains(large.err, "(400 x 310 pixels in the middle, tiles of 300)"));
+  const ChildResult one = here.run({"enhance", "in.png", "-o", "b.bmp", "-t", "4000", "--verify-tiles"});
+  CHECK(one.code == 0);
+  CHECK(contains(one.err, "in.png: is one tile, so there is nothing to verify"));
+}
+
 TEST_CASE("a network that looks at the whole picture is approximated where memory asks for it, and says so") {
   const Workplace here;
   const std::unique_ptr<Model> model = make_model("mirnet_v2");

@@ -112,19 +112,48 @@ TEST_CASE("a watched folder: what is there, what is moved in, and an orderly end
   save_noise(here.path("in/first.png"));
   save_noise(here.path("later.png"), 5, 4);
   spill(here.path("lines.txt"), "");
-  // A helper moves a picture in as soon as the first is done, then asks the program to stop.
+  save_noise(here.path("again.png"), 6, 7);
+  // A helper moves a picture in as soon as the first is done, and another onto it, then asks the program to
+  // stop.
   const std::string script =
       "until [ -s lines.txt ]; do sleep 0.02; done; mv later.png in/later.png; "
-      "until [ $(wc -l < lines.txt) -ge 2 ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
+      "until [ $(wc -l < lines.txt) -ge 2 ]; do sleep 0.02; done; mv again.png in/later.png; "
+      "until [ $(wc -l < lines.txt) -ge 3 ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
   const ChildResult result =
       here.run({"-c", cat(LUX_TOOL, " enhance --watch in -o out --json > lines.txt & tool=$!; ", script)}, {},
                "/bin/sh");
   INFO(result.err);
   CHECK(result.out == "0\n");
   CHECK(here.files("out") == Names{"first.png", "later.png"});
-  CHECK(load_image(here.path("out/later.png")).width == 5);
+  CHECK(load_image(here.path("out/later.png")).width == 6);
   CHECK(here.run({"enhance", "--watch", "in", "-o", "in"}).code == 2);
   CHECK(here.run({"enhance", "--watch", "absent", "-o", "out"}).code == 3);
+}
+
+TEST_CASE("a watched folder that is full: a signal ends the work after the picture at hand") {
+  const Workplace here;
+  const int count = 60;
+  for (int i = 0; i < count; ++i) save_noise(here.path(cat("in/", i, ".png")), 200, 150);
+  spill(here.path("lines.txt"), "");
+  const std::string script =
+      "until [ -s lines.txt ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
+  const ChildResult result =
+      here.run({"-c", cat(LUX_TOOL, " enhance --watch in -o out --json > lines.txt & tool=$!; ", script)}, {},
+               "/bin/sh");
+  INFO(result.err);
+  CHECK(result.out == "0\n");
+  CHECK(here.files("out").size() < count / 2);
+  for (const std::string& name : here.files("out")) CHECK(load_image(here.path("out/" + name)).width == 200);
+}
+
+TEST_CASE("a bad picture that was named gives its own code, one of a folder that of many") {
+  const Workplace here;
+  spill(here.path("in/bad.png"), "no picture");
+  CHECK(here.run({"enhance", "in/bad.png", "-o", "out.png"}).code == 3);
+  CHECK(here.run({"enhance", "in", "-o", "out"}).code == 1);
+  CHECK(here.run({"enhance", "in/*.png", "-o", "out"}).code == 1);
+  save_noise(here.path("in/good.png"));
+  CHECK(here.run({"enhance", "in", "-o", "out", "--shard", "1/2"}).code == 1);
 }
 
 TEST_CASE("EXIF goes on request, profiles stay") {
@@ -198,6 +227,14 @@ TEST_CASE("other formats go through ffmpeg, and without it one sentence says so"
     CHECK(back.width == 24);
     CHECK(back.height == 16);
     CHECK(mean_difference(back, before) < (std::string(name) == "x.avif" ? 0.02 : 0.001));
+  }
+  Image profiled = gentle(24, 16);
+  profiled.icc.assign(128, 3);
+  save_image(here.path("profiled.png"), profiled);
+  for (const auto& [name, lost] : {std::pair{"y.webp", false}, {"y.tif", true}}) {
+    const ChildResult to = here.run({"enhance", "profiled.png", "-o", name});
+    CHECK(to.code == 0);
+    CHECK(contains(to.err, "is written without the colour profile of profiled.png") == lost);
   }
   // EXIF and the profile through WebP, with and without alpha; turned ones come out upright.
   for (const int channels : {3, 4}) {

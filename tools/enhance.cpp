@@ -3,6 +3,8 @@
 #include <charconv>
 #include <deque>
 #include <filesystem>
+#include <optional>
+#include <set>
 
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -90,13 +92,18 @@ class Enhance final : public Command {
 
   ExitCode run() override {
     check_options();
+    std::optional<FolderWatch> arrivals;
+    if (!watched_.empty()) {
+      stop_on_signals();
+      arrivals.emplace(watched_);  // before the first look, so that nothing is missed
+    }
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     work_.program = std::max<int64_t>(0, resident_bytes());
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
-    if (!watched_.empty()) return watch(jobs, *loaded.model);
+    if (arrivals) return watch(*arrivals, jobs, *loaded.model);
     return finish(jobs, *loaded.model);
   }
 
@@ -186,21 +193,32 @@ class Enhance final : public Command {
       progress.show(static_cast<int64_t>(i) + 1, static_cast<int64_t>(jobs.size()), jobs[i].input);
     };
     run_stages(jobs.size(), loaders_, savers_,
-               {.load = [&](size_t i) { works[i].load(); },
-                .work = [&](size_t i) { works[i].enhance(); },
+               {.load =
+                    [&](size_t i) {
+                      if (stop_requested) works[i].skip();
+                      works[i].load();
+                    },
+                .work =
+                    [&](size_t i) {
+                      if (stop_requested) works[i].skip();
+                      works[i].enhance();
+                    },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});
     if (failures.empty()) return ExitCode::ok;
-    if (jobs.size() == 1) return failures.front();
+    // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
+    if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
     progress.clear();
     print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
     return ExitCode::some_failed;
   }
 
   /// What is there, then what comes, until a signal.
-  ExitCode watch(const std::vector<Job>& jobs, const Model& model) {
-    FolderWatch arrivals(watched_);  // before the first batch, so that nothing is missed
-    stop_on_signals();
+  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, const Model& model) {
+    std::set<std::string> done;  // here: a picture that comes again under its name is enhanced again
+    for (const Job& job : jobs) {
+      if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());
+    }
     const bool any = !(jobs.size() == 1 && jobs.front().input == watched_);
     bool failed = any && finish(jobs, model) != ExitCode::ok;
     while (!stop_requested) {
@@ -208,6 +226,10 @@ class Enhance final : public Command {
       if (!name || !image_format_of(*name)) continue;
       BatchOptions one = batch_;
       one.inputs = {(fs::path(watched_) / *name).string()};
+      if (!done.insert(*name).second) {
+        one.overwrite = true;
+        one.skip_existing = false;
+      }
       failed = finish(plan(one), model) != ExitCode::ok || failed;
     }
     return failed ? ExitCode::some_failed : ExitCode::ok;

@@ -168,13 +168,19 @@ void PictureWork::check_memory() {
 // The middle of the picture, as a whole and tile by tile.
 void PictureWork::verify_tiles() const {
   constexpr int64_t kSide = 256, kTile = 64;
-  const int64_t height = std::min(height_, kSide), width = std::min(width_, kSide);
-  const Tensor rows = empty({1, height, width_, 3});
-  to_rows(before_, (height_ - height) / 2, rows);
-  const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
   EnhanceOptions tiled = how();
   tiled.memory = 0;
   if (tiled.tile == 0) tiled.tile = kTile;
+  tiled.tile = enhance_plan(model_, height_, width_, tiled).tile;  // on the network's grid; 0: one tile
+  const int64_t side = std::max(kSide, 2 * tiled.tile), height = std::min(height_, side),
+                width = std::min(width_, side);
+  if (tiled.tile == 0) {
+    print_note(cat(job_.input, ": is one tile, so there is nothing to verify"));
+    return;
+  }
+  const Tensor rows = empty({1, height, width_, 3});
+  to_rows(before_, (height_ - height) / 2, rows);
+  const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
   tiled.reduction = plan_.reduction;
   const Tensor difference =
       abs(lux::enhance(model_, part, tiled) -
@@ -182,7 +188,7 @@ void PictureWork::verify_tiles() const {
   const Tensor all = reshape(difference, {1, difference.numel()});
   print_note(cat(job_.input, ": tile by tile differs from the whole by at most ",
                  exact_text(amax(all).item()), ", ", exact_text(mean(all).item()), " on average, of 1 (",
-                 width, " x ", height, " pixels in the middle)"));
+                 width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
 void PictureWork::enhance() {
@@ -232,6 +238,10 @@ void PictureWork::save() {
       const fs::path folder = fs::path(job_.output).parent_path();
       if (!folder.empty() && job_.output != batch_.output) (void)make_folders(folder).value();
       if (is_foreign(format)) {
+        if (!after_.icc.empty() && format != ImageFormat::webp) {
+          print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
+                         ", its colours will look others; PNG, JPEG and WebP keep it"));
+        }
         bytes_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
         hash_ = sha256(read_file(job_.output).value());
       } else {

@@ -30,6 +30,8 @@ class PictureWork {
   PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, const Model& model)
       : job_(job), batch_(batch), options_(options), model_(model) {}
 
+  /// Leaves out what is not begun.
+  void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
   void load();
   void enhance();
