@@ -101,6 +101,8 @@ class Enhance final : public Command {
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
     work_.program = std::max<int64_t>(0, resident_bytes());
+    const int64_t others = std::max<int64_t>(0, static_cast<int64_t>(jobs.size()) - 1);
+    work_.waiting = std::min<int64_t>(others, 2 * (loaders_ + savers_) + 2);
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (arrivals) return watch(*arrivals, jobs, *loaded.model);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/autograd/node.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
 #include "luxgrad/data/foreign_image.h"
@@ -21,6 +22,7 @@
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tools/compare_page.h"
@@ -87,6 +89,7 @@ Tensor enhance_augmented(const Model& model, const Tensor& picture, const Enhanc
 
 /// The curve parameters [1, H, W, C] for a picture of any size.
 Tensor curves_of(const CurveModel& model, const Tensor& picture) {
+  const NoGrad no_grad;
   const int64_t multiple = model.traits().size_multiple;
   const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
   const int64_t below = missing(picture.size(1)), beside = missing(picture.size(2));
@@ -148,8 +151,11 @@ EnhanceOptions PictureWork::how() const {
 void PictureWork::check_memory() {
   if (options_.memory == 0 && options_.tile == 0) return;
   const int64_t pixels = width_ * height_;
-  int64_t around = options_.program + 2 * static_cast<int64_t>(before_.samples.size());
-  if (!needs_no_tensor()) around += 3 * pixels * 3 * static_cast<int64_t>(sizeof(float));
+  // As tensors: the picture, its result, what becomes of it; laid in eight ways two more of it, and the sum.
+  const int64_t tensors = needs_no_tensor() ? 0 : options_.augment ? 6 : 3;
+  const int64_t around = options_.program +
+                         (2 + options_.waiting) * static_cast<int64_t>(before_.samples.size()) +
+                         tensors * pixels * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_ = enhance_plan(model_, height_, width_, how());
@@ -157,7 +163,9 @@ void PictureWork::check_memory() {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
-  const int64_t need = around + plan_.bytes / 8 * 9;
+  // Curves are those of the picture as a whole.
+  const int64_t network = batch_.curves.empty() ? plan_.bytes : Liveness(model_).optimum(height_, width_);
+  const int64_t need = around + network / 8 * 9;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need > options_.memory)

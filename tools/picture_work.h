@@ -18,6 +18,7 @@ struct PictureOptions {
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
+  int64_t waiting = 0;        ///< pictures that are read ahead or not yet written while one is enhanced
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
   bool say_memory = false;    ///< say before the work what it needs
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
