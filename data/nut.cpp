@@ -16,6 +16,7 @@ constexpr std::string_view kFileId{"nut/multimedia container\0", 25};
 constexpr uint64_t kMainCode = 0x4E4D7A561F5F04ADu;
 constexpr uint64_t kStreamCode = 0x4E5311405BF2F9DBu;
 constexpr uint64_t kSyncpointCode = 0x4E4BE4ADEECA4569u;
+constexpr uint64_t kIndexCode = 0x4E58DD672F23E64Eu;
 constexpr uint64_t kNoteCode = 0x4E49AB68B596BA78u;
 
 constexpr int64_t kMaxPacket = 1 << 20;
@@ -189,7 +190,9 @@ void NutReader::read_packet(ByteSource& bytes) {
   } else if (code == kSyncpointCode && has_stream_) {
     // The time of all streams, in units of the clock that its remainder names; here there is one.
     last_time_ = at_most(NutFields(fields).u() / clocks_.size(), kLatest, "a time");
-  }  // the index and notes about the stream are of no use here
+  } else if (code != kSyncpointCode && code != kIndexCode && code != kNoteCode) {
+    refuse(malformed, begin, "has a packet of an unknown kind");  // the others are of no use here
+  }
 }
 
 void NutReader::read_main_header(std::span<const uint8_t> header) {
