@@ -43,7 +43,8 @@ TEST_CASE("a file that comes in pieces of any size is what they are together") {
   const std::string path = folder.path() / "pieces";
   std::vector<uint8_t> all;
   const int64_t written = write_file_atomically(path, 300000, [&](ByteSink sink) {
-                            for (const size_t size : {1, 0, 65535, 2, 70000, 65536, 65537, 3, 33386}) {
+                            for (const size_t size : std::initializer_list<size_t>{1, 0, 65535, 2, 70000,
+                                                                                   65536, 65537, 3, 33386}) {
                               const std::vector<uint8_t> piece(size, static_cast<uint8_t>(all.size() % 251));
                               all.insert(all.end(), piece.begin(), piece.end());
                               sink(piece);
