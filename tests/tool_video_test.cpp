@@ -279,7 +279,7 @@ TEST_CASE("sound that a container cannot hold is encoded anew; what it cannot ho
     CHECK(contains(result.err, "has no place for subtitle (subrip), which is left out") ==
           contains(kind.out, "avi"));
     CHECK(frame_times(here, kind.out).size() == 60);
-    CHECK(std::abs(std::atof(facts["format"]["duration"].get<std::string>().c_str()) - 2.0) < 0.1);
+    CHECK(std::abs(std::stod(facts["format"]["duration"].get<std::string>()) - 2.0) < 0.1);
     if (contains(kind.out, "avi")) {
       CHECK(streams[0]["avg_frame_rate"] == "30000/1001");
       CHECK(streams[0]["nb_frames"] == "60");
@@ -303,7 +303,7 @@ TEST_CASE("every child that opens a stranger's film does so behind lists and lim
   int64_t count = 0;
   for (std::string line; std::getline(lines, line); ++count) {
     INFO(line);
-    const int64_t limit = std::atoll(line.c_str());  // KiB
+    const int64_t limit = std::stoll(line);  // KiB
     CHECK(limit >= 4 << 20);
     CHECK(contains(line, "-protocol_whitelist file -format_whitelist mov,mp4"));
     CHECK(contains(line, cat("-max_pixels ", int64_t{64} << 20)));
@@ -346,7 +346,7 @@ TEST_CASE("a part of a film: its frames, and its sound") {
   CHECK(times[0] < 0.04);
   CHECK(std::abs(picture_seconds(here, "out.mp4") - 0.8) < 0.04);
   const auto sound = facts_of(here, "out.mp4")["streams"][1];
-  CHECK(std::abs(std::atof(sound["duration"].get<std::string>().c_str()) - 0.8) < 0.06);
+  CHECK(std::abs(std::stod(sound["duration"].get<std::string>()) - 0.8) < 0.06);
 }
 
 // Ctrl-C on Real-ESRGAN's and video2x's runs of hours left nothing that plays.
@@ -368,7 +368,7 @@ TEST_CASE("a signal leaves a film that plays as far as it got") {
     CHECK_FALSE(y4m_of(here, "out.mp4").empty());
     const auto streams = facts_of(here, "out.mp4")["streams"];
     REQUIRE(streams.size() == 2);
-    CHECK(std::abs(std::atof(streams[1]["duration"].get<std::string>().c_str()) - seconds) < 5);
+    CHECK(std::abs(std::stod(streams[1]["duration"].get<std::string>()) - seconds) < 5);
     const std::vector<std::string> files = here.files(".");
     CHECK(std::none_of(files.begin(), files.end(),
                        [](const std::string& name) { return contains(name, ".tmp."); }));
@@ -393,7 +393,7 @@ TEST_CASE("a signal within the first frames leaves a film, too, and before them 
     CHECK(frame_times(here, "out.mp4").size() >= static_cast<size_t>(frames));
     const auto streams = facts_of(here, "out.mp4")["streams"];
     REQUIRE(streams.size() == 2);
-    CHECK(std::atof(streams[1]["duration"].get<std::string>().c_str()) < 10);
+    CHECK(std::stod(streams[1]["duration"].get<std::string>()) < 10);
     fs::remove(here.path("out.mp4"));
   }
   // A reader that says nothing yet: no frame, no file.

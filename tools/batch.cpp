@@ -198,7 +198,7 @@ void claim_outputs(Job& job, const BatchOptions& options, bool in_folder, Output
 }  // namespace
 
 std::vector<Job> plan_batch(const BatchOptions& options, Outputs& outputs) {
-  const bool folder = is_folder(options.output) || options.output.ends_with("/");
+  const bool folder = is_folder(options.output) || options.output.ends_with('/');
   bool many = false;
   const std::vector<Found> pictures = expand(options, many);
   check_options(options, many, folder);

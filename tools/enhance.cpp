@@ -135,7 +135,7 @@ class Enhance final : public Command {
     std::error_code unknown;
     check_usage(batch_.output != "-" && !fs::equivalent(watched_, batch_.output, unknown),
                 "--watch needs another folder for the results");
-    if (!batch_.output.ends_with("/")) batch_.output += "/";
+    if (!batch_.output.ends_with('/')) batch_.output += '/';
     if (!batch_.overwrite) batch_.skip_existing = true;
     batch_.inputs = {watched_};
   }
