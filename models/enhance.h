@@ -66,8 +66,7 @@ std::string obstacle_to_rows(const Model& model);
 
 /// How far a network looks, and how it is cut into tiles; in pixels, found from its operators.
 struct Sight {
-  int64_t
-      halo;  ///< a pixel of the result is made of pixels at most so far away, statistics of the whole aside
+  int64_t halo;    ///< what a pixel of the result is made of is at most so far away, statistics aside
   int64_t grid;    ///< tiles begin at multiples of it
   int64_t margin;  ///< pixels that are read around a tile
 };
