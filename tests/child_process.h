@@ -33,8 +33,9 @@ inline void spill(const std::string& path, const std::string& bytes) {
 struct Interruption {
   std::string file = "";  ///< empty: no interruption
   int64_t lines = 1;
-  std::vector<int> signals = {SIGINT};  ///< a tenth of a second apart
+  std::vector<int> signals = {SIGINT};  ///< each as soon as the child has met the one before
   useconds_t delay = 0;                 ///< microseconds before the first
+  useconds_t gap = 0;                   ///< more microseconds between two
 };
 
 struct ChildOptions {
@@ -56,6 +57,13 @@ struct ChildResult {
   std::string err;
   int64_t lines = 0;  ///< of the file of the interruption, right after the last signal
 };
+
+/// True while a signal to a process waits for it to run.
+inline bool signal_waits(pid_t process) {
+  const std::string status = slurp(lux::cat("/proc/", process, "/status")), key = "\nShdPnd:\t";
+  const size_t at = status.find(key);
+  return at != std::string::npos && std::stoull(status.substr(at + key.size()), nullptr, 16) != 0;
+}
 
 /// `scratch` is a folder for the captured streams.
 inline ChildResult run_child(const std::string& scratch, std::vector<std::string> arguments,
@@ -110,7 +118,8 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
     }
     usleep(when.delay);
     for (size_t i = 0; i < when.signals.size() && !ended; ++i) {
-      if (i > 0) usleep(100'000);
+      while (i > 0 && signal_waits(child)) usleep(100);
+      if (i > 0) usleep(when.gap);
       kill(child, when.signals[i]);
     }
     result.lines = lines();

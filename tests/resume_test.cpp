@@ -123,8 +123,11 @@ TEST_CASE("a run that is put to sleep and woken ends with the bits of one left a
   for (const int64_t line : {1, 5, 9}) {
     CAPTURE(line);
     const std::string run = cat("run_", line), log = here.path(run + "/log.jsonl");
-    const Interruption at = {
-        .file = log, .lines = line, .signals = {SIGSTOP, SIGCONT, SIGSTOP, SIGCONT}, .delay = 3000};
+    const Interruption at = {.file = log,
+                             .lines = line,
+                             .signals = {SIGSTOP, SIGCONT, SIGSTOP, SIGCONT},
+                             .delay = 3000,
+                             .gap = 100'000};
     const ChildResult woken = here.train(run, kSteps, {.interruption = at});
     CHECK(woken.code == 0);
     CHECK(woken.err.find("--resume") == std::string::npos);
@@ -136,7 +139,7 @@ TEST_CASE("a second Ctrl-C leaves in the middle of the step") {
   const Studio here;
   const Interruption twice = {.file = here.path("run/log.jsonl"), .signals = {SIGINT, SIGINT}};
   const ChildResult left = here.run({"train", "zero_dce", "--data", "photos", "--recipe", "official",
-                                     "--size", "224", "--batch", "4", "--progress", "none", "--run", "run"},
+                                     "--size", "512", "--batch", "4", "--progress", "none", "--run", "run"},
                                     {.interruption = twice});
   CHECK(left.code == 128 + SIGINT);
   CHECK_FALSE(contains(left.err, "--resume"));
