@@ -40,8 +40,8 @@ class Child {
   void close_input();
   /// Reads no more of its output, so that it cannot wait for that.
   void close_output();
-  /// Waits until it has said something on its standard output, where that is a pipe, has read all of its input
-  /// and does nothing but wait for more, or a time that is long for that.
+  /// Waits until it has said something on its standard output, where that is a pipe, has read all of its
+  /// input and does nothing but wait for more, or a time that is long for that.
   void settle() const;
   /// Asks it to stop, as Ctrl-C would.
   void interrupt() const;

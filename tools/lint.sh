@@ -40,6 +40,7 @@ tidy() {
       echo "$commands"
       "$clang_tidy" --version
       cat .clang-tidy
+      if [[ $source == tests/* ]]; then cat tests/.clang-tidy; fi
       (cd build/release && while read -r command; do eval "$command"; done <<< "$commands")
     } | sha256sum)
     known=build/lint/${known%% *}
