@@ -151,7 +151,7 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
     return refused(path, child->first_complaint(), "a picture");
   Result<Image> image = decode_image(png, limits).in_file(path);
   if (!image) return image;
-  return with_notes(std::move(*image), bytes, format);
+  return attempt([&] { return with_notes(std::move(*image), bytes, format); }).in_file(path);
 }
 
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,

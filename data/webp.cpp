@@ -16,18 +16,26 @@ constexpr std::string_view kExifName{"Exif\0\0", 6};  // some writers put JPEG's
 
 std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 
-/// Calls `use(name, content)` for every whole chunk.
+/// Calls `use(name, content)` for every chunk. Refuses as `read_webp_notes`.
 template <class Use>
 void each_chunk(Bytes file, Use&& use) {
-  ByteReader reader(file);
-  reader.take(std::min(kHead, file.size()), "the header");
-  while (reader.remaining() >= 8) {
+  if (file.size() < kHead || !text_of(file).starts_with("RIFF") || text_of(file.subspan(8, 4)) != "WEBP")
+    refuse(FileErrorCode::malformed, 0, "is no WebP file");
+  const size_t end = size_t{8} + little32(file.data() + 4);
+  if (end > file.size())
+    refuse(FileErrorCode::truncated, 4, "has ", file.size(), " bytes, and its header says ", end);
+  ByteReader reader(file.first(std::max(end, kHead)));
+  reader.take(kHead, "the header");
+  bool picture = false;
+  while (reader.remaining() > 0) {
     const std::string_view name = text_of(reader.take(4, "a chunk"));
     const size_t size = little32(reader.take(4, "a chunk").data());
-    if (size > reader.remaining()) return;
+    picture |= name == "VP8 " || name == "VP8L" || name == "ANMF";
     use(name, reader.take(size, "a chunk"));
     reader.take(std::min(size % 2, reader.remaining()), "a chunk");  // chunks begin at even places
   }
+  if (!picture)
+    refuse(FileErrorCode::malformed, static_cast<int64_t>(kHead), "is a WebP file without a picture");
 }
 
 void append_chunk(std::vector<uint8_t>& file, std::string_view name, Bytes content) {
@@ -46,8 +54,9 @@ void append_little24(std::vector<uint8_t>& bytes, int64_t value) {
 WebpNotes read_webp_notes(Bytes file) {
   WebpNotes notes;
   each_chunk(file, [&](std::string_view name, Bytes content) {
-    if (name == "ICCP") notes.icc.assign(content.begin(), content.end());
-    if (name != "EXIF") return;
+    // Of several the first counts, says the specification.
+    if (name == "ICCP" && notes.icc.empty()) notes.icc.assign(content.begin(), content.end());
+    if (name != "EXIF" || !notes.exif.empty()) return;
     const size_t begin = text_of(content).starts_with(kExifName) ? kExifName.size() : 0;
     notes.exif.assign(content.begin() + static_cast<int64_t>(begin), content.end());
   });
@@ -55,8 +64,6 @@ WebpNotes read_webp_notes(Bytes file) {
 }
 
 std::vector<uint8_t> with_webp_notes(Bytes plain, const Image& image) {
-  if (plain.size() < kHead || text_of(plain.subspan(8, 4)) != "WEBP")
-    refuse(FileErrorCode::malformed, 0, "is no WebP file");
   std::vector<uint8_t> facts = {static_cast<uint8_t>((image.icc.empty() ? 0 : kHasIcc) |
                                                      (image.has_alpha() ? kHasAlpha : 0) |
                                                      (image.exif.empty() ? 0 : kHasExif))};
@@ -64,12 +71,14 @@ std::vector<uint8_t> with_webp_notes(Bytes plain, const Image& image) {
   append_little24(facts, image.width - 1);
   append_little24(facts, image.height - 1);
 
+  std::vector<uint8_t> picture;
+  each_chunk(plain, [&](std::string_view name, Bytes content) {
+    if (name != "VP8X" && name != "ICCP" && name != "EXIF") append_chunk(picture, name, content);
+  });
   std::vector<uint8_t> file(plain.begin(), plain.begin() + kHead);
   append_chunk(file, "VP8X", facts);
   if (!image.icc.empty()) append_chunk(file, "ICCP", image.icc);
-  each_chunk(plain, [&](std::string_view name, Bytes content) {
-    if (name != "VP8X" && name != "ICCP" && name != "EXIF") append_chunk(file, name, content);
-  });
+  file.insert(file.end(), picture.begin(), picture.end());
   if (!image.exif.empty()) append_chunk(file, "EXIF", image.exif);
   std::vector<uint8_t> size;
   append_little32(size, static_cast<uint32_t>(file.size() - 8));

@@ -15,10 +15,12 @@ struct WebpNotes {
   std::vector<uint8_t> exif, icc;  ///< as `Image` has them; empty where there are none
 };
 
-/// Those of a file; of a damaged one as far as its chunks are whole.
+/// Those of a file. What follows its declared end is passed over. Refuses what is no WebP, a file that ends
+/// before a chunk does, and one without a picture.
 WebpNotes read_webp_notes(std::span<const uint8_t> file);
 
-/// The WebP file `plain` of the picture `image` with the EXIF and profile of that. Refuses what is no WebP.
+/// The WebP file `plain` of the picture `image` with the EXIF and profile of that. Refuses as
+/// `read_webp_notes`.
 std::vector<uint8_t> with_webp_notes(std::span<const uint8_t> plain, const Image& image);
 
 }  // namespace lux

@@ -12,6 +12,7 @@
 #include "luxgrad/data/pth.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/webp.h"
 #include "luxgrad/training/checkpoint.h"
 #include "same_bits.h"
 #include "sample_pictures.h"
@@ -159,6 +160,24 @@ void repair_zip(Bytes& zip) {
 /// The opcodes that begin texts, names, numbers of values and calls; bytes of data look like them, too.
 std::vector<Piece> pickle_pieces(const Bytes& file) { return words(file, "Xc(qhtQRub", 4096); }
 
+/// The chunks of a RIFF file.
+std::vector<Piece> webp_pieces(const Bytes& webp) {
+  std::vector<size_t> begins = {0, 4, 8};
+  for (size_t at = 12; at + 8 <= webp.size();) {
+    begins.push_back(at);
+    const size_t length = little32(webp.data() + at + 4);
+    if (length > webp.size() - at - 8) break;
+    at += 8 + length + length % 2;
+  }
+  return between(begins, webp.size());
+}
+
+/// Writes the file's length.
+void repair_webp(Bytes& webp) {
+  for (size_t i = 0; i < 4 && webp.size() >= 8; ++i)
+    webp[4 + i] = static_cast<uint8_t>((webp.size() - 8) >> (8 * i));
+}
+
 void no_repair(Bytes&) {}
 
 // --- Proofs ---------------------------------------------------------------------------------------------
@@ -253,6 +272,22 @@ void prove_checkpoint(std::span<const uint8_t> bytes) {
   check(written == serialize_checkpoint(parse_checkpoint(written).value()), "does not read as written");
 }
 
+void prove_webp(std::span<const uint8_t> bytes) {
+  const auto read = [](std::span<const uint8_t> file) {
+    return attempt([&] { return read_webp_notes(file); });
+  };
+  const auto first = read(bytes), second = read(bytes);
+  if (!both_read(first, second)) return;
+  Image image = samples::picture(3, 2, 3, 8);
+  image.exif = first.value().exif;
+  image.icc = first.value().icc;
+  check(second.value().exif == image.exif && second.value().icc == image.icc, "two readings differ");
+  const Bytes written = with_webp_notes(bytes, image);
+  const auto again = read(written);
+  check(again.value().exif == image.exif && again.value().icc == image.icc, "does not read as written");
+  check(with_webp_notes(written, image) == written, "grows");
+}
+
 template <class T>
 std::string reason_of(const Result<T>& result) {
   return result ? "" : result.error().reason;
@@ -266,6 +301,9 @@ std::string refuse_npy(std::span<const uint8_t> bytes) { return reason_of(parse_
 std::string refuse_npz(std::span<const uint8_t> bytes) { return reason_of(parse_npz(bytes, kArchives)); }
 std::string refuse_pth(std::span<const uint8_t> bytes) { return reason_of(parse_pth(bytes, kCheckpoints)); }
 std::string refuse_checkpoint(std::span<const uint8_t> bytes) { return reason_of(parse_checkpoint(bytes)); }
+std::string refuse_webp(std::span<const uint8_t> bytes) {
+  return reason_of(attempt([&] { return read_webp_notes(bytes); }));
+}
 
 // Where a format cannot expand, memory is bounded by the file. JPEG and PNG are bounded by the limits: twice
 // the decoder's, to turn a picture upright, and for PNG a profile of 16 MiB, which grows by doubling.
@@ -284,6 +322,7 @@ constexpr Format kFormats[] = {
      INT64_MAX},
     {"checkpoint", checkpoint_samples, safetensors_pieces, repair_checkpoint, refuse_checkpoint,
      prove_checkpoint, 1 << 14, 64, INT64_MAX},
+    {"webp", webp_samples, webp_pieces, repair_webp, refuse_webp, prove_webp, 1 << 14, 4, INT64_MAX},
     {"y4m", y4m_samples, y4m_pieces, no_repair, refuse_y4m, prove_y4m, 1 << 18, 32, INT64_MAX},
     {"nut", nut_samples, nut_pieces, repair_nut, refuse_nut, prove_nut, 1 << 18, 32, INT64_MAX},
 };

