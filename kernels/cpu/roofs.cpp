@@ -21,13 +21,13 @@ double multiply_add(int64_t rounds, float* values) {
 }
 
 float read(const float* from, int64_t count) {
-  constexpr int kChains = 8;
+  constexpr int64_t kChains = 8, kStep = kChains * kLanes<float>;
   Vector<float> sums[kChains] = {};
-  for (int64_t i = 0; i + kChains * kLanes<float> <= count; i += kChains * kLanes<float>) {
+  for (int64_t i = 0; i + kStep <= count; i += kStep) {
     LUX_UNROLL
-    for (int k = 0; k < kChains; ++k) sums[k] += load(from + i + k * kLanes<float>);
+    for (int64_t k = 0; k < kChains; ++k) sums[k] += load(from + i + k * kLanes<float>);
   }
-  for (int k = 1; k < kChains; ++k) sums[0] += sums[k];
+  for (int64_t k = 1; k < kChains; ++k) sums[0] += sums[k];
   float sum = 0;
   for (int lane = 0; lane < kLanes<float>; ++lane) sum += sums[0][lane];
   return sum;
