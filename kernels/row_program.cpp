@@ -122,6 +122,7 @@ class Passage {
       const RowProgram::Step& step = program.steps_[i];
       if (step.whole) continue;
       std::vector<Shape> inputs;
+      inputs.reserve(step.inputs.size());
       for (const RowProgram::Operand& input : step.inputs)
         inputs.push_back(program.is_whole(input) ? input.shape : shapes_[static_cast<size_t>(input.step)]);
       shapes_[i] = step.op == nullptr ? Shape{1, height, width, 3} : step.op->shape(inputs);

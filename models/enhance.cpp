@@ -103,15 +103,16 @@ Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
 // Runs a picture rows at a time, tile by tile.
 class TiledRun {
  public:
-  TiledRun(const Way& way, const Model& model, const PaddedSize& size, DType dtype, double strength,
-           RowSource source)
-      : way_(way), size_(size), dtype_(dtype), source_(source) {
+  /// `program` is the way's.
+  TiledRun(const Way& way, const RowProgram& program, const Model& model, const PaddedSize& size, DType dtype,
+           double strength, RowSource source)
+      : way_(way), program_(program), size_(size), dtype_(dtype), source_(source) {
     if (way.reduction > 0) {
       const Tensor copy = reduced_copy(size, way.reduction, dtype, source);
       statistics_ =
           RowProgram::statistics_of([&](const Tensor& x) { return run_whole(model, x, strength); }, copy);
     } else {
-      statistics_ = way.program->statistics(size.tall, size.wide, way.band, [&](Rows rows, const Tensor& x) {
+      statistics_ = program.statistics(size.tall, size.wide, way.band, [&](Rows rows, const Tensor& x) {
         give(rows, {0, size_.wide}, x);
       });
     }
@@ -140,7 +141,7 @@ class TiledRun {
   }
 
   void run_bands(const Piece& columns, PartSink sink) const {
-    way_.program->run(
+    program_.run(
         size_.tall, columns.read.count(), way_.band, statistics_,
         [&](Rows rows, const Tensor& x) { give(rows, columns.read, x); },
         [&](Rows rows, const Tensor& y) {
@@ -153,7 +154,7 @@ class TiledRun {
       const Piece rows = piece(top, way_.tile, size_.height, size_.tall);
       const Tensor x = empty({1, rows.read.count(), columns.read.count(), 3}, {dtype_, kCpu});
       give(rows.read, columns.read, x);
-      take(way_.program->run_at_once(x, statistics_), rows, columns, sink);
+      take(program_.run_at_once(x, statistics_), rows, columns, sink);
     }
   }
 
@@ -174,6 +175,7 @@ class TiledRun {
   }
 
   const Way& way_;
+  const RowProgram& program_;
   PaddedSize size_;
   DType dtype_;
   RowSource source_;  // outlives this
@@ -189,7 +191,7 @@ Tensor enhance_by_rows(const Way& way, const Model& model, const PaddedSize& siz
     const auto source = [&](int64_t first, const Tensor& rows) {
       std::memcpy(rows.raw(), dark.at(top + first, 0), static_cast<size_t>(rows.numel() / 3 * dark.pixel));
     };
-    const TiledRun run(way, model, size, picture.dtype(), strength, source);
+    const TiledRun run(way, *way.program, model, size, picture.dtype(), strength, source);
     run.run([&](int64_t first, int64_t column, const Tensor& part) {
       const Lines from(part);
       for (int64_t row = 0; row < part.size(1); ++row)
@@ -256,7 +258,8 @@ void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource s
   const PaddedSize size(model, height, width);
   const Way way = affordable_way(model, size, DType::f32, options);
   const KeepForThisRun keep(options);
-  if (way.program) return TiledRun(way, model, size, DType::f32, options.strength, source).run(sink);
+  if (way.program)
+    return TiledRun(way, *way.program, model, size, DType::f32, options.strength, source).run(sink);
   const Tensor picture = empty({1, height, width, 3});
   source(0, picture);
   sink(0, 0, run_whole(model, picture, options.strength));

@@ -21,6 +21,7 @@ struct Change {
 
 Change change_of(const std::vector<double>& before, const std::vector<double>& after) {
   std::vector<std::pair<double, double>> blocks;  // level, change
+  blocks.reserve(after.size());
   for (size_t i = 0; i < after.size(); ++i)
     blocks.emplace_back(after[i], std::log((after[i] + kBlack) / (before[i] + kBlack)));
   std::sort(blocks.begin(), blocks.end());

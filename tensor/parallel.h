@@ -53,6 +53,8 @@ LUX_HD inline double tree_sum(const double* values, int64_t count, int64_t strid
     for (; count > 1; count /= 2) right[depth++] = count - count / 2;
     double sum = *values;
     values += stride;
+    // `left` is written before its `right` becomes zero.
+    // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult)
     while (depth > 0 && right[depth - 1] == 0) sum = left[--depth] + sum;
     if (depth == 0) return sum;
     left[depth - 1] = sum;

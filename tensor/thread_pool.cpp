@@ -8,9 +8,9 @@
 #include <charconv>
 #include <chrono>
 #include <condition_variable>
-#include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <string_view>
 #include <system_error>
@@ -181,13 +181,10 @@ class ThreadPool {
     }
     cpu_set_t set;
     int cpus = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
-    if (std::FILE* const file = std::fopen("/sys/fs/cgroup/cpu.max", "re"); file != nullptr) {
-      long long quota = 0, period = 0;
-      if (std::fscanf(file, "%lld %lld", &quota, &period) == 2 && quota > 0 && period > 0) {
-        cpus = std::min(cpus, static_cast<int>((quota + period - 1) / period));
-      }
-      std::fclose(file);
-    }
+    std::ifstream limit("/sys/fs/cgroup/cpu.max");
+    int64_t quota = 0, period = 0;
+    if (limit >> quota >> period && quota > 0 && period > 0)
+      cpus = std::min(cpus, static_cast<int>((quota + period - 1) / period));
     return std::clamp(cpus, 1, kMaxThreads);
   }
 

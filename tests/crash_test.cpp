@@ -249,7 +249,8 @@ int fill_disks(const std::string& place, bool in_place) {
   SilentDisk silent;
   int64_t refused = 0;
   for (int i = 0; i < 100; ++i) {
-    const uint64_t kilobytes = 64 << generator.below(7), size = kilobytes + generator.below(kilobytes);
+    const uint64_t kilobytes = uint64_t{64} << generator.below(7),
+                   size = kilobytes + generator.below(kilobytes);
     if (mount("tmpfs", place.c_str(), "tmpfs", 0, cat("size=", size, "k").c_str()) != 0) return kNoMount;
     const auto values = static_cast<int64_t>(1024 * size / 4 / (1 + generator.below(4)));
     Saver saver{.folder = place + "/run", .in_place = in_place};

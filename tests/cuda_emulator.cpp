@@ -210,6 +210,7 @@ void run(int64_t blocks, int threads, FunctionRef<void()> kernel) {
     machine.block = block;
     run_block(generator, threads);
   }
+  machine.kernel = nullptr;
 }
 
 int thread_index() { return machine.current; }

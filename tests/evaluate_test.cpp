@@ -58,7 +58,7 @@ struct Pairs {
   PictureList list;
 };
 
-const auto unchanged = [](const Tensor& low, const Tensor& /*high*/) { return low; };
+const auto kUnchanged = [](const Tensor& low, const Tensor& /*high*/) { return low; };
 
 }  // namespace
 
@@ -170,7 +170,7 @@ TEST_CASE("evaluation compares every picture with its reference and averages") {
   const Pairs pairs;
   int64_t seen = 0;
   const Evaluation evaluation =
-      evaluate("identity", unchanged, pairs.list, [&](const ImageScores&) { ++seen; });
+      evaluate("identity", kUnchanged, pairs.list, [&](const ImageScores&) { ++seen; });
   CHECK(seen == 2);
   REQUIRE(evaluation.images.size() == 2);
   double sum = 0;
@@ -192,7 +192,7 @@ TEST_CASE("evaluation compares every picture with its reference and averages") {
 
 TEST_CASE("the table has a line per picture and method") {
   const Pairs pairs;
-  const Evaluation one = evaluate("identity", unchanged, pairs.list);
+  const Evaluation one = evaluate("identity", kUnchanged, pairs.list);
   const Evaluation other = evaluate(
       "gamma", [](const Tensor& low, const Tensor&) { return baseline("gamma", low); }, pairs.list);
   const std::string csv = to_csv({one, other});
@@ -212,7 +212,7 @@ TEST_CASE("what evaluation refuses") {
   save_image(low, from_tensor(full({1, 16, 16, 3}, 0.1)));
   save_image(high, from_tensor(full({1, 16, 17, 3}, 0.5)));
   const auto refusal = [](const PictureList& pairs) {
-    return error_of([&] { evaluate("identity", unchanged, pairs); });
+    return error_of([&] { evaluate("identity", kUnchanged, pairs); });
   };
   CHECK(refusal({}) == "evaluate: expected at least one pair of pictures");
   CHECK(refusal({{"x", low, ""}}) == "evaluate: expected a reference for x");

@@ -32,7 +32,7 @@ struct Object {
   std::vector<T> get(CudnnAttribute attribute) const {
     const std::vector<char>& bytes = values.at(attribute);
     std::vector<T> result(bytes.size() / sizeof(T));
-    std::memcpy(result.data(), bytes.data(), result.size() * sizeof(T));
+    std::memcpy(static_cast<void*>(result.data()), bytes.data(), result.size() * sizeof(T));
     return result;
   }
   const Object& ref(CudnnAttribute attribute) const { return *get<Object*>(attribute).at(0); }
@@ -250,6 +250,7 @@ const FakeEngine& engine_of(const Object& config) {
 
 }  // namespace
 
+// NOLINTBEGIN(readability-identifier-naming): the names of the libraries
 extern "C" {
 
 size_t cudnnGetVersion() { return LUX_FAKE_VERSION; }
@@ -427,3 +428,4 @@ int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const fl
 }
 
 }  // extern "C"
+// NOLINTEND(readability-identifier-naming)

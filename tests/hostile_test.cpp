@@ -44,7 +44,7 @@ Bytes head_of(const Bytes& bytes, size_t length) {
 /// Files per format: LUX_MUTATIONS, or 2,000.
 int rounds() {
   const char* const more = std::getenv("LUX_MUTATIONS");
-  return more != nullptr ? std::atoi(more) : 2000;
+  return more != nullptr ? std::stoi(more) : 2000;
 }
 
 }  // namespace

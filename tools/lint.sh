@@ -32,22 +32,24 @@ fi
 # clang-tidy takes most of the time, so a source in which it found nothing is asked about again only where something
 # changed: the source, a header below it, the flags, the checks or the program. build/lint remembers the sums of those.
 tidy() {
-  local source=$1 commands known=
+  local source=$1 commands known
   commands=$(grep -B 1 "^  \"file\": \"$PWD/$source\"" build/lint/compile_commands.json |
     sed -n 's/^  "command": "\(.*\)",$/\1/p' | sed 's/\\\(.\)/\1/g; s/ -o [^ ]*//; s/ -c / -E -C /')
-  if [ -n "$commands" ]; then  # the fuzzers have none, and are asked about always
-    known=$({
-      echo "$commands"
-      "$clang_tidy" --version
-      cat .clang-tidy
-      if [[ $source == tests/* ]]; then cat tests/.clang-tidy; fi
-      (cd build/release && while read -r command; do eval "$command"; done <<< "$commands")
-    } | sha256sum)
-    known=build/lint/${known%% *}
-    if [ -e "$known" ]; then return; fi
+  if [ -z "$commands" ]; then
+    echo "lint.sh: only another preset compiles $source, so clang-tidy is not asked about it" >&2
+    return
   fi
+  known=$({
+    echo "$commands"
+    "$clang_tidy" --version
+    cat .clang-tidy
+    if [[ $source == tests/* ]]; then cat tests/.clang-tidy; fi
+    (cd build/release && while read -r command; do eval "$command"; done <<< "$commands")
+  } | sha256sum)
+  known=build/lint/${known%% *}
+  if [ -e "$known" ]; then return; fi
   "$clang_tidy" -p build/lint --quiet "$source" 2> >(grep -v "warnings\? generated\|^Suppressed\|^Use -header" >&2)
-  if [ -n "$known" ]; then touch "$known"; fi
+  touch "$known"
 }
 if [ ${#sources[@]} -gt 0 ]; then
   mkdir -p build/lint

@@ -43,7 +43,8 @@ void add_wheels(const fs::path& packages, std::vector<std::string>& folders) {
 
 std::string path_of(void* handle, const std::string& otherwise) {
   link_map* map = nullptr;
-  if (dlinfo(handle, RTLD_DI_LINKMAP, &map) != 0 || map == nullptr || map->l_name[0] == '\0')
+  if (dlinfo(handle, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0 || map == nullptr ||
+      map->l_name[0] == '\0')
     return otherwise;
   return map->l_name;
 }
