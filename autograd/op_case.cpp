@@ -8,13 +8,17 @@
 namespace lux {
 namespace {
 
-std::vector<OpCase>& registered_cases() {
-  static std::vector<OpCase> rows;
-  return rows;
+using MakeCases = void (*)(detail::Cases&);
+
+std::vector<MakeCases>& registered() {
+  static std::vector<MakeCases> makers;
+  return makers;
 }
-std::vector<ErrorCase>& registered_errors() {
-  static std::vector<ErrorCase> rows;
-  return rows;
+
+detail::Cases all_cases() {
+  detail::Cases cases;
+  for (const MakeCases make : registered()) make(cases);
+  return cases;
 }
 
 bool near_a_kink(const CaseInput& input, double value) {
@@ -44,14 +48,14 @@ CaseInput CaseInput::constant() const {
 }
 
 std::vector<OpCase> op_cases() {
-  std::vector<OpCase> rows = registered_cases();
+  std::vector<OpCase> rows = all_cases().rows;
   std::stable_sort(rows.begin(), rows.end(),
                    [](const OpCase& a, const OpCase& b) { return a.name < b.name; });
   return rows;
 }
 
 std::vector<ErrorCase> error_cases() {
-  std::vector<ErrorCase> rows = registered_errors();
+  std::vector<ErrorCase> rows = all_cases().errors;
   std::stable_sort(rows.begin(), rows.end(),
                    [](const ErrorCase& a, const ErrorCase& b) { return a.op < b.op; });
   return rows;
@@ -89,14 +93,16 @@ GradcheckResult gradcheck(const OpCase& row, Device device) {
                    {.step = row.options.gradcheck_step, .max_elements = row.options.gradcheck_elements});
 }
 
-detail::CaseRegistration::CaseRegistration(std::string name, std::vector<CaseInput> inputs, CaseFunction run,
-                                           CaseOptions options) {
-  registered_cases().push_back({std::move(name), std::move(inputs), run, std::move(options)});
+void detail::Cases::add(std::string name, std::vector<CaseInput> inputs, CaseFunction run,
+                        CaseOptions options) {
+  rows.push_back({std::move(name), std::move(inputs), run, std::move(options)});
 }
 
-detail::CaseRegistration::CaseRegistration(std::string op, std::vector<CaseInput> inputs, std::string message,
-                                           CaseFunction run) {
-  registered_errors().push_back({std::move(op), std::move(inputs), std::move(message), run});
+void detail::Cases::add(std::string op, std::vector<CaseInput> inputs, std::string message,
+                        CaseFunction run) {
+  errors.push_back({std::move(op), std::move(inputs), std::move(message), run});
 }
+
+detail::CaseRegistration::CaseRegistration(void (*make)(Cases&)) { registered().push_back(make); }
 
 }  // namespace lux

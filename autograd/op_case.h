@@ -82,17 +82,25 @@ Tensors leaves(const std::vector<CaseInput>& inputs, const Tensors& values, Devi
 GradcheckResult gradcheck(const OpCase& row, Device device = kCpu);
 
 namespace detail {
+struct Cases {
+  std::vector<OpCase> rows;
+  std::vector<ErrorCase> errors;
+
+  void add(std::string name, std::vector<CaseInput> inputs, CaseFunction run, CaseOptions options = {});
+  void add(std::string op, std::vector<CaseInput> inputs, std::string message, CaseFunction run);
+};
+/// Rows are made when somebody asks for them: those of whole networks take memory.
 struct CaseRegistration {
-  CaseRegistration(std::string name, std::vector<CaseInput> inputs, CaseFunction run,
-                   CaseOptions options = {});
-  CaseRegistration(std::string op, std::vector<CaseInput> inputs, std::string message, CaseFunction run);
+  explicit CaseRegistration(void (*make)(Cases&));
 };
 }  // namespace detail
 
 #define LUX_CASE_JOINED(a, b) a##b
 #define LUX_CASE_VARIABLE(line) LUX_CASE_JOINED(lux_case_, line)
 /// Registers a row at start-up: OP_CASE(name, inputs, function[, options]).
-#define OP_CASE(...) static const ::lux::detail::CaseRegistration LUX_CASE_VARIABLE(__LINE__)(__VA_ARGS__)
+#define OP_CASE(...)                                                        \
+  static const ::lux::detail::CaseRegistration LUX_CASE_VARIABLE(__LINE__)( \
+      [](::lux::detail::Cases& cases) { cases.add(__VA_ARGS__); })
 /// Registers a use that must throw: ERROR_CASE(op, inputs, message, function).
 #define ERROR_CASE(...) OP_CASE(__VA_ARGS__)
 

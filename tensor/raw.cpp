@@ -1,5 +1,6 @@
 #include "luxgrad/tensor/raw.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -164,8 +165,15 @@ int64_t first_non_finite(const Tensor& tensor) {
       return first_non_finite(tensor.to(kCpu));
     }
     const T* const data = tensor.data<T>();
-    for (int64_t i = 0; i < tensor.numel(); ++i) {
-      if (!std::isfinite(static_cast<Arith<T>>(data[i]))) return i;
+    const auto bad = [data](int64_t i) { return !std::isfinite(static_cast<Arith<T>>(data[i])); };
+    constexpr int64_t kBlock = 1024;  // counted without a branch, so in vectors
+    for (int64_t begin = 0; begin < tensor.numel(); begin += kBlock) {
+      const int64_t end = std::min(begin + kBlock, tensor.numel());
+      int count = 0;
+      for (int64_t i = begin; i < end; ++i) count += bad(i) ? 1 : 0;
+      for (int64_t i = begin; count > 0; ++i) {
+        if (bad(i)) return i;
+      }
     }
     return -1;
   });

@@ -5,6 +5,7 @@
 
 #include "luxgrad/data/result.h"
 #include "luxgrad/kernels/cuda/shared_library.h"
+#include "luxgrad/tensor/raw.h"
 
 namespace lux {
 namespace {
@@ -16,6 +17,12 @@ ExitCode exit_code_of(FileErrorCode code) {
 }
 
 }  // namespace
+
+void check_finite(const Tensor& result, const std::string& name) {
+  if (first_non_finite(result) < 0) return;
+  throw CommandError(ExitCode::stopped,
+                     cat(name, ": the network's result is not finite; its weights are too large for it"));
+}
 
 Failure failure_of(const std::exception_ptr& error) {
   const auto sentence = [](const std::exception& e) { return printable(e.what()); };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tensor/tensor.h"
 
 namespace lux {
 
@@ -42,6 +43,9 @@ template <class... Parts>
 void check_usage(bool ok, const Parts&... parts) {
   if (!ok) usage_error(parts...);
 }
+
+/// Refuses a network's result that is not finite, of the picture or film `name`.
+void check_finite(const Tensor& result, const std::string& name);
 
 /// An exception as a person and a script see it.
 struct Failure {

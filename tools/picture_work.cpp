@@ -217,7 +217,11 @@ void PictureWork::enhance_rows_of_photo() {
   after_ = blank_like(before_);
   enhance_rows(
       model_, height_, width_, [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
-      [&](int64_t row, int64_t column, const Tensor& part) { from_part(part, row, column, after_); }, how());
+      [&](int64_t row, int64_t column, const Tensor& part) {
+        check_finite(part, job_.input);
+        from_part(part, row, column, after_);
+      },
+      how());
 }
 
 void PictureWork::enhance_tensor() {
@@ -228,6 +232,7 @@ void PictureWork::enhance_tensor() {
   }
   const Tensor bright =
       options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
+  check_finite(bright, job_.input);
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
   if (!batch_.page.empty()) picture_ = picture;

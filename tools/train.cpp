@@ -11,6 +11,7 @@
 #include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/training/plan.h"
+#include "luxgrad/training/step_memory.h"
 
 namespace lux {
 namespace {
@@ -99,6 +100,19 @@ class Train final : public Command {
     check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
     check_usage(recipe_.epochs == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     options_.device = apply(where_);
+    try {
+      return work();
+    } catch (const FileException&) {
+      throw;
+    } catch (...) {
+      const Failure failure = failure_of(std::current_exception());
+      if (failure.code != ExitCode::exhausted) throw;
+      throw OutOfMemory(cat(failure.message, "; ", need()));
+    }
+  }
+
+ private:
+  ExitCode work() {
     prepare();
     options_.stop = &stop_requested;
     Console console(progress_style(progress_));
@@ -113,7 +127,6 @@ class Train final : public Command {
     return static_cast<ExitCode>(128 + last_signal());
   }
 
- private:
   void prepare() {
     read_validation();
     options_.model = choice_.name;
@@ -147,14 +160,32 @@ class Train final : public Command {
                      megabytes(plan.predicted_bytes)));
   }
 
+  // What a step takes, as far as there is memory to find out.
+  std::string need() const {
+    const Stage step = largest_step(options_.recipe);
+    try {
+      const auto model = make_model(options_.model, options_.model_config);
+      const std::string weights = cat(choice_.name, " needs ", megabytes(16 * model->parameter_count()),
+                                      " for weights, gradients and moments alone");
+      if (step.size == 0) return weights;
+      try {
+        const int64_t bytes = predicted_step_memory(options_, step.batch * step.size * step.size);
+        return cat(choice_.name, " needs about ", megabytes(bytes), " for a step on ", step.batch,
+                   " squares of ", step.size, " pixels; --batch, --size and --recompute change that");
+      } catch (const std::bad_alloc&) {
+        return weights;
+      }
+    } catch (const std::bad_alloc&) {
+      return cat(choice_.name, " needs more for its weights alone");
+    }
+  }
+
   TrainResult trained(TrainListener& listener) const {
     try {
       return train(options_, listener);
     } catch (const NumericalStop& error) {
       throw CommandError(ExitCode::stopped, error.what());
     } catch (const FileException&) {
-      throw;
-    } catch (const OutOfMemory&) {
       throw;
     } catch (const Error& error) {  // another run's folder, or another configuration
       throw CommandError(ExitCode::mismatch, error.what());

@@ -200,6 +200,7 @@ class Video final : public Command {
       const Tensor enhanced =
           compat_.empty() ? steady.next(dark) : published_video_frame(model, dark, strength_);
       tally.network += seconds_since(before);
+      check_finite(enhanced, input_);
       from_tensor(enhanced, format, bright);
       bright.time = frame.time;
       put(bright, tally);
