@@ -323,6 +323,22 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
                  limit);
     CAPTURE(trained.err);
     CHECK((trained.code == 0 || trained.code == 6));
+    CHECK(contains(trained.err, "zero_dce needs about ") == (trained.code == 6));
+  }
+  const auto refusal_of = [&](const char* model, rlim_t megabytes) {
+    const ChildResult result = here.run({"train", model, "--data", "photos", "--size", "256", "--batch", "8",
+                                         "--progress", "none", "--run", cat(model, megabytes)},
+                                        {.address_bytes = megabytes << 20});
+    CHECK(result.code == 6);
+    return result.err;
+  };
+  CHECK(contains(refusal_of("zero_dce", 128), "MB for a step on 8 pictures of 256 x 256 pixels"));
+  CHECK(contains(refusal_of("gan", 128), "gan needs 376.7 MB for weights, gradients and moments alone"));
+  CHECK(contains(refusal_of("gan", 48), "gan needs more for its weights alone"));
+  for (rlim_t megabytes = 16; megabytes < 64; megabytes += 8) {  // nothing is made before main
+    CAPTURE(megabytes);
+    const int code = here.run({"info", "zero_dce"}, {.address_bytes = megabytes << 20}).code;
+    CHECK((code == 0 || code == 6));
   }
   CHECK(done >= 20);
   // What a picture is said to need is no more than what is enough for it.

@@ -1,6 +1,8 @@
 // PNG in all its colour types, depths, filters and interlacing, from files made here.
 #include <doctest/doctest.h>
 
+#include <array>
+
 #include "luxgrad/data/image.h"
 #include "sample_pictures.h"
 
@@ -88,11 +90,11 @@ TEST_CASE("random rows, palettes and filters decode for every colour type, depth
       const bool transparent = color < 4 && random.below(2) == 0;
       if (transparent)
         png.before_data.emplace_back("tRNS", noise(color == 0 ? 2 : color == 2 ? 6 : random.below(257)));
-      const int starts[7][4] = {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4},
-                                {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}};
+      const std::array<std::array<int, 4>, 7> starts = {
+          {{0, 0, 8, 8}, {4, 0, 8, 8}, {0, 4, 4, 8}, {2, 0, 4, 4}, {0, 2, 2, 4}, {1, 0, 2, 2}, {0, 1, 1, 2}}};
       for (int pass = 0; pass < (png.interlace != 0 ? 7 : 1); ++pass) {
-        const int whole[4] = {0, 0, 1, 1};
-        const auto& [x, y, step_x, step_y] = png.interlace != 0 ? starts[pass] : whole;
+        const auto [x, y, step_x, step_y] =
+            png.interlace != 0 ? starts[static_cast<size_t>(pass)] : std::array{0, 0, 1, 1};
         const int columns = (static_cast<int>(png.width) - x + step_x - 1) / step_x;
         const int rows = (static_cast<int>(png.height) - y + step_y - 1) / step_y;
         for (int row = 0; row < rows && columns > 0; ++row) {

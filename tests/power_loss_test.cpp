@@ -34,7 +34,7 @@ void build(const fs::path& folder, const DiskState& state) {
   fs::remove_all(folder);
   fs::create_directory(folder);
   for (const auto& [path, bytes] : state) {
-    if (path.ends_with("/")) {
+    if (path.ends_with('/')) {
       fs::create_directory(folder / path);
     } else {
       spill(folder / path, {bytes.begin(), bytes.end()});

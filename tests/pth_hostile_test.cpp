@@ -88,7 +88,7 @@ TEST_CASE("what a program says about tensors has to be true, and of the right ki
                             const char* name = "_rebuild_tensor_v2") {
     return pth::call(pth::global("torch._utils", name), pth::tuple(arguments));
   };
-  const std::string two = pth::integers({2}), one = pth::integers({1}), zero = pth::integer(0);
+  const std::string one = pth::integers({1}), zero = pth::integer(0);
   const Row rows[] = {
       {pth::tensor(pth::storage("Float", "0", int64_t{1} << 62), 0, {1}, {1}),
        "a storage of 4611686018427387904"},

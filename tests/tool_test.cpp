@@ -62,6 +62,11 @@ TEST_CASE("weights: corrupt gives 3, not fitting 4, and the nearest place wins")
   file.tensors.erase(file.tensors.begin());
   save_safetensors(here.path("missing.safetensors"), file);
   CHECK(code({"-m", "missing.safetensors"}) == 4);
+  file = load_safetensors(here.path("zero_dce.safetensors"));
+  for (auto& [name, tensor] : file.tensors) tensor = full(tensor.shape(), 3e38, tensor.options());
+  save_safetensors(here.path("huge.safetensors"), file);
+  CHECK(code({"-m", "huge.safetensors"}) == 5);
+  CHECK(code({"-m", "huge.safetensors", "-x"}) == 5);
   CHECK_FALSE(fs::exists(here.path("out.png")));
   CHECK(code({"-m", "zero_dce_plus.safetensors"}) == 0);
 

@@ -149,7 +149,7 @@ TEST_CASE("what is ambiguous or damaged is refused with its own reason") {
 
 TEST_CASE("sizes that lie about a deflated entry are refused") {
   const ZipArchive zip = zip_archive({{"b", kLong, true}});
-  for (const uint64_t size : {2999, 3001, 0}) {
+  for (const uint64_t size : {2999u, 3001u, 0u}) {
     auto bytes = zip.with(zip.central[0] + 24, 4, size);
     for (size_t k = 0; k < 4; ++k) bytes[22 + k] = static_cast<uint8_t>(size >> (8 * k));
     CHECK(reason_of(bytes) == cat("entry b does not inflate to its ", size, " bytes (at byte 31)"));
@@ -163,7 +163,8 @@ TEST_CASE("a zip64 record may stand there, and repeats the end record") {
   const size_t record = zip.end, locator = record + 56;
   // Sizes, disks, numbers of entries, bytes and beginning of the directory; then disk, place, number of
   // disks.
-  for (const size_t field : {4, 16, 20, 24, 32, 40, 44, 48, 52, 56 + 4, 56 + 8, 56 + 12, 56 + 16}) {
+  for (const size_t field :
+       {4u, 16u, 20u, 24u, 32u, 40u, 44u, 48u, 52u, 56u + 4, 56u + 8, 56u + 12, 56u + 16}) {
     auto damaged = bytes;
     damaged[record + field] ^= 1;
     CAPTURE(field);

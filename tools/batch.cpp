@@ -242,8 +242,7 @@ void set_shard(BatchOptions& options, const std::string& text) {
 
 ImageFormat format_named(const std::string& name) {
   const std::optional<ImageFormat> format = image_format_of("x." + name);
-  check_usage(format.has_value(), "expected a format among png, jpg, bmp, pnm, webp, tif, avif and jxl, got ",
-              name);
+  if (!format) usage_error("expected a format among png, jpg, bmp, pnm, webp, tif, avif and jxl, got ", name);
   return *format;
 }
 

@@ -68,7 +68,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& wor
 
 std::string unknown_argument(const CLI::App& app, const std::string& argument) {
   const std::string name = argument.substr(0, argument.find('='));
-  if (!name.starts_with("-")) return cat("unexpected argument ", name);
+  if (!name.starts_with('-')) return cat("unexpected argument ", name);
   std::vector<std::string> names;
   for (const CLI::Option* option : app.get_options()) {
     for (const std::string& word : option->get_lnames()) names.push_back("--" + word);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/derived_weights.h"
@@ -19,7 +20,10 @@ namespace {
 int64_t line_of(const char* file, const std::string& key) {
   std::ifstream lines(file);
   for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with(key + ":")) return 1024 * std::atoll(line.c_str() + key.size() + 1);
+    if (!line.starts_with(key + ":")) continue;
+    int64_t kilobytes = 0;
+    std::istringstream(line.substr(key.size() + 1)) >> kilobytes;
+    return 1024 * kilobytes;
   }
   return -1;
 }

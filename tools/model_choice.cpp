@@ -58,7 +58,7 @@ std::vector<fs::path> weight_folders() {
 
 std::optional<std::string> find_weights(const std::string& model) {
   for (const fs::path& folder : weight_folders()) {
-    const std::string path = folder / cat(model, ".safetensors");
+    std::string path = folder / cat(model, ".safetensors");
     struct stat status {};
     if (stat(path.c_str(), &status) == 0) return path;
   }

@@ -48,7 +48,8 @@ Tensor equalize(const Tensor& picture) {
     for (int64_t i = 0; i < n; i += kChannels) ++at_most[level_of(values[i])];
     const double first =
         *std::find_if(at_most.begin(), at_most.end(), [](double count) { return count > 0; });
-    const auto all = static_cast<double>(n / kChannels);
+    const int64_t pixels = n / kChannels;
+    const auto all = static_cast<double>(pixels);
     if (first == all) return;
     for (size_t v = 1; v < at_most.size(); ++v) at_most[v] += at_most[v - 1];
     for (int64_t i = 0; i < n; i += kChannels) {

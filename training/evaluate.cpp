@@ -53,7 +53,7 @@ std::map<std::string, Interval> intervals_of(const Evaluation& evaluation, const
 std::string to_csv(const std::vector<Evaluation>& evaluations) {
   std::string text = "image,method";
   for (const Protocol& protocol : protocols()) text += cat(",", protocol.name);
-  text += "\n";
+  text += '\n';
   for (const Evaluation& evaluation : evaluations) {
     for (const ImageScores& image : evaluation.images) text += csv_line(evaluation.method, image);
     text += csv_line(evaluation.method, {"mean", evaluation.mean});

@@ -64,7 +64,7 @@ void write_text(const std::string& path, const std::string& text) {
   (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
 }
 
-const std::string& made(const std::string& path) {
+std::string made(const std::string& path) {
   for (const char* const part : {"/checkpoints", "/samples"}) (void)make_folders(path + part).value();
   return path;
 }
