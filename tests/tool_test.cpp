@@ -41,7 +41,7 @@ TEST_CASE("a wrong command line is answered with what was meant") {
   CHECK(answers({"enhance", "-i", "a.png", "-o", "b.png", "-j", "0"}, "--threads"));
 }
 
-TEST_CASE("weights: corrupt gives 3, not fitting 4, and the nearest place wins") {
+TEST_CASE("weights: corrupt gives 3, not fitting 4, overflowing 5, and the nearest place wins") {
   const Workplace here;
   save_noise(here.path("dark.png"));
   const std::string good = slurp(here.path("zero_dce.safetensors"));
