@@ -5,6 +5,7 @@
 #include <sys/un.h>
 
 #include <map>
+#include <set>
 
 #include "tool_workplace.h"
 
@@ -240,4 +241,38 @@ TEST_CASE("what a weight file says about itself reaches no terminal as it is") {
       CHECK(first_control(result.err) == "");
     }
   }
+}
+
+TEST_CASE("every option that is a number refuses what is none, whatever it is for") {
+  const Workplace here;
+  const std::set<std::string> numbers = {"N",  "S",  "RATE", "W",    "PERCENT",
+                                         "DB", "MS", "SIZE", "TIME", "N|FILE"};
+  const std::set<std::string> below_zero = {"--min-psnr", "--min-ssim"};
+  int options = 0;
+  for (const char* command : {"enhance", "video", "lut", "evaluate", "train", "bench", "info"}) {
+    std::istringstream help(here.run({command, "--help"}).out);
+    for (std::string line; std::getline(help, line);) {
+      std::istringstream words(line);
+      std::string names, kind;
+      words >> names >> kind;
+      if (!names.starts_with('-') || numbers.count(kind) == 0) continue;
+      const std::string name = names.substr(names.find("--"));
+      ++options;
+      for (const std::string text : {"nan", "-nan", "inf", "-inf", "1e999", "-1", "five"}) {
+        if (text == "-1" && below_zero.count(name) > 0) continue;
+        if (text == "five" && kind == "N|FILE") continue;
+        std::vector<std::string> arguments = {command, cat(name, "=", text)};
+        const std::string all = command;
+        if (all == "enhance" || all == "video") arguments.insert(arguments.end(), {"-i", "x", "-o", "y.mp4"});
+        if (all == "train")
+          arguments.insert(arguments.begin() + 1, {"zero_dce", "--data", "x", "--run", "y"});
+        const ChildResult result = here.run(arguments);
+        INFO(all, " ", name, "=", text, ": ", result.err);
+        CHECK(result.code == 2);
+        CHECK(lines_of(result.err) == 1);
+        CHECK(contains(result.err, name));
+      }
+    }
+  }
+  CHECK(options >= 30);
 }

@@ -14,6 +14,7 @@
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/picture_work.h"
 #include "luxgrad/tools/stages.h"
 #include "luxgrad/tools/stop.h"
@@ -34,7 +35,7 @@ class Enhance final : public Command {
     add_model_options(app, choice_);
     app.add_option("-s,--strength", work_.strength, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
-        ->check(CLI::Range(0.0, 1.0).description(""));
+        ->check(finite_number(0, 1));
     add_guidance_options(app, guidance_);
     add_compat_option(app, guidance_);
     app.add_option(
@@ -47,7 +48,8 @@ class Enhance final : public Command {
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
         ->type_name("SIZE")
-        ->transform(CLI::AsSizeValue(false).description(""));
+        ->transform(CLI::AsSizeValue(false).description(""))
+        ->transform(no_minus());  // the last one comes first
     app.add_option("-t,--tile", work_.tile,
                    "Side of tiles in pixels, rounded up to what the network asks for (default 0: by memory)")
         ->type_name("N")

@@ -15,6 +15,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 #include "luxgrad/training/baselines.h"
 
 namespace lux {
@@ -103,11 +104,15 @@ class Evaluate final : public Command {
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
         ->type_name("NAME...");
     app.add_option("--csv", csv_, "Also write the scores of every picture")->type_name("FILE");
-    app.add_option("--min-psnr", min_psnr_, "Exit with 7 when the mean PSNR is below this")->type_name("DB");
-    app.add_option("--min-ssim", min_ssim_, "Exit with 7 when the mean SSIM is below this")->type_name("S");
+    app.add_option("--min-psnr", min_psnr_, "Exit with 7 when the mean PSNR is below this")
+        ->type_name("DB")
+        ->check(finite_number());
+    app.add_option("--min-ssim", min_ssim_, "Exit with 7 when the mean SSIM is below this")
+        ->type_name("S")
+        ->check(finite_number());
     app.add_option("--seed", bootstrap_.seed, "Of the bootstrap, and of the dropout of gan (default 0)")
         ->type_name("S")
-        ->check(CLI::NonNegativeNumber.description(""));
+        ->check(finite_number(0));
     add_device_options(app, where_);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")

@@ -10,6 +10,7 @@
 #include "luxgrad/models/gan.h"
 #include "luxgrad/models/reference_guided.h"
 #include "luxgrad/tools/exit_code.h"
+#include "luxgrad/tools/number_option.h"
 
 namespace lux {
 namespace {
@@ -91,7 +92,9 @@ void add_guidance_options(CLI::App& app, Guidance& guidance) {
       ->type_name("FILE.json");
   app.add_option("--look", guidance.look, "reference_guided: a look that was kept")->type_name("FILE.json");
   add_statistics_options(app, guidance);
-  app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")->type_name("S");
+  app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")
+      ->type_name("S")
+      ->check(finite_number(0));
 }
 
 void add_statistics_options(CLI::App& app, Guidance& guidance) {

@@ -11,6 +11,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 
 namespace lux {
 namespace {
@@ -39,7 +40,7 @@ class Lut final : public Command {
     add_model_options(app, choice_);
     app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
-        ->check(CLI::Range(0.0, 1.0).description(""));
+        ->check(finite_number(0, 1));
     add_guidance_options(app, guidance_);
     add_device_options(app, where_);
     app.add_flag("--overwrite", overwrite_, "Replace an output that exists");

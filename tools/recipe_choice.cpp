@@ -5,6 +5,7 @@
 #include "luxgrad/data/result.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 
 namespace lux {
 namespace {
@@ -36,7 +37,7 @@ void add_number(CLI::App& app, const char* name, int64_t& value, const char* tex
 }
 
 void add_rate(CLI::App& app, const char* name, double& value, const char* text) {
-  app.add_option(name, value, text)->type_name("RATE")->check(CLI::PositiveNumber.description(""));
+  app.add_option(name, value, text)->type_name("RATE")->check(finite_number(kAboveZero));
 }
 
 void add_perceptual_options(CLI::App& app, PerceptualOptions& choice) {
@@ -46,7 +47,7 @@ void add_perceptual_options(CLI::App& app, PerceptualOptions& choice) {
       ->type_name("FILE");
   app.add_option("--perceptual-weight", choice.weight, "Of that in the loss (default 0)")
       ->type_name("W")
-      ->check(CLI::NonNegativeNumber.description(""));
+      ->check(finite_number(0));
   app.add_option("--perceptual-layer", choice.layer, "relu3_3 or relu4_3 (default relu3_3)")
       ->type_name("NAME")
       ->check(CLI::IsMember({"relu3_3", "relu4_3"}).description(""));

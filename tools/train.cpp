@@ -8,6 +8,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/training/plan.h"
@@ -72,11 +73,11 @@ class Train final : public Command {
         ->type_name("N|FILE");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")
         ->type_name("S")
-        ->check(CLI::NonNegativeNumber.description(""));
+        ->check(finite_number(0));
     app.add_option("--skip-bad", options_.skip_bad,
                    "Train without bad pictures where they are at most PERCENT of all (default 0)")
         ->type_name("PERCENT")
-        ->check(CLI::Range(0.0, 100.0).description(""));
+        ->check(finite_number(0, 100));
     app.add_flag("--dry-run", dry_run_,
                  "Print the configuration, the parameters, time and memory; write nothing");
     app.set_config("--config", "",
@@ -141,12 +142,14 @@ class Train final : public Command {
   void read_validation() {
     const char* const end = validation_.data() + validation_.size();
     const auto [rest, error] = std::from_chars(validation_.data(), end, options_.validation);
-    if (error != std::errc() || rest != end) {
+    const bool number = error != std::errc::invalid_argument && rest == end;
+    if (!number) {
       options_.validation = 0;
       options_.validation_names = validation_;
     }
-    check_usage(std::isfinite(options_.validation) && options_.validation >= 0,
-                "--validation: expected a share, a number or a file, got ", validation_);
+    check_usage(
+        !number || (error == std::errc() && std::isfinite(options_.validation) && options_.validation >= 0),
+        "--validation: expected a share, a number or a file, got ", validation_);
   }
 
   static void print_plan(const TrainPlan& plan) {

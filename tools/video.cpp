@@ -15,6 +15,7 @@
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/published_video.h"
 #include "luxgrad/tools/stop.h"
 
@@ -39,7 +40,7 @@ double time_from(const std::string& option, const std::string& text) {
   for (int parts = 0; parts < 3; ++parts) {
     double part = -1;
     const auto [next, error] = std::from_chars(at, end, part, std::chars_format::fixed);
-    if (error != std::errc() || part < 0 || part > 1e9) break;
+    if (error != std::errc() || !(part >= 0 && part <= 1e9)) break;
     seconds = 60 * seconds + part;
     if (next == end) return seconds;
     if (*next != ':') break;
@@ -68,11 +69,11 @@ class Video final : public Command {
     add_model_options(app, choice_);
     app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
-        ->check(CLI::Range(0.0, 1.0).description(""));
+        ->check(finite_number(0, 1));
     app.add_option("--smoothing", smoothing_,
                    "Weight of the past against flicker, 0 to below 1 (default 0.8)")
         ->type_name("S")
-        ->check(CLI::Range(0.0, 1.0).description(""));
+        ->check(finite_number(0, 1));
     add_guidance_options(app, guidance_);
     add_device_options(app, where_);
     app.add_option("--codec", write_.codec,
@@ -88,7 +89,7 @@ class Video final : public Command {
     app.add_option("--latency", latency_,
                    "Live: drop frames that have waited longer than so many milliseconds")
         ->type_name("MS")
-        ->check(CLI::NonNegativeNumber.description(""));
+        ->check(finite_number(0));
     app.add_option("--compat", compat_, "256: the published program, 256x256, BGR, truncated")
         ->type_name("NAME")
         ->check(CLI::IsMember({"256"}).description(""));
