@@ -11,6 +11,7 @@
 #include "luxgrad/data/npy.h"
 #include "luxgrad/data/pth.h"
 #include "luxgrad/data/safetensors.h"
+#include "luxgrad/data/settings.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/webp.h"
 #include "luxgrad/training/checkpoint.h"
@@ -178,6 +179,8 @@ void repair_webp(Bytes& webp) {
     webp[4 + i] = static_cast<uint8_t>((webp.size() - 8) >> (8 * i));
 }
 
+std::vector<Piece> config_pieces(const Bytes& text) { return words(text, "\n=,[]\"'#", text.size()); }
+
 void no_repair(Bytes&) {}
 
 // --- Proofs ---------------------------------------------------------------------------------------------
@@ -288,6 +291,34 @@ void prove_webp(std::span<const uint8_t> bytes) {
   check(with_webp_notes(written, image) == written, "grows");
 }
 
+bool same(const std::vector<Setting>& a, const std::vector<Setting>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Setting& x, const Setting& y) {
+    return x.name == y.name && x.values == y.values;
+  });
+}
+
+Bytes written(const std::vector<Setting>& settings) {
+  std::string text;
+  for (const Setting& setting : settings) {
+    text += cat(setting.name, " = [");
+    for (const std::string& value : setting.values) {
+      text += '"';
+      for (const char c : value)
+        text += c == '"' || c == '\\' ? cat("\\", std::string(1, c)) : std::string(1, c);
+      text += "\",";
+    }
+    text += "]\n";
+  }
+  return {text.begin(), text.end()};
+}
+
+void prove_config(std::span<const uint8_t> bytes) {
+  const auto first = parse_settings(bytes), second = parse_settings(bytes);
+  if (!both_read(first, second)) return;
+  check(same(first.value(), second.value()), "two readings differ");
+  check(same(parse_settings(written(first.value())).value(), first.value()), "does not read as written");
+}
+
 template <class T>
 std::string reason_of(const Result<T>& result) {
   return result ? "" : result.error().reason;
@@ -301,6 +332,7 @@ std::string refuse_npy(std::span<const uint8_t> bytes) { return reason_of(parse_
 std::string refuse_npz(std::span<const uint8_t> bytes) { return reason_of(parse_npz(bytes, kArchives)); }
 std::string refuse_pth(std::span<const uint8_t> bytes) { return reason_of(parse_pth(bytes, kCheckpoints)); }
 std::string refuse_checkpoint(std::span<const uint8_t> bytes) { return reason_of(parse_checkpoint(bytes)); }
+std::string refuse_config(std::span<const uint8_t> bytes) { return reason_of(parse_settings(bytes)); }
 std::string refuse_webp(std::span<const uint8_t> bytes) {
   return reason_of(attempt([&] { return read_webp_notes(bytes); }));
 }
@@ -325,6 +357,8 @@ constexpr Format kFormats[] = {
     {"webp", webp_samples, webp_pieces, repair_webp, refuse_webp, prove_webp, 1 << 14, 4, INT64_MAX},
     {"y4m", y4m_samples, y4m_pieces, no_repair, refuse_y4m, prove_y4m, 1 << 18, 32, INT64_MAX},
     {"nut", nut_samples, nut_pieces, repair_nut, refuse_nut, prove_nut, 1 << 18, 32, INT64_MAX},
+    {"config", config_samples, config_pieces, no_repair, refuse_config, prove_config, 1 << 14, 128, INT64_MAX,
+     false},
 };
 
 }  // namespace

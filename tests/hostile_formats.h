@@ -24,6 +24,8 @@ struct Format {
   void (*prove)(std::span<const uint8_t>);
   /// Memory that `refusal` may take: `fixed` + `per_byte` times the length of the file, at most `ceiling`.
   int64_t fixed, per_byte, ceiling;
+  /// Whether a file that is cut can be told from a whole one. A text without an end mark cannot.
+  bool shows_cuts = true;
 };
 
 std::span<const Format> formats();

@@ -413,4 +413,29 @@ std::vector<Bytes> webp_samples() {
   return files;
 }
 
+std::vector<Bytes> config_samples() {
+  constexpr std::string_view kValues[] = {"10",
+                                          "1e-4",
+                                          "true",
+                                          "'photos'",
+                                          "\"a \\\" \\\\ # b\"",
+                                          "runs/first",
+                                          "[]",
+                                          "[1]",
+                                          "[\n  \"a=b\",  # one\n  'c', d\n]"};
+  std::vector<Bytes> files;
+  Generator random(13, "config samples");
+  for (size_t i = 0; i < 32; ++i) {
+    const std::string_view end = i % 4 == 0 ? "\r\n" : "\n";
+    Bytes file;
+    for (size_t line = 0; line <= i % 7; ++line) {
+      if (random.below(3) == 0) append(file, bytes_of(cat("# caf\u00e9", end)));
+      const size_t value = line == 0 ? i % std::size(kValues) : random.below(std::size(kValues));
+      append(file, bytes_of(cat("name-", line, i % 3 == 0 ? "=" : " = ", kValues[value], end)));
+    }
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 }  // namespace hostile

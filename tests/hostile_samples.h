@@ -22,6 +22,7 @@ std::vector<Bytes> legacy_pth_samples();
 std::vector<Bytes> checkpoint_samples();
 /// Their pictures are noise: luxgrad looks at what stands beside them.
 std::vector<Bytes> webp_samples();
+std::vector<Bytes> config_samples();
 
 /// A gray progressive JPEG of one block with many scans.
 Bytes progressive_jpeg(int scans);

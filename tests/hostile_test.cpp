@@ -70,6 +70,7 @@ TEST_CASE("at least thirty valid files of every format are accepted, and prove s
 
 TEST_CASE("no valid file cut at 99 places is accepted") {
   for (const Format& format : hostile::formats()) {
+    if (!format.shows_cuts) continue;
     for (const Bytes& file : format.samples()) {
       for (size_t hundredth = 1; hundredth < 100; ++hundredth) {
         const std::string name(format.name);

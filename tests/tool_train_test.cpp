@@ -1,5 +1,7 @@
 // luxgrad train as a person uses it: a run, an interruption, a resume, and what goes wrong. The real binary
 // runs as a child.
+#include <sys/stat.h>
+
 #include "luxgrad/models/vgg16.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
@@ -160,6 +162,53 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
   const ChildResult refused = planned({"--recompute"});
   CHECK(refused.code == 2);
   CHECK(contains(refused.err, "--recompute: zero_dce has no blocks worth it"));
+}
+
+TEST_CASE("a file of options is a small text without tables; what is none is refused in a sentence") {
+  const Workplace here;
+  make_photos(here);
+  REQUIRE(mkfifo(here.path("pipe.toml").c_str(), 0600) == 0);
+  const auto refusal = [&](const std::string& file) {
+    const ChildResult result = here.run({"train", "zero_dce", "--dry-run", "--config", file});
+    INFO(file, ": ", result.err);
+    CHECK(result.code == 2);
+    CHECK(result.out.empty());
+    CHECK(lines_of(result.err) == 1);
+    return result.err;
+  };
+  CHECK(contains(refusal("absent.toml"), "absent.toml: "));
+  for (const char* name : {"pipe.toml", "/dev/zero", "/dev/tty", "/proc/self/mem", "in"})
+    CHECK(contains(refusal(name), cat(name, ": ")));
+  const auto refused_text = [&](const std::string& text) {
+    spill(here.path("plan.toml"), text);
+    return refusal("plan.toml");
+  };
+  std::string deep = "[a";
+  for (int level = 1; level < 20'000; ++level) deep += ".a";
+  const std::pair<std::string, std::string> texts[] = {
+      {deep + "]\nlr = 1\n", "line 1: expected name = value, not a [table]"},
+      {"# options\ndata = \"photos\n", "line 2: a quote is not closed"},
+      {"lr = 1\nepoch = 3\n", "line 2: unknown option epoch"},
+      {"help = true\n", "line 1: unknown option help"},
+      {"config = \"plan.toml\"\n", "line 1: unknown option config"},
+      {"\nlr = fast\n", "line 2: "},
+      {"lr = nan\n", "line 1: "},
+      {"recompute = maybe\n", "line 1: "},
+      {"option = []\n", "line 1: option has no value"},
+      {"batch = [1, 2]\n", "line 1: "},
+      {std::string(1 << 20, '#') + "\n", "larger than"},
+      {"data = \"\x1b[2J\"\n", "line 1: is no printable UTF-8 text"},
+  };
+  for (const auto& [text, reason] : texts) CHECK(contains(refused_text(text), reason));
+  spill(here.path("plan.toml"),
+        "model = zero_dce\nsize = 32  # pixels\ndata = 'photos'\n\n"
+        "option = [  # of the network\n  \"concat=keras\",\n]\nrecipe = \"keras\"\nbatch = 2\n"
+        "dry-run = true\nresume = false\r\n");
+  const ChildResult planned = here.run({"train", "--config", "plan.toml"});
+  INFO(planned.err);
+  CHECK(planned.code == 0);
+  CHECK(contains(planned.out, "concat = keras\n"));
+  CHECK(contains(planned.out, "size = 32\n"));
 }
 
 TEST_CASE("folders low and high are trained on as pairs, others are made dark") {

@@ -5,6 +5,7 @@
 
 #include "luxgrad/data/layout.h"
 #include "luxgrad/tools/command.h"
+#include "luxgrad/tools/config_file.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
@@ -80,9 +81,7 @@ class Train final : public Command {
         ->check(finite_number(0, 100));
     app.add_flag("--dry-run", dry_run_,
                  "Print the configuration, the parameters, time and memory; write nothing");
-    app.set_config("--config", "",
-                   "Options from a TOML file, for example epochs = 10; the command line wins");
-    app.allow_config_extras(CLI::config_extras_mode::error);
+    add_config_option(app);
     app.add_flag("--recompute", options_.recompute,
                  "Compute activations of the network's blocks again instead of keeping them: less memory, "
                  "more time, the same bits");
