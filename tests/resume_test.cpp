@@ -212,6 +212,37 @@ TEST_CASE("a run folder in use is refused with its own exit code") {
   CHECK(here.resume("run").code == 0);
 }
 
+TEST_CASE("where no checkpoint is left of what was trained, resuming does not begin anew") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  fs::remove_all(here.path("run/checkpoints"));
+  const std::string log = slurp(here.path("run/log.jsonl")), rows = slurp(here.path("run/log.csv"));
+  const std::string best = slurp(here.path("run/best.safetensors"));
+  const auto check_refused = [&here] {
+    const ChildResult result = here.resume("run");
+    CHECK(result.code == 3);
+    CHECK(contains(result.err, "put one back into its folder checkpoints, or begin a new run in another"));
+    CHECK(here.files("run/checkpoints").empty());
+  };
+  check_refused();
+  CHECK(slurp(here.path("run/log.jsonl")) == log);
+  CHECK(slurp(here.path("run/best.safetensors")) == best);
+  // Any one of the three shows that steps were done.
+  for (const char* const kept : {"log.jsonl", "log.csv", "best.safetensors"}) {
+    CAPTURE(kept);
+    for (const char* const name : {"log.jsonl", "log.csv", "best.safetensors"})
+      fs::remove(here.path(cat("run/", name)));
+    const std::string name = kept;
+    spill(here.path("run/" + name), name == "log.jsonl" ? log : name == "log.csv" ? rows : best);
+    check_refused();
+  }
+  // As a process leaves it that was killed before its first checkpoint.
+  fs::remove(here.path("run/best.safetensors"));
+  const ChildResult anew = here.resume("run");
+  CHECK(anew.code == 0);
+  CHECK(contains(anew.err, "training begins anew"));
+}
+
 TEST_CASE("where no checkpoint can be read, resuming does not begin anew") {
   const Studio here;
   REQUIRE(here.train("run", 2).code == 0);

@@ -73,6 +73,15 @@ std::string made(const std::string& path) {
 
 bool RunFolder::used(const std::string& path) { return fs::exists(fs::path(path) / "config.toml"); }
 
+bool RunFolder::trained() const {
+  const auto filled = [this](const char* name) {
+    std::error_code none;
+    const auto bytes = fs::file_size(path_ + name, none);
+    return !none && bytes > 0;
+  };
+  return filled("/log.jsonl") || filled("/log.csv") || filled("/best.safetensors");
+}
+
 RunFolder::RunFolder(std::string path)
     : path_(std::move(path)), lock_(FolderLock::take(made(path_)).value()) {
   for (const char* const part : {"", "/checkpoints", "/samples"}) {

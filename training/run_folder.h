@@ -37,6 +37,9 @@ class RunFolder {
 
   /// Whether a run was started in the folder `path` before.
   static bool used(const std::string& path);
+  /// Whether it came further than what stands before the first step: there are lines in a log, or best
+  /// weights.
+  bool trained() const;
 
   /// Makes the folder where it is missing, locks it, and removes what killed processes left half-written.
   /// Throws FileException where it cannot be made or written to, and where another process works in it.
