@@ -105,6 +105,16 @@ int open_file(const std::string& path, int flags) {
 /// An interrupted close has closed, and everything of value was flushed before.
 bool close_checked(int descriptor) { return file_ops().close(descriptor) == 0 || errno == EINTR; }
 
+/// A file that is written where it stands: no link is followed, and no pipe's other end waited for.
+Result<int> open_in_place(const std::string& path, int flags) {
+  const int descriptor = open_file(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags);
+  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  struct stat status {};
+  if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) return descriptor;
+  (void)close_checked(descriptor);
+  return not_regular(FileErrorCode::unwritable, path, status.st_mode);
+}
+
 constexpr std::string_view kTemporary = ".tmp.";
 
 /// Opens a new file beside the target; `name` receives its path.
@@ -243,8 +253,9 @@ Result<int64_t> remove_temporary_files(const std::string& folder) {
 }
 
 Result<int64_t> append_to_file(const std::string& path, std::string_view text) {
-  const int descriptor = open_file(path, O_WRONLY | O_CREAT | O_APPEND);
-  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  const Result<int> opened = open_in_place(path, O_CREAT | O_APPEND);
+  if (!opened) return opened.error();
+  const int descriptor = opened.value();
   struct stat before {};
   const bool written = fstat(descriptor, &before) == 0 &&
                        write_fully(descriptor, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
@@ -256,24 +267,32 @@ Result<int64_t> append_to_file(const std::string& path, std::string_view text) {
   return system_error(FileErrorCode::unwritable, path, "cannot be written");
 }
 
-Result<int64_t> cut_file(const std::string& path, int64_t bytes) {
+Result<int64_t> keep_lines(const std::string& path, int64_t bytes) {
   struct stat status {};
-  if (stat(path.c_str(), &status) != 0 && errno == ENOENT) return int64_t{0};
-  if (!S_ISREG(status.st_mode)) return int64_t{0};  // a log may be sent to a device
-  if (status.st_size <= bytes) return int64_t{status.st_size};
-  const int descriptor = open_file(path, O_WRONLY);
-  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
-  const bool cut = file_ops().truncate(descriptor, bytes) == 0;
-  const int reason = errno;
-  (void)close_checked(descriptor);
-  errno = reason;
-  if (!cut) return system_error(FileErrorCode::unwritable, path, "cannot be cut");
-  return bytes;
+  if (lstat(path.c_str(), &status) != 0) {
+    if (errno == ENOENT) return int64_t{0};
+    return system_error(FileErrorCode::unwritable, path, "cannot be looked at");
+  }
+  const bool regular = S_ISREG(status.st_mode);
+  if (!regular && !S_ISLNK(status.st_mode))
+    return not_regular(FileErrorCode::unwritable, path, status.st_mode);
+  std::vector<uint8_t> lines;
+  if (regular && bytes > 0) {
+    Result<std::vector<uint8_t>> all = read_file(path);
+    if (!all) return all.error();
+    lines = std::move(all).value();
+    if (static_cast<int64_t>(lines.size()) > bytes) lines.resize(static_cast<size_t>(bytes));
+    while (!lines.empty() && lines.back() != '\n') lines.pop_back();
+  }
+  if (!lines.empty()) return write_file_atomically(path, lines);
+  if (file_ops().unlink(path.c_str()) == 0) return int64_t{0};
+  return system_error(FileErrorCode::unwritable, path, "cannot be removed");
 }
 
 Result<int64_t> flush_file(const std::string& path) {
-  const int descriptor = open_file(path, O_WRONLY);
-  if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
+  const Result<int> opened = open_in_place(path, 0);
+  if (!opened) return opened.error();
+  const int descriptor = opened.value();
   struct stat status {};
   const bool flushed = fstat(descriptor, &status) == 0 && flush(descriptor);
   const int reason = errno;

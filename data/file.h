@@ -65,13 +65,17 @@ Result<int64_t> write_file_atomically(const std::string& path, int64_t bytes,
 Result<int64_t> remove_temporary_files(const std::string& folder);
 
 /// Appends to a file, all or nothing: what was written of a failed piece is cut off again. Makes the file
-/// where it is missing. Returns the number of bytes.
+/// where it is missing. Follows no symbolic link, refuses directories, pipes and devices, and never blocks
+/// on a pipe. Returns the number of bytes.
 Result<int64_t> append_to_file(const std::string& path, std::string_view text);
 
-/// Cuts a file to at most `bytes`; a missing file is an empty one. Returns the new length.
-Result<int64_t> cut_file(const std::string& path, int64_t bytes);
+/// Keeps the whole lines among the first `bytes` of a file, in a new one: what else bears the old one's name,
+/// by a hard link, stays. A symbolic link is removed, not followed; it counts as an empty file, as a missing
+/// one does, and no file is left where nothing is kept. Refuses directories, pipes and devices. Returns the
+/// new length.
+Result<int64_t> keep_lines(const std::string& path, int64_t bytes);
 
-/// Waits until the file's bytes are on the disk. Returns its length.
+/// Waits until the file's bytes are on the disk. Refuses what append_to_file refuses. Returns its length.
 Result<int64_t> flush_file(const std::string& path);
 
 }  // namespace lux

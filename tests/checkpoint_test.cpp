@@ -238,8 +238,9 @@ TEST_CASE("a run folder keeps the configuration, and logs that readers can parse
   CHECK(text_of(path / "log.csv") == head + "1,2,1e-04,0.5,0.125,2,0.25,1.5,1\n");
 
   // Back to the first step, as after an interruption behind the last checkpoint.
-  run.rewind_logs(
-      {.jsonl_bytes = static_cast<int64_t>(line.size()), .csv_bytes = static_cast<int64_t>(head.size())});
+  const Progress first{.jsonl_bytes = static_cast<int64_t>(line.size()),
+                       .csv_bytes = static_cast<int64_t>(head.size())};
+  CHECK(run.rewind_logs(first).empty());
   CHECK(text_of(path / "log.jsonl") == line);
   CHECK(run.log(record(3)));
   CHECK(text_of(path / "log.csv") == head + "1,3,1e-04,0.5,0.125,2,0.25,1.5,0\n");

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "child_process.h"
 #include "file_ops_fakes.h"
 #include "luxgrad/data/folder.h"
 #include "temporary_folder.h"
@@ -208,12 +209,59 @@ TEST_CASE("text is appended whole or not at all") {
   CHECK(text() == "one\n");
   CHECK(append_to_file(path, "two\n").value() == 4);
   CHECK(text() == "one\ntwo\n");
-  CHECK(cut_file(path, 100).value() == 8);
-  CHECK(cut_file(path, 4).value() == 4);
-  CHECK(flush_file(path).value() == 4);
-  CHECK(text() == "one\n");
-  CHECK(cut_file(folder.path() / "absent", 4).value() == 0);
-  CHECK(append_to_file("/dev/full", "x").error().reason == "cannot be written: No space left on device");
+  CHECK(flush_file(path).value() == 8);
+}
+
+TEST_CASE("lines are kept up to a length, and no part of one") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "log", other = folder.path() / "other";
+  const auto kept = [&](int64_t bytes) {
+    spill(path, "one\ntwo\nthr");
+    const int64_t length = keep_lines(path, bytes).value();
+    const std::string text = length > 0 ? slurp(path) : "";
+    CHECK(static_cast<int64_t>(text.size()) == length);
+    CHECK(fs::exists(path) == (length > 0));
+    return text;
+  };
+  CHECK(kept(100) == "one\ntwo\n");
+  CHECK(kept(8) == "one\ntwo\n");
+  CHECK(kept(7) == "one\n");
+  CHECK(kept(4) == "one\n");
+  CHECK(kept(3) == "");
+  CHECK(kept(0) == "");
+  CHECK(keep_lines(path, 4).value() == 0);
+
+  spill(other, "precious\nof another\n");
+  fs::create_hard_link(other, path);
+  CHECK(keep_lines(path, 9).value() == 9);
+  CHECK(append_to_file(path, "mine\n"));
+  CHECK(slurp(path) == "precious\nmine\n");
+  CHECK(slurp(other) == "precious\nof another\n");
+}
+
+TEST_CASE("what is written in place is a regular file: no link is followed, no pipe waited for") {
+  const TemporaryFolder folder;
+  const std::string link = folder.path() / "link", pipe = folder.path() / "pipe", target = folder.path() / "t";
+  spill(target, "precious\n");
+  fs::create_symlink(target, link);
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  const auto reasons = [](const std::string& path) {
+    return append_to_file(path, "x").error().reason + ", " + flush_file(path).error().reason;
+  };
+  const std::string loop = "cannot be opened: Too many levels of symbolic links";
+  CHECK(reasons(link) == loop + ", " + loop);
+  const std::string nobody = "cannot be opened: No such device or address";
+  CHECK(reasons(pipe) == nobody + ", " + nobody);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  const std::string refused = "is a named pipe, expected a regular file";
+  CHECK(reasons(pipe) == refused + ", " + refused);
+  close(reader);
+  CHECK(append_to_file("/dev/full", "x").error().reason == "is a device, expected a regular file");
+  CHECK(keep_lines(pipe, 4).error().reason == refused);
+  CHECK(keep_lines(folder.path(), 0).error().reason == "is a directory, expected a regular file");
+  CHECK(keep_lines(link, 4).value() == 0);
+  CHECK_FALSE(fs::is_symlink(link));
+  CHECK(slurp(target) == "precious\n");
 }
 
 TEST_CASE("folders are made with those above them, each flushed into its holder") {

@@ -2,6 +2,9 @@
 // that was left alone; and what signals, closed streams and full disks do to it. The real binary runs as a
 // child.
 #include "luxgrad/training/run_folder.h"
+
+#include <sys/stat.h>
+
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -172,16 +175,85 @@ TEST_CASE("a reader that leaves does not end the training") {
   CHECK(read_checkpoint(here.path(cat("run/checkpoints/", checkpoint_name(kSteps)))));
 }
 
-TEST_CASE("a log that cannot be written is said once, and the training goes on") {
+TEST_CASE("a link at a log's place is replaced, and what it leads to is not touched") {
   const Studio here;
-  fs::create_directory(here.path("run"));
-  fs::create_symlink("/dev/full", here.path("run/log.jsonl"));
-  const ChildResult result = here.train("run", 3);
-  CHECK(result.code == 0);
-  const std::string notice = "the log cannot be written";
-  CHECK(result.err.find(notice) != std::string::npos);
-  CHECK(result.err.find(notice) == result.err.rfind(notice));
-  CHECK(lines_of(slurp(here.path("run/log.csv"))) == 4);
+  for (const char* const log : {"log.jsonl", "log.csv"}) {
+    for (const bool hard : {false, true}) {
+      CAPTURE(log);
+      CAPTURE(hard);
+      const std::string run = cat("run_", hard, "_", log), place = here.path(run + "/" + log);
+      const std::string victim = here.path("victim");
+      const auto check_replaced = [&](const ChildResult& result, const std::string& content) {
+        CHECK(result.code == 0);
+        CHECK(slurp(victim) == content);
+        CHECK(fs::symlink_status(place).type() == fs::file_type::regular);
+        CHECK(fs::hard_link_count(place) == 1);
+      };
+      spill(victim, "precious\n");
+      fs::create_directory(here.path(run));
+      hard ? fs::create_hard_link(victim, place) : fs::create_symlink(victim, place);
+      check_replaced(here.train(run, 2), "precious\n");
+
+      // On resuming, what a hard link shares goes on in a file of its own; a symbolic link is as no log.
+      const std::string before = slurp(place);
+      fs::rename(place, victim);
+      hard ? fs::create_hard_link(victim, place) : fs::create_symlink(victim, place);
+      const ChildResult resumed = here.resume(run);
+      check_replaced(resumed, before);
+      CHECK(slurp(place).starts_with(before) == hard);
+      CHECK(contains(resumed.err, "is shorter than its checkpoint says") != hard);
+    }
+  }
+}
+
+TEST_CASE("a pipe or a folder at a log's place is refused before the first step, at once") {
+  const Studio here;
+  REQUIRE(here.train("trained", 2).code == 0);
+  for (const std::string& log : {std::string("log.jsonl"), std::string("log.csv")}) {
+    CAPTURE(log);
+    for (const std::string& run : {"new_" + log, std::string("trained")}) {
+      CAPTURE(run);
+      const std::string place = here.path(run + "/" + log);
+      fs::create_directory(here.path(run));
+      fs::remove(place);
+      const auto check_refused = [&](const std::string& kind) {
+        const ChildResult result = run == "trained" ? here.resume(run) : here.train(run);
+        CHECK(result.code == 6);
+        CHECK(contains(result.err, cat(log, ": is ", kind, ", expected a regular file")));
+        CHECK(here.files(run + "/checkpoints").size() == (run == "trained" ? 2 : 0));
+      };
+      REQUIRE(mkfifo(place.c_str(), 0600) == 0);
+      check_refused("a named pipe");
+      fs::remove(place);
+      fs::create_directory(place);
+      check_refused("a directory");
+      fs::remove(place);
+    }
+  }
+}
+
+TEST_CASE("a log that is shorter than its checkpoint says goes on after its last whole line") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  const std::string log = slurp(here.path("run/log.jsonl")), rows = slurp(here.path("run/log.csv"));
+  fs::resize_file(here.path("run/log.jsonl"), log.size() - 10);
+  fs::resize_file(here.path("run/log.csv"), rows.size() - 10);
+  const ChildResult resumed = here.resume("run");
+  CHECK(resumed.code == 0);
+  for (const char* const name : {"log.jsonl", "log.csv"}) {
+    const std::string notice = cat("run/", name, " is shorter than its checkpoint says: lines are lost");
+    CHECK(contains(resumed.err, notice));
+    CHECK(resumed.err.find(notice) == resumed.err.rfind(notice));
+  }
+  const std::vector<nlohmann::json> lines = json_lines(slurp(here.path("run/log.jsonl")));
+  REQUIRE(lines.size() == kSteps - 1);
+  CHECK(lines[0]["step"] == 1);
+  CHECK(lines[1]["step"] == 3);
+  const std::string longer = slurp(here.path("run/log.csv"));
+  CHECK(lines_of(longer) == kSteps);  // the head, and all but the second
+  const size_t kept = rows.rfind('\n', rows.size() - 2) + 1;
+  CHECK(longer.substr(0, kept) == rows.substr(0, kept));
+  CHECK(longer.substr(kept, 4) == "2,3,");
 }
 
 TEST_CASE("a run folder that takes no checkpoint is refused before the first step") {

@@ -77,7 +77,7 @@ class Studio {
     Checkpoint checkpoint{to_metadata(*model_), model_->state_dict(), stepper_.state_dict(), {}, {}};
     checkpoint.progress.step = steps + ++saves;
     (void)run_.save(checkpoint);
-    run_.rewind_logs({});  // or the logs fill the memory that this folder may live in
+    (void)run_.rewind_logs({});  // or the logs fill the memory that this folder may live in
   }
 
   static constexpr ImageFormat kFormats[] = {ImageFormat::png, ImageFormat::jpeg, ImageFormat::bmp,

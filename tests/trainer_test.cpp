@@ -302,6 +302,38 @@ TEST_CASE("a disk with room for few checkpoints is said before the first step") 
         std::vector<std::string>{options.run + ": the disk has room for 2 more checkpoints only"});
 }
 
+TEST_CASE("a log that cannot be written is said once, and the training goes on") {
+  struct FullLog : FileOps {
+    int log = -1;
+    int open(const char* path, int flags, mode_t mode) override {
+      const int descriptor = FileOps::open(path, flags, mode);
+      if (std::string_view(path).ends_with("/log.jsonl")) log = descriptor;
+      return descriptor;
+    }
+    ssize_t write(int descriptor, const void* data, size_t bytes) override {
+      if (descriptor != log) return FileOps::write(descriptor, data, bytes);
+      errno = ENOSPC;
+      return -1;
+    }
+    int close(int descriptor) override {
+      if (descriptor == log) log = -1;
+      return FileOps::close(descriptor);
+    }
+  };
+  const Setting setting;
+  FullLog full;
+  Witness witness;
+  const TrainOptions options = setting.options("run", "official", 3);
+  set_file_ops(&full);
+  const TrainResult result = run(options, witness);
+  set_file_ops(nullptr);
+  CHECK(result.finished);
+  CHECK(witness.notices ==
+        std::vector<std::string>{options.run + ": the log cannot be written; training goes on without it"});
+  CHECK(lines_of(options.run + "/log.jsonl") == 0);
+  CHECK(lines_of(options.run + "/log.csv") == 4);
+}
+
 TEST_CASE("what training refuses") {
   const Setting setting;
   TrainOptions options = setting.options("run", "official", 1);

@@ -119,9 +119,16 @@ bool RunFolder::log_validation(int64_t epoch, double psnr) {
   return static_cast<bool>(bytes);
 }
 
-void RunFolder::rewind_logs(const Progress& progress) {
-  jsonl_bytes_ = cut_file(path_ + "/log.jsonl", progress.jsonl_bytes).value();
-  csv_bytes_ = cut_file(path_ + "/log.csv", progress.csv_bytes).value();
+std::vector<std::string> RunFolder::rewind_logs(const Progress& progress) {
+  std::vector<std::string> shorter;
+  const auto rewind = [&](const std::string& log, int64_t bytes) {
+    const int64_t kept = keep_lines(log, bytes).value();
+    if (kept < bytes) shorter.push_back(log);
+    return kept;
+  };
+  jsonl_bytes_ = rewind(path_ + "/log.jsonl", progress.jsonl_bytes);
+  csv_bytes_ = rewind(path_ + "/log.csv", progress.csv_bytes);
+  return shorter;
 }
 
 std::string RunFolder::save(const Checkpoint& checkpoint) const {

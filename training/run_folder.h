@@ -59,9 +59,10 @@ class RunFolder {
   bool log(const StepRecord& record);
   /// Appends `{"epoch":3,"validation_psnr":18.2}` to log.jsonl. False when the system refused it.
   bool log_validation(int64_t epoch, double psnr);
-  /// Cuts the logs back to the lengths that a checkpoint knows and continues from there. Throws
-  /// FileException.
-  void rewind_logs(const Progress& progress);
+  /// Cuts the logs back to the lengths that a checkpoint knows, or to their last whole lines where they are
+  /// shorter, and continues from there, each in a new file (`keep_lines`). Returns the paths of those that
+  /// are shorter. Throws FileException.
+  std::vector<std::string> rewind_logs(const Progress& progress);
   int64_t jsonl_bytes() const { return jsonl_bytes_; }
   int64_t csv_bytes() const { return csv_bytes_; }
 

@@ -89,7 +89,11 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
 }
 
 TrainResult Trainer::run() {
-  options_.resume ? restore() : folder_.rewind_logs({});
+  if (options_.resume) restore();
+  for (const std::string& log : folder_.rewind_logs(progress_)) {
+    listener_.on_notice(
+        log + " is shorter than its checkpoint says: lines are lost, it goes on after the last whole one");
+  }
   folder_.write_config(config_);
   folder_.write_manifest(manifest_of(data_.files));
   save();  // a disk that takes no checkpoint is better known now than after hours
@@ -138,7 +142,6 @@ void Trainer::restore() {
     }
     listener_.on_notice(cat(folder_.path(), " has no checkpoint yet: training begins anew"));
   }
-  folder_.rewind_logs(progress_);
 }
 
 // Where batch and size grow with the steps: the loader for the next step. A stage begins with a new epoch.
