@@ -232,6 +232,28 @@ TEST_CASE("a pipe or a folder at a log's place is refused before the first step,
   }
 }
 
+TEST_CASE("a pipe or a folder at a coming checkpoint's place is refused before the first step") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  const std::string place = here.path(cat("run/checkpoints/", checkpoint_name(6)));
+  const auto check_refused = [&](const std::string& kind) {
+    const ChildResult result = here.resume("run");
+    CHECK(result.code == 6);
+    CHECK(contains(result.err, cat(checkpoint_name(6), ": is ", kind, ", expected a regular file")));
+    CHECK(lines_of(slurp(here.path("run/log.jsonl"))) == 2);
+    fs::remove(place);
+  };
+  fs::create_directory(place);
+  check_refused("a directory");
+  REQUIRE(mkfifo(place.c_str(), 0600) == 0);
+  check_refused("a named pipe");
+  fs::create_directory_symlink(here.path("photos"), place);
+  check_refused("a directory");
+  fs::create_symlink(here.path("nowhere"), place);  // is replaced when its step comes
+  CHECK(here.resume("run").code == 0);
+  CHECK_FALSE(fs::exists(here.path("nowhere")));
+}
+
 TEST_CASE("a log that is shorter than its checkpoint says goes on after its last whole line") {
   const Studio here;
   REQUIRE(here.train("run", 2).code == 0);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/registry.h"
@@ -15,6 +16,8 @@
 
 namespace lux {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr int64_t kMaxSkipped = 3;
 constexpr int64_t kCheckpointSteps = 500;  // besides the end of every epoch
@@ -125,7 +128,12 @@ TrainResult Trainer::run() {
 void Trainer::restore() {
   std::vector<FileError> damaged;
   auto found = folder_.latest(damaged);
-  for (const FileError& error : damaged) listener_.on_notice("passed over " + error.message());
+  for (const FileError& error : damaged) {
+    // What is no file would end the run at the step that is saved under its name.
+    if (std::error_code none; fs::exists(error.file, none) && !fs::is_regular_file(error.file, none))
+      throw FileException({FileErrorCode::unwritable, error.file, -1, error.reason});
+    listener_.on_notice("passed over " + error.message());
+  }
   if (found) {
     const Checkpoint& checkpoint = found->checkpoint;
     check_same_pictures(checkpoint.config, folder_.manifest(), data_);
