@@ -241,7 +241,8 @@ TEST_CASE("lines are kept up to a length, and no part of one") {
 
 TEST_CASE("what is written in place is a regular file: no link is followed, no pipe waited for") {
   const TemporaryFolder folder;
-  const std::string link = folder.path() / "link", pipe = folder.path() / "pipe", target = folder.path() / "t";
+  const std::string link = folder.path() / "link", pipe = folder.path() / "pipe",
+                    target = folder.path() / "t";
   spill(target, "precious\n");
   fs::create_symlink(target, link);
   REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);

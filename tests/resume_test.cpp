@@ -1,10 +1,9 @@
 // A training that is stopped or killed, and resumed with another number of threads, ends with the bits of one
 // that was left alone; and what signals, closed streams and full disks do to it. The real binary runs as a
 // child.
-#include "luxgrad/training/run_folder.h"
-
 #include <sys/stat.h>
 
+#include "luxgrad/training/run_folder.h"
 #include "tool_workplace.h"
 
 using namespace lux;

@@ -144,9 +144,10 @@ void Trainer::restore() {
     result_.checkpoint = found->path;
   } else {
     if (!damaged.empty() || folder_.trained()) {
-      throw FileException({damaged.empty() ? FileErrorCode::missing : damaged.front().code, folder_.path(), -1,
-                           "none of its checkpoints can be read; put one back into its folder checkpoints, or "
-                           "begin a new run in another folder"});
+      throw FileException(
+          {damaged.empty() ? FileErrorCode::missing : damaged.front().code, folder_.path(), -1,
+           "none of its checkpoints can be read; put one back into its folder checkpoints, or "
+           "begin a new run in another folder"});
     }
     listener_.on_notice(cat(folder_.path(), " has no checkpoint yet: training begins anew"));
   }
