@@ -182,8 +182,8 @@ class TiledRun {
   Tensors statistics_;
 };
 
-Tensor enhance_by_rows(const Way& way, const Model& model, const PaddedSize& size, const Tensor& picture,
-                       double strength) {
+Tensor enhance_by_rows(const Way& way, const RowProgram& program, const Model& model, const PaddedSize& size,
+                       const Tensor& picture, double strength) {
   Tensor y = empty(picture.shape(), picture.options());
   const Lines dark(picture), bright(y);
   for (int64_t n = 0; n < picture.size(0); ++n) {
@@ -191,7 +191,7 @@ Tensor enhance_by_rows(const Way& way, const Model& model, const PaddedSize& siz
     const auto source = [&](int64_t first, const Tensor& rows) {
       std::memcpy(rows.raw(), dark.at(top + first, 0), static_cast<size_t>(rows.numel() / 3 * dark.pixel));
     };
-    const TiledRun run(way, *way.program, model, size, picture.dtype(), strength, source);
+    const TiledRun run(way, program, model, size, picture.dtype(), strength, source);
     run.run([&](int64_t first, int64_t column, const Tensor& part) {
       const Lines from(part);
       for (int64_t row = 0; row < part.size(1); ++row)
@@ -247,7 +247,7 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
   const PaddedSize size(model, s[1], s[2]);
   const Way way = affordable_way(model, size, picture.dtype(), options);
   const KeepForThisRun keep(options);
-  if (way.program) return enhance_by_rows(way, model, size, picture, options.strength);
+  if (way.program) return enhance_by_rows(way, *way.program, model, size, picture, options.strength);
   return run_whole(model, picture, options.strength);
 }
 

@@ -102,7 +102,8 @@ class Enhance final : public Command {
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     apply(guidance_, *loaded.model);
-    work_.program = std::max<int64_t>(0, resident_bytes());
+    constexpr int64_t kFirstWork = 5 << 20;  // code and tables that the first picture brings in
+    work_.program = std::max<int64_t>(0, resident_bytes()) + kFirstWork;
     const int64_t others = std::max<int64_t>(0, static_cast<int64_t>(jobs.size()) - 1);
     work_.waiting = std::min<int64_t>(others, 2 * (loaders_ + savers_) + 2);
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
