@@ -13,6 +13,8 @@ std::string error_of(const F& f) {
     f();
   } catch (const Error& error) {
     return error.what();
+  } catch (const OutOfMemory& error) {
+    return error.what();
   }
   return "no error";
 }
