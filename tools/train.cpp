@@ -167,8 +167,8 @@ class Train final : public Command {
     const Stage step = largest_step(options_.recipe);
     try {
       const auto model = make_model(options_.model, options_.model_config);
-      const std::string weights = cat(choice_.name, " needs ", megabytes(16 * model->parameter_count()),
-                                      " for weights, gradients and moments alone");
+      std::string weights = cat(choice_.name, " needs ", megabytes(16 * model->parameter_count()),
+                                " for weights, gradients and moments alone");
       if (step.size == 0) return weights;
       try {
         const int64_t bytes = predicted_step_memory(options_, step.batch * step.size * step.size);
