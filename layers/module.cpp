@@ -20,6 +20,12 @@ std::string misfit(const Tensor& parameter, const Tensor& value) {
 
 }  // namespace
 
+State clone(const State& state) {
+  State copies;
+  for (const auto& [name, tensor] : state) copies[name] = tensor.clone();
+  return copies;
+}
+
 Module::Module(Module& parent, std::string name) { parent.add({.name = std::move(name), .child = this}); }
 
 void Module::add(Member member) {

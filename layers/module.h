@@ -25,6 +25,9 @@ class StateMismatch : public Error {
 /// Values by parameter path, as weight files hold them.
 using State = std::map<std::string, Tensor>;
 
+/// Copies of all its tensors.
+State clone(const State& state);
+
 class Module {
  public:
   Module() = default;

@@ -3,7 +3,6 @@
 #include <doctest/doctest.h>
 
 #include "golden.h"
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/models/gan.h"
@@ -91,11 +90,9 @@ class GanStepProof {
   }
 
   void gradients_of_first_update() {
-    const Update first = recipe_.objective->updates()[0];
-    const Frozen frozen(model_, [&](std::string_view name) { return !first.moves(name); });
     StepInput still = input_;
     still.statistics = false;
-    backward(recipe_.objective->loss(model_, still, 0).total);
+    (void)recipe_.objective->differentiate(model_, still);
     compare_gradients("step1.d_real.grad_norm.");
     model_.zero_grad();
   }

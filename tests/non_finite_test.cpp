@@ -7,7 +7,10 @@
 #include "error_of.h"
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/tensor/raw.h"
+#include "luxgrad/training/stepper.h"
 #include "luxgrad/training/trainer.h"
+#include "narrow_models.h"
+#include "same_bits.h"
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -78,6 +81,28 @@ class Saboteur : public TrainListener {
   int64_t first_, last_;
 };
 
+/// Counts what operators give, results and gradients, and may put a NaN into one of them.
+class Injection final : public Observer {
+ public:
+  int64_t count = 0;
+  int64_t at = -1;   ///< the result or list of gradients that is poisoned; -1: none
+  std::string name;  ///< what was poisoned: an operator, for gradients with `grad ` before it
+
+  void on_forward(const char* op, const Tensor& y, const Tensors&) override {
+    if (count++ == at) put(op, y);
+  }
+  void on_backward(const char* op, const Grads& grads) override {
+    const auto first = std::find_if(grads.begin(), grads.end(), [](const Tensor& g) { return g.defined(); });
+    if (first != grads.end() && count++ == at) put(cat("grad ", op), *first);
+  }
+
+ private:
+  void put(const std::string& op, const Tensor& tensor) {
+    name = op;
+    tensor.data<float>()[0] = kNan;
+  }
+};
+
 /// Eight noise pictures: four steps of two are an epoch.
 class Studio : public Workplace {
  public:
@@ -133,6 +158,71 @@ constexpr Expected kSkipped[] = {
 
 }  // namespace
 
+TEST_CASE(
+    "in every network any result, gradient, picture, weight or moving statistic that is not finite is seen") {
+  const bool all = std::getenv("LUX_INJECTIONS") != nullptr;  // else about twenty
+  for (const ModelMaker make : kNarrowModels) {
+    const std::unique_ptr<Model> model = make();
+    CAPTURE(model->name());
+    model->init_(Generator(1, "init"));
+    model->requires_grad_();
+    const Recipe recipe = make_recipe(model->name(), "default");
+    const Objective& objective = *recipe.objective;
+    Stepper stepper(recipe, *model);
+    Tensor low = empty({1, 16, 16, 3}), high = empty({1, 16, 16, 3});
+    Generator generator(2, "pictures");
+    fill_uniform_(low, 0.05, 0.3, generator);
+    fill_uniform_(high, 0.3, 0.9, generator);
+    const StepInput input{low, high, 0,
+                          false};  // moving statistics are not made again when a step is watched
+    const State weights = clone(model->state_dict()), moments = clone(stepper.state_dict());
+    const auto rewind = [&] {
+      model->load_state_dict(weights);
+      stepper.load_state_dict(moments);
+    };
+
+    // Where each update begins, counted in results and gradients.
+    std::vector<int64_t> begins{0};
+    for (size_t u = 0; u < objective.updates().size(); ++u) {
+      const Injection counting;
+      (void)objective.differentiate(*model, input, u);
+      begins.push_back(begins.back() + counting.count);
+    }
+    for (int64_t at = 0; at < begins.back(); at += all ? 1 : begins.back() / 20) {
+      Injection injection;
+      injection.at = at;
+      const StepOutcome outcome = stepper.step(input, recipe.adam.lr);
+      const std::string name = injection.name;
+      CAPTURE(at);
+      CAPTURE(name);
+      REQUIRE(outcome.failed >= 0);
+      const auto update = static_cast<size_t>(outcome.failed);
+      CHECK(begins[update] <= at);
+      CHECK(at < begins[update + 1]);
+      injection.count = begins[update];
+      const std::string found = first_not_finite(objective, update, *model, input, {"3.png"});
+      const bool gradient = name.starts_with("grad ");
+      CHECK(found.starts_with(cat(gradient ? name.substr(5) : name, ": element 0 of the ",
+                                  gradient ? "gradient of input " : "result, shape ")));
+      rewind();
+    }
+    MESSAGE(model->name(), ": ", begins.back(), " results and gradients");
+    model->zero_grad();
+
+    // What a step leaves behind: its input and weights, and what only a later step would read.
+    Tensor dark = low.clone();
+    dark.data<float>()[5] = kNan;
+    CHECK(stepper.step({dark, high, 0, false}, recipe.adam.lr).failed == 0);
+    CHECK(contains(first_not_finite(objective, 0, *model, {dark, high, 0, false}, {"3.png"}),
+                   ", which read a picture that is not finite at element 5"));
+    for (const auto& [name, tensor] : model->state_dict()) {
+      tensor.data<float>()[0] = kInf;
+      CHECK(ruined_state(*model, stepper.state_dict()) == cat(name, " is not finite at element 0"));
+      rewind();
+    }
+  }
+}
+
 TEST_CASE("a poisoned step is seen, named and skipped, and the run goes on") {
   const Studio here;
   int run = 0;
@@ -178,9 +268,41 @@ TEST_CASE("the fourth poisoned step in a row stops the run") {
     Saboteur saboteur(expected.place, kNan, 5, 8);
     CHECK_THROWS_AS(train(here.options(run), saboteur), NumericalStop);
     CHECK(saboteur.records.size() == 8);
-    CHECK(saboteur.notices.size() == 3);
+    REQUIRE(saboteur.notices.size() == 4);
+    CHECK(saboteur.notices[3] ==
+          cat("what the step worked with: ", here.path(run), "/not_finite.safetensors"));
     check_saved(here, run);
   }
+}
+
+TEST_CASE("a run that stops leaves what its last step worked with, and says where, or that it cannot") {
+  const Studio here;
+  Saboteur saboteur(Place::weight, kNan, 6, 6);
+  const std::string stopped = error_of([&] { (void)train(here.options("run"), saboteur); });
+  const Weights evidence = load_weights(here.path("run/not_finite.safetensors"));
+  CHECK(evidence.sealed);
+  CHECK(evidence.metadata.at("what") == stopped);
+  CHECK(evidence.metadata.at("model") == "zero_dce");
+  CHECK(evidence.metadata.at("step") == "6");
+  CHECK(evidence.metadata.at("pictures") == "3.png\n4.png\n");
+  CHECK(evidence.state.at("low").shape() == Shape{2, 32, 32, 3});
+  CHECK(first_non_finite(evidence.state.at("weights/e_conv1.weight")) == 863);
+  CHECK(evidence.state.contains("optimizer/exp_avg_sq.e_conv1.weight"));
+
+  TrainOptions options = here.options("full");
+  class FullAtTheEnd final : public Saboteur {
+   public:
+    using Saboteur::Saboteur;
+    std::string folder;
+    void on_step(const StepRecord& record) override {
+      Saboteur::on_step(record);
+      if (record.step == 6) fs::create_directories(folder + "/not_finite.safetensors/in the way");
+    }
+  } full(Place::weight, kNan, 6, 6);
+  full.folder = options.run;
+  CHECK_THROWS_AS(train(options, full), NumericalStop);
+  REQUIRE(full.notices.size() == 1);
+  CHECK(full.notices[0].starts_with("what the step worked with is lost: "));
 }
 
 TEST_CASE("a weight that is not finite stops the run in its step, also one that a ReLU hides") {

@@ -1,6 +1,5 @@
 #include "luxgrad/training/non_finite.h"
 
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/tensor/raw.h"
@@ -18,7 +17,7 @@ struct Again {
     model.zero_grad();
     StepInput watched = input;
     watched.statistics = false;
-    backward(objective.loss(model, watched, update).total);
+    (void)objective.differentiate(model, watched, update);
   }
 
   void run_alone(const StepInput& input, int64_t picture) const {
@@ -75,7 +74,7 @@ std::string ruined_state(const Model& model, const State& moments) {
     const int64_t at = first_non_finite(tensor);
     return at < 0 ? "" : cat(name, " is not finite at element ", at);
   };
-  for (const auto& [name, weight] : model.named_parameters()) {
+  for (const auto& [name, weight] : model.state_dict()) {
     if (std::string ruined = fault(name, weight); !ruined.empty()) return ruined;
   }
   for (const auto& [name, moment] : moments) {

@@ -9,8 +9,8 @@
 
 namespace lux {
 
-/// The first weight, else moment of an optimiser, that holds a NaN or an infinity: `e_conv1.weight is not
-/// finite at element 17`; empty where there is none.
+/// The first weight or moving statistic, else moment of an optimiser, that holds a NaN or an infinity:
+/// `e_conv1.weight is not finite at element 17`; empty where there is none.
 std::string ruined_state(const Model& model, const State& moments);
 
 /// Runs an update of a step again and names the first operator whose result or gradient is not finite, the

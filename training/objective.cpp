@@ -1,5 +1,6 @@
 #include "luxgrad/training/objective.h"
 
+#include "luxgrad/autograd/engine.h"
 #include "luxgrad/models/enhance.h"
 
 namespace lux {
@@ -10,6 +11,15 @@ Loss Objective::loss(const Model& model, const StepInput& input, size_t update) 
   there.low = input.low.to(model.device());
   if (input.high.defined()) there.high = input.high.to(model.device());
   return compute(model, there, update);
+}
+
+Loss Objective::differentiate(Model& model, const StepInput& input, size_t update) const {
+  const Update moved = updates().at(update);
+  // Until the end, for what is computed again on the way back.
+  const Frozen frozen(model, [&](std::string_view name) { return !moved.moves(name); });
+  Loss result = loss(model, input, update);
+  backward(result.total);
+  return result;
 }
 
 Tensor Objective::result(const Model& model, const Tensor& low, const Tensor&) const {

@@ -52,6 +52,8 @@ class Objective {
   /// The loss of update `update`, on the device of the network, wherever the pictures are. Throws Error for a
   /// network of another kind and for missing references.
   Loss loss(const Model& model, const StepInput& input, size_t update = 0) const;
+  /// The same with its gradients, added to those of the parameters that the update moves.
+  Loss differentiate(Model& model, const StepInput& input, size_t update = 0) const;
 
  private:
   virtual Loss compute(const Model& model, const StepInput& input, size_t update) const = 0;

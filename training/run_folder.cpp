@@ -168,6 +168,12 @@ void RunFolder::save_best(const State& weights, const Facts& metadata) const {
   save_weights(path_ + "/best.safetensors", weights, metadata);
 }
 
+std::string RunFolder::save_not_finite(const State& tensors, const Facts& metadata) const {
+  std::string path = path_ + "/not_finite.safetensors";
+  save_weights(path, tensors, metadata);
+  return path;
+}
+
 bool RunFolder::write_report(const Facts& config) const {
   const std::string html = report_of(path_, config);
   const auto* const bytes = reinterpret_cast<const uint8_t*>(html.data());

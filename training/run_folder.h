@@ -1,7 +1,7 @@
 // The folder of one training run: what was asked for, what happened at every step, and what came of it.
 //
 //     config.toml    manifest.jsonl    log.jsonl  log.csv    best.safetensors    lock
-//     checkpoints/step_00001234.safetensors    samples/epoch_012.png
+//     checkpoints/step_00001234.safetensors    samples/epoch_012.png    not_finite.safetensors
 //
 // It belongs to one process at a time. Whatever ends that process, or the power, at whatever moment: two
 // checkpoints that verify are on the disk as soon as two were saved.
@@ -75,6 +75,9 @@ class RunFolder {
   int64_t room_for(const std::string& path) const;
   /// best.safetensors: weights and metadata only. Throws FileException.
   void save_best(const State& weights, const Facts& metadata) const;
+  /// not_finite.safetensors: what a step worked with that ended the run; returns its path. Throws
+  /// FileException.
+  std::string save_not_finite(const State& tensors, const Facts& metadata) const;
   /// report.html (training/report.h). False when the system refused it.
   bool write_report(const Facts& config) const;
   /// samples/epoch_012.png: pictures [1, H, W, 3] of one size side by side. Throws FileException.

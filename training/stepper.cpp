@@ -4,19 +4,12 @@
 #include <cmath>
 #include <limits>
 
-#include "luxgrad/autograd/engine.h"
 #include "luxgrad/tensor/raw.h"
 
 namespace lux {
 namespace {
 
 std::string prefix_of(const std::string& optimizer) { return optimizer.empty() ? "" : optimizer + "/"; }
-
-State copied(const State& state) {
-  State copies;
-  for (const auto& [name, tensor] : state) copies[name] = tensor.clone();
-  return copies;
-}
 
 }  // namespace
 
@@ -49,29 +42,36 @@ Adam& Stepper::optimizer_of(const Update& update) {
 StepOutcome Stepper::step(const StepInput& input, double lr) {
   StepOutcome outcome;
   double total = 0;
-  for (size_t u = 0; u < updates_.size(); ++u) {
-    Adam& adam = optimizer_of(updates_[u]);
-    const State before = copied(buffers_);
-    adam.zero_grad();
-    adam.set_lr(lr);
-    Loss loss;
-    {  // also for what is computed again on the way back
-      const Frozen frozen(model_, [&](std::string_view name) { return !updates_[u].moves(name); });
-      loss = objective_->loss(model_, input, u);
-      backward(loss.total);
-    }
-    outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
-    total = loss.total.item();
-    for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());
-    if (!std::isfinite(total) || !std::isfinite(outcome.grad_norm)) {
+  for (size_t u = 0; u < updates_.size() && outcome.failed < 0; ++u) {
+    const State before = clone(buffers_);
+    const auto undo = [&] {
       for (const auto& [name, value] : before) copy_(buffers_.at(name), value);
-      outcome.failed = static_cast<int64_t>(u);
-      break;
+    };
+    try {
+      total = update(u, input, lr, outcome);
+    } catch (...) {  // such as want of memory: who catches it finds no half update
+      undo();
+      throw;
     }
-    adam.step();
+    if (outcome.failed >= 0) undo();
   }
   outcome.losses.insert(outcome.losses.begin(), {"total", total});
   return outcome;
+}
+
+double Stepper::update(size_t u, const StepInput& input, double lr, StepOutcome& outcome) {
+  Adam& adam = optimizer_of(updates_[u]);
+  adam.zero_grad();
+  adam.set_lr(lr);
+  const Loss loss = objective_->differentiate(model_, input, u);
+  outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
+  const double total = loss.total.item();
+  for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());
+  if (std::isfinite(total) && std::isfinite(outcome.grad_norm))
+    adam.step();
+  else
+    outcome.failed = static_cast<int64_t>(u);
+  return total;
 }
 
 void Stepper::zero_grad() {

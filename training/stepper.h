@@ -20,7 +20,7 @@ class Stepper {
   /// Optimisers for the parameters that each update of the recipe's objective moves.
   Stepper(const Recipe& recipe, Model& model);
 
-  /// Throws what the objective throws.
+  /// Throws what the objective throws; the update at work changed nothing then.
   StepOutcome step(const StepInput& input, double lr);
 
   /// Forgets the gradients.
@@ -39,6 +39,8 @@ class Stepper {
   };
 
   Adam& optimizer_of(const Update& update);
+  // Returns the loss. Moving statistics have taken notice also where it failed.
+  double update(size_t u, const StepInput& input, double lr, StepOutcome& outcome);
 
   std::shared_ptr<const Objective> objective_;
   double clip_norm_;

@@ -42,6 +42,7 @@ class Trainer {
   bool open_stage();
   void update(const Batch& batch, double data_seconds);
   void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
+  void keep_evidence(const StepInput& input, const Batch& batch, const std::string& text);
   void finish_epoch();
   double validation_psnr();
   double psnr_of(const Batch& batch) const;
@@ -214,10 +215,30 @@ void Trainer::skip(const StepInput& input, const Batch& batch, int64_t failed, c
   const std::string text =
       cat("step ", progress_.step, ": ", ruined.empty() ? "loss or gradient is not finite" : ruined,
           where.empty() ? ", though all is finite when the step runs again" : cat(", first in ", where));
-  if (!ruined.empty()) throw NumericalStop(cat(text, "; no skipped step heals it"));
-  if (++progress_.skipped > kMaxSkipped)
-    throw NumericalStop(cat(text, "; ", kMaxSkipped, " steps before it, too"));
-  listener_.on_notice(text + "; step skipped");
+  if (ruined.empty() && ++progress_.skipped <= kMaxSkipped)
+    return listener_.on_notice(text + "; step skipped");
+  const std::string why =
+      ruined.empty() ? cat("; ", kMaxSkipped, " steps before it, too") : "; no skipped step heals it";
+  keep_evidence(input, batch, text + why);
+  throw NumericalStop(text + why);
+}
+
+// What a person needs to repeat the step that ends the run.
+void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const std::string& text) {
+  State tensors{{"low", input.low}};
+  if (input.high.defined()) tensors["high"] = input.high;
+  for (const auto& [name, weight] : model_->state_dict()) tensors["weights/" + name] = weight;
+  for (const auto& [name, moment] : stepper_.state_dict()) tensors["optimizer/" + name] = moment;
+  Facts facts = to_metadata(*model_);
+  facts["what"] = text;
+  facts["step"] = std::to_string(progress_.step);
+  facts["key"] = std::to_string(input.key);
+  for (const std::string& name : batch.names) facts["pictures"] += name + "\n";
+  try {
+    listener_.on_notice("what the step worked with: " + folder_.save_not_finite(tensors, facts));
+  } catch (const std::exception& refused) {  // the run ends for the other reason
+    listener_.on_notice(cat("what the step worked with is lost: ", refused.what()));
+  }
 }
 
 // The best weights so far, and a picture of what they do.
