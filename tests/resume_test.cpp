@@ -329,6 +329,12 @@ TEST_CASE("where no checkpoint is left of what was trained, resuming does not be
     spill(here.path("run/" + name), name == "log.jsonl" ? log : name == "log.csv" ? rows : best);
     check_refused();
   }
+  // Without a word of its configuration it is no unused folder.
+  const std::string config = slurp(here.path("run/config.toml"));
+  fs::remove(here.path("run/config.toml"));
+  CHECK(here.train("run", 2).code == 4);
+  CHECK(slurp(here.path("run/best.safetensors")) == best);
+  spill(here.path("run/config.toml"), config);
   // As a process leaves it that was killed before its first checkpoint.
   fs::remove(here.path("run/best.safetensors"));
   const ChildResult anew = here.resume("run");

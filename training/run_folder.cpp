@@ -71,12 +71,16 @@ std::string made(const std::string& path) {
 
 }  // namespace
 
-bool RunFolder::used(const std::string& path) { return fs::exists(fs::path(path) / "config.toml"); }
+bool RunFolder::used(const std::string& path) {
+  const std::string checkpoints = path + "/checkpoints";
+  return fs::exists(path + "/config.toml") || trained(path) ||
+         (fs::is_directory(checkpoints) && !checkpoint_paths(checkpoints).empty());
+}
 
-bool RunFolder::trained() const {
-  const auto filled = [this](const char* name) {
+bool RunFolder::trained(const std::string& path) {
+  const auto filled = [&path](const char* name) {
     std::error_code none;
-    const auto bytes = fs::file_size(path_ + name, none);
+    const auto bytes = fs::file_size(path + name, none);
     return !none && bytes > 0;
   };
   return filled("/log.jsonl") || filled("/log.csv") || filled("/best.safetensors");

@@ -35,11 +35,12 @@ class RunFolder {
   /// Good checkpoints that are kept besides the best weights.
   static constexpr int64_t kKept = 2;
 
-  /// Whether a run was started in the folder `path` before.
+  /// Whether a run was started in the folder `path` before: any of its files is there. Throws FileException
+  /// where its checkpoints cannot be listed.
   static bool used(const std::string& path);
   /// Whether it came further than what stands before the first step: there are lines in a log, or best
   /// weights.
-  bool trained() const;
+  static bool trained(const std::string& path);
 
   /// Makes the folder where it is missing, locks it, and removes what killed processes left half-written.
   /// Throws FileException where it cannot be made or written to, and where another process works in it.

@@ -144,7 +144,7 @@ void Trainer::restore() {
     progress_ = checkpoint.progress;
     result_.checkpoint = found->path;
   } else {
-    if (!damaged.empty() || folder_.trained()) {
+    if (!damaged.empty() || RunFolder::trained(options_.run)) {
       throw FileException(
           {damaged.empty() ? FileErrorCode::missing : damaged.front().code, folder_.path(), -1,
            "none of its checkpoints can be read; put one back into its folder checkpoints, or "
