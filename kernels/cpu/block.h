@@ -60,11 +60,39 @@ struct Operand {
 // How many vectors the next block takes of `left`: two, but never leaving a lone one behind a pair.
 inline int next_vectors(int64_t left) { return left == 3 ? 3 : (left >= 2 ? 2 : 1); }
 
-// y[r, lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
+// Where a register block leaves its sums, row r and vector v of them: in memory, `step` apart, or added to
+// what stands there.
+template <class T>
+struct Sums {
+  T* data;
+  int64_t step;
+  bool add;
+
+  void operator()(int r, int v, Vector<T> sum) const {
+    T* const to = data + r * step + v * kLanes<T>;
+    store<T>(to, add ? load(to) + sum : sum);
+  }
+};
+
+// Or in the target itself, through bias and activation.
+template <class T>
+struct Outputs {
+  T* data;
+  int64_t step;
+  const T* bias;  // or null
+  bool relu;
+
+  void operator()(int r, int v, Vector<T> sum) const {
+    if (bias != nullptr) sum += load(bias + v * kLanes<T>);
+    if (relu) sum = sum < Vector<T>{} ? Vector<T>{} : sum;
+    store<T>(data + r * step + v * kLanes<T>, sum);
+  }
+};
+
+// y[r, lane] = sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
 // vectors.
-template <int V, class T>
-void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, T* y, int64_t y_step,
-              bool add) {
+template <int V, class T, class Sink>
+void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, const Sink& y) {
   constexpr int kRows = kSums / V, L = kLanes<T>;
   Vector<T> sums[kRows][V] = {};
   for (int64_t i = 0; i < rows; ++i) {
@@ -86,27 +114,47 @@ void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t 
   LUX_UNROLL
   for (int r = 0; r < kRows; ++r) {
     LUX_UNROLL
-    for (int v = 0; v < V; ++v) {
-      T* const to = y + r * y_step + v * L;
-      store<T>(to, add ? load(to) + sums[r][v] : sums[r][v]);
-    }
+    for (int v = 0; v < V; ++v) y(r, v, sums[r][v]);
   }
 }
 
-template <class T>
-void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, T* y,
-              int64_t y_step, bool add) {
-  if (vectors == 1) return multiply<1>(x, x_step, w, rows, run, y, y_step, add);
-  if (vectors == 2) return multiply<2>(x, x_step, w, rows, run, y, y_step, add);
-  return multiply<3>(x, x_step, w, rows, run, y, y_step, add);
+template <class T, class Sink>
+void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run,
+              const Sink& y) {
+  if (vectors == 1) return multiply<1>(x, x_step, w, rows, run, y);
+  if (vectors == 2) return multiply<2>(x, x_step, w, rows, run, y);
+  return multiply<3>(x, x_step, w, rows, run, y);
 }
 
 // y[r, lane] = sum over i < kH, j < kW of x(i, j)[r·x_step + lane] · w(i, j)[lane], for kAlong pixels and one
 // vector.
 constexpr int kAlong = 8;
-template <class T>
-void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, T* y,
-                    int64_t y_step) {
+
+// The same for a stride of 1 and kW = 3: a pixel is loaded once for the three outputs that it belongs to.
+template <class T, class Sink>
+void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, const Sink& y) {
+  constexpr int kW = 3;
+  Vector<T> sums[kAlong] = {};
+  for (int64_t i = 0; i < kH; ++i) {
+    const T* const xs = x.data + i * x.i;
+    Vector<T> weights[kW];
+    LUX_UNROLL
+    for (int j = 0; j < kW; ++j) weights[j] = load(w.data + i * w.i + j * w.j);
+    LUX_UNROLL
+    for (int p = 0; p < kAlong + kW - 1; ++p) {
+      const Vector<T> pixel = load(xs + p * x.j);
+      LUX_UNROLL
+      for (int j = 0; j < kW; ++j) {
+        if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[j];
+      }
+    }
+  }
+  LUX_UNROLL
+  for (int r = 0; r < kAlong; ++r) y(r, 0, sums[r]);
+}
+
+template <class T, class Sink>
+void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, const Sink& y) {
   Vector<T> sums[kAlong] = {};
   for (int64_t i = 0; i < kH; ++i) {
     for (int64_t j = 0; j < kW; ++j) {
@@ -117,7 +165,7 @@ void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int6
     }
   }
   LUX_UNROLL
-  for (int r = 0; r < kAlong; ++r) store<T>(y + r * y_step, sums[r]);
+  for (int r = 0; r < kAlong; ++r) y(r, 0, sums[r]);
 }
 
 // y[k·lanes + lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane],

@@ -110,6 +110,39 @@ int64_t sums_step(const Convolution& c) {
   return sums_lanes<T>(c) ? c.width * kLanes<T> : round_up(c.width, kLanes<T>);
 }
 
+// The target's pixels of a tile, where register blocks can write them without a detour.
+template <class T>
+struct Straight {
+  T* data;  // null where they cannot
+  int64_t row, pixel;
+
+  // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
+  Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
+    return {data + r * row + q * pixel + k, pixel,
+            c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
+            c.activation == static_cast<uint8_t>(Activation::relu)};
+  }
+};
+
+// Blocks of `along` pixels must find room: the last one of a row overlaps the one before.
+template <class S, class T>
+Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64_t channels, int64_t along) {
+  if constexpr (std::is_same_v<S, T>) {
+    const auto activation = static_cast<Activation>(c.activation);
+    const bool simple = activation == Activation::none || activation == Activation::relu;
+    if (!simple || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
+    int64_t first = 0;
+    for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
+         first += part++->channels) {
+      if (channel < first || channel + channels > first + part->channels || part->data == nullptr) continue;
+      const int64_t pixel = (t.n * c.target.H + c.row + t.row) * c.target.W + c.column + t.column;
+      return {static_cast<T*>(part->data) + pixel * part->channels + channel - first,
+              c.target.W * part->channels, part->channels};
+    }
+  }
+  return {};
+}
+
 template <class T>
 int64_t convolve_scratch(const Convolution& c, const Tile& t) {
   return scratch_bytes<T>(band_size<T>(c, t, smaller(channels_per_pass<T>(c), c.depth)) +
@@ -119,7 +152,9 @@ int64_t convolve_scratch(const Convolution& c, const Tile& t) {
 template <class S, class T>
 void convolve(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
-  const int64_t columns = round_up(t.columns, kSums);
+  const Straight<T> to = straight<S, T>(c, t, t.group * c.width, c.width, kSums);
+  const bool in_place = to.data != nullptr && c.depth <= pass && !sums_lanes<T>(c);
+  const int64_t columns = in_place ? t.columns : round_up(t.columns, kSums);
   int64_t step = sums_step<T>(c);
   T* const copied = aligned<T>(scratch);
   T* const sums = copied + band_size<T>(c, t, smaller(pass, c.depth));
@@ -145,16 +180,24 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
       vectors = next_vectors((width - k) / kLanes<T>);
       const Operand<T> w{weights + taps * channels * k, c.kW * channels * vectors * kLanes<T>,
                          vectors * kLanes<T>};
+      const int64_t along = kSums / vectors;
       for (int64_t r = 0; r < t.rows; ++r) {
-        for (int64_t q = 0; q < t.columns; q += kSums / vectors) {
-          multiply<T>(vectors, {band.data + (r * band.row + q * band.pixel) * c.stride, band.row, 1},
-                      c.stride * band.pixel, w, c.kH, c.kW * channels, sums + (r * columns + q) * step + k,
-                      step, c0 > 0);
+        for (int64_t next = 0; next < t.columns; next += along) {
+          const int64_t q = in_place ? smaller(next, t.columns - along) : next;
+          const Operand<T> x{band.data + (r * band.row + q * band.pixel) * c.stride, band.row, 1};
+          const auto run = [&](const auto& y) {
+            multiply<T>(vectors, x, c.stride * band.pixel, w, c.kH, c.kW * channels, y);
+          };
+          if (in_place)
+            run(to.outputs(c, t.group * c.width + k, r, q, k));
+          else
+            run(Sums<T>{sums + (r * columns + q) * step + k, step, c0 > 0});
         }
       }
     }
     weights += taps * channels * width;
   }
+  if (in_place) return;
   if (sums_lanes<T>(c)) {
     sum_lanes(sums, t.rows * columns * c.width, sums);
     step = c.width;
@@ -192,20 +235,34 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t channels = smaller(kDepthwiseChannels, c.width - t.group),
                 step = round_up(channels, kLanes<T>);
   const int64_t width = round_up(c.width, kDepthwiseChannels), columns = round_up(t.columns, kAlong);
+  const Straight<T> to = straight<S, T>(c, t, t.group, channels, kAlong);
+  const bool in_place = to.data != nullptr;
   const Region region = seen_by(c, t, t.group, channels);
-  T* const band = aligned<T>(scratch);
-  T* const sums = band + band_size<T>(c, t, step);
-  load_band<S>(c.source, t.n, region, band, step);
+  T* const copied = aligned<T>(scratch);
+  T* const sums = copied + band_size<T>(c, t, step);
+  const int64_t wide = in_place ? region.columns : (columns - 1) * c.stride + c.kW;
+  const Band<T> band = band_of<S>(c.source, t.n, region, wide, step, false, copied);
   for (int64_t r = 0; r < t.rows; ++r) {
-    for (int64_t v = 0; v < step; v += kLanes<T>) {
-      const Operand<T> w{static_cast<const T*>(c.weights) + t.group + v, c.kW * width, width};
-      for (int64_t q = 0; q < t.columns; q += kAlong) {
-        multiply_lanes<T>(
-            {band + (r * region.columns + q) * c.stride * step + v, region.columns * step, step},
-            c.stride * step, w, c.kH, c.kW, sums + (r * columns + q) * step + v, step);
+    for (int64_t next = 0; next < t.columns; next += kAlong) {
+      const int64_t q = in_place ? smaller(next, t.columns - kAlong) : next;
+      const T* const pixel = band.data + (r * band.row + q * band.pixel) * c.stride;
+      for (int64_t v = 0; v < step; v += kLanes<T>) {
+        const Operand<T> w{static_cast<const T*>(c.weights) + t.group + v, c.kW * width, width};
+        const Operand<T> x{pixel + v, band.row, band.pixel};
+        const auto run = [&](const auto& y) {
+          if (c.kW == 3 && c.stride == 1)
+            slide_lanes<T>(x, w, c.kH, y);
+          else
+            multiply_lanes<T>(x, c.stride * band.pixel, w, c.kH, c.kW, y);
+        };
+        if (in_place)
+          run(to.outputs(c, t.group + v, r, q, v));
+        else
+          run(Sums<T>{sums + (r * columns + q) * step + v, step, false});
       }
     }
   }
+  if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
 }
 
@@ -242,7 +299,7 @@ void weight_gradient(const Convolution& c, const WeightBlock& b, const Tile& t, 
         for (int64_t k = 0; k < b.width; k += kSums / vectors) {
           multiply<T>(vectors, {gz + r * t.columns * b.width + k, t.columns * b.width, b.width}, 1,
                       {xs + lane, c.stride * band_row, c.stride * b.depth}, smaller(few, t.rows - r),
-                      t.columns, static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true);
+                      t.columns, Sums<T>{static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true});
         }
       }
     }
