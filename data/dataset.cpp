@@ -133,7 +133,7 @@ std::string sha256_of(const PictureList& pictures) {
       lines += cat(hash, " ", paths.name, "\n");
     }
   }
-  return sha256({reinterpret_cast<const uint8_t*>(lines.data()), lines.size()});
+  return sha256(bytes_of(lines));
 }
 
 PicturePair read_pair(const PicturePaths& paths, const ImageLimits& limits) {

@@ -4,8 +4,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cerrno>
+#include <climits>
+#include <cstring>
+#include <optional>
 #include <utility>
 
 #include "luxgrad/data/file_ops.h"
@@ -33,7 +37,7 @@ FileError over_limit(const std::string& path, int64_t max_bytes) {
 class Reading {
  public:
   explicit Reading(int descriptor) : descriptor_(descriptor) {}
-  ~Reading() { close(descriptor_); }
+  ~Reading() { file_ops().close(descriptor_); }
   Reading(const Reading&) = delete;
   Reading& operator=(const Reading&) = delete;
 
@@ -50,7 +54,7 @@ Result<std::vector<uint8_t>> read_to_end(int descriptor, const std::string& path
     // One byte of room beyond the expected end lets the last read see the end of the file.
     if (filled == bytes.size()) bytes.resize(filled == 0 ? static_cast<size_t>(expected) + 1 : 2 * filled);
     const ssize_t got =
-        repeated([&] { return read(descriptor, bytes.data() + filled, bytes.size() - filled); });
+        repeated([&] { return file_ops().read(descriptor, bytes.data() + filled, bytes.size() - filled); });
     if (got < 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
     if (got == 0) break;
     filled += static_cast<size_t>(got);
@@ -98,6 +102,13 @@ bool flush(int descriptor) {
   return repeated([&] { return file_ops().fsync(descriptor); }) == 0;
 }
 
+/// What stands behind a descriptor; nothing, and errno, where the system does not say.
+std::optional<struct stat> status_of(int descriptor) {
+  struct stat status {};
+  if (repeated([&] { return file_ops().fstat(descriptor, &status); }) != 0) return std::nullopt;
+  return status;
+}
+
 int open_file(const std::string& path, int flags) {
   return repeated([&] { return file_ops().open(path.c_str(), flags | O_CLOEXEC, 0666); });
 }
@@ -109,10 +120,12 @@ bool close_checked(int descriptor) { return file_ops().close(descriptor) == 0 ||
 Result<int> open_in_place(const std::string& path, int flags) {
   const int descriptor = open_file(path, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | flags);
   if (descriptor < 0) return system_error(FileErrorCode::unwritable, path, "cannot be opened");
-  struct stat status {};
-  if (fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) return descriptor;
+  const auto status = status_of(descriptor);
+  if (status && S_ISREG(status->st_mode)) return descriptor;
+  const FileError error = status ? not_regular(FileErrorCode::unwritable, path, status->st_mode)
+                                 : system_error(FileErrorCode::unwritable, path, "cannot be looked at");
   (void)close_checked(descriptor);
-  return not_regular(FileErrorCode::unwritable, path, status.st_mode);
+  return error;
 }
 
 constexpr std::string_view kTemporary = ".tmp.";
@@ -126,6 +139,33 @@ int open_temporary(const std::string& folder, const std::string& target, std::st
     if (descriptor >= 0 || errno != EEXIST) return descriptor;
   }
   return -1;
+}
+
+/// Names of files that are being written, where a signal handler finds them. Longer names than the system
+/// takes are no names, and more files at a time than slots stay unknown.
+struct Unfinished {
+  std::atomic<bool> taken{false}, readable{false};
+  std::array<char, PATH_MAX> path{};
+};
+std::array<Unfinished, 32> unfinished;
+
+/// The slot that remembers the file, or -1.
+int remember(const std::string& path) {
+  if (path.size() >= PATH_MAX) return -1;
+  for (size_t i = 0; i < unfinished.size(); ++i) {
+    Unfinished& slot = unfinished[i];
+    if (slot.taken.exchange(true)) continue;
+    std::memcpy(slot.path.data(), path.c_str(), path.size() + 1);
+    slot.readable = true;
+    return static_cast<int>(i);
+  }
+  return -1;
+}
+
+void forget(int slot) {
+  if (slot < 0) return;
+  unfinished[static_cast<size_t>(slot)].readable = false;
+  unfinished[static_cast<size_t>(slot)].taken = false;
 }
 
 /// `open_temporary`'s names: `.file.tmp.123.0`
@@ -142,18 +182,17 @@ Result<int> open_for_reading(const std::string& path) {
     return FileError{FileErrorCode::missing, path, -1, "the name of the file is empty or has a zero byte"};
   }
   // O_NONBLOCK: opening a pipe without a writer must not hang; regular files ignore it.
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  const int descriptor = open_file(path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
   if (descriptor < 0) {
     const bool missing = errno == ENOENT || errno == ENOTDIR;
     return system_error(missing ? FileErrorCode::missing : FileErrorCode::unreadable, path,
                         "cannot be opened");
   }
-  struct stat status {};
-  const bool known = fstat(descriptor, &status) == 0;
-  if (known && S_ISREG(status.st_mode)) return descriptor;
-  const FileError error = known ? not_regular(FileErrorCode::unreadable, path, status.st_mode)
-                                : system_error(FileErrorCode::unreadable, path, "cannot be read");
-  close(descriptor);
+  const auto status = status_of(descriptor);
+  if (status && S_ISREG(status->st_mode)) return descriptor;
+  const FileError error = status ? not_regular(FileErrorCode::unreadable, path, status->st_mode)
+                                 : system_error(FileErrorCode::unreadable, path, "cannot be read");
+  file_ops().close(descriptor);
   return error;
 }
 
@@ -163,21 +202,23 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_byte
   if (!opened) return opened.error();
   const int descriptor = opened.value();
   const Reading closed_at_the_end(descriptor);
-  struct stat status {};
-  if (fstat(descriptor, &status) != 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
-  if (status.st_size > max_bytes) return over_limit(path, max_bytes);
-  return read_to_end(descriptor, path, status.st_size, max_bytes);
+  const auto status = status_of(descriptor);
+  if (!status) return system_error(FileErrorCode::unreadable, path, "cannot be read");
+  if (status->st_size > max_bytes) return over_limit(path, max_bytes);
+  return read_to_end(descriptor, path, status->st_size, max_bytes);
 }
 
 NewFile::NewFile(NewFile&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)),
       path_(std::move(other.path_)),
       folder_(std::move(other.folder_)),
-      temporary_(std::exchange(other.temporary_, {})) {}
+      temporary_(std::exchange(other.temporary_, {})),
+      slot_(std::exchange(other.slot_, -1)) {}
 
 NewFile::~NewFile() {
   if (descriptor_ >= 0) file_ops().close(descriptor_);
   if (!temporary_.empty()) file_ops().unlink(temporary_.c_str());
+  forget(slot_);
 }
 
 Result<NewFile> NewFile::create(const std::string& path) {
@@ -194,7 +235,10 @@ Result<NewFile> NewFile::create(const std::string& path) {
   file.path_ = path;
   file.folder_ = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
   file.descriptor_ = open_temporary(file.folder_, target, file.temporary_);
-  if (file.descriptor_ >= 0) return file;
+  if (file.descriptor_ >= 0) {
+    file.slot_ = remember(file.temporary_);
+    return file;
+  }
   file.temporary_.clear();
   return system_error(FileErrorCode::unwritable, path, "cannot be created");
 }
@@ -252,15 +296,20 @@ Result<int64_t> remove_temporary_files(const std::string& folder) {
   });
 }
 
+void remove_unfinished_files() {
+  for (const Unfinished& slot : unfinished) {
+    if (slot.readable) (void)::unlink(slot.path.data());
+  }
+}
+
 Result<int64_t> append_to_file(const std::string& path, std::string_view text) {
   const Result<int> opened = open_in_place(path, O_CREAT | O_APPEND);
   if (!opened) return opened.error();
   const int descriptor = opened.value();
-  struct stat before {};
-  const bool written = fstat(descriptor, &before) == 0 &&
-                       write_fully(descriptor, {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
+  const auto before = status_of(descriptor);
+  const bool written = before && write_fully(descriptor, bytes_of(text));
   const int reason = errno;
-  if (!written && S_ISREG(before.st_mode)) (void)file_ops().truncate(descriptor, before.st_size);
+  if (before && !written) (void)file_ops().truncate(descriptor, before->st_size);
   const bool closed = close_checked(descriptor);
   if (written && closed) return static_cast<int64_t>(text.size());
   errno = written ? errno : reason;
@@ -293,13 +342,13 @@ Result<int64_t> flush_file(const std::string& path) {
   const Result<int> opened = open_in_place(path, 0);
   if (!opened) return opened.error();
   const int descriptor = opened.value();
-  struct stat status {};
-  const bool flushed = fstat(descriptor, &status) == 0 && flush(descriptor);
+  const auto status = status_of(descriptor);
+  const bool flushed = status && flush(descriptor);
   const int reason = errno;
   (void)close_checked(descriptor);
   errno = reason;
   if (!flushed) return system_error(FileErrorCode::unwritable, path, "cannot be flushed");
-  return int64_t{status.st_size};
+  return int64_t{status->st_size};
 }
 
 }  // namespace lux

@@ -15,6 +15,11 @@ namespace lux {
 
 inline constexpr int64_t kMaxFileBytes = int64_t{4} << 30;
 
+/// The bytes of a text.
+inline std::span<const uint8_t> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
 /// A descriptor of a regular file, to be closed by the caller. Refuses directories, pipes and devices, and
 /// never blocks on a pipe.
 Result<int> open_for_reading(const std::string& path);
@@ -47,7 +52,12 @@ class NewFile {
   NewFile() = default;
   int descriptor_ = -1;
   std::string path_, folder_, temporary_;
+  int slot_ = -1;  // where `remove_unfinished_files` finds it
 };
+
+/// Removes every `NewFile` that is neither kept nor given up. For a process that ends: it takes no lock and
+/// no memory, so that a signal handler may call it.
+void remove_unfinished_files();
 
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it onto `path`, and flushes the
 /// folder. On failure `path` is what it was, and the temporary file is gone. Refuses what the disk has no

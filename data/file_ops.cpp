@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
@@ -26,9 +25,11 @@ FileOps& file_ops() { return *ops; }
 void set_file_ops(FileOps* replacement) { ops = replacement != nullptr ? replacement : &system_ops; }
 
 int FileOps::open(const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); }
+ssize_t FileOps::read(int descriptor, void* data, size_t bytes) { return ::read(descriptor, data, bytes); }
 ssize_t FileOps::write(int descriptor, const void* data, size_t bytes) {
   return ::write(descriptor, data, bytes);
 }
+int FileOps::fstat(int descriptor, struct stat* status) { return ::fstat(descriptor, status); }
 int FileOps::truncate(int descriptor, off_t length) { return ::ftruncate(descriptor, length); }
 int FileOps::fsync(int descriptor) { return ::fsync(descriptor); }
 int FileOps::close(int descriptor) { return ::close(descriptor); }

@@ -1,10 +1,11 @@
-// The one door to the disk: every system call that changes a file or a folder, or asks what is there.
+// The one door to the disk: every system call that reads or changes a file, or lists or changes a folder.
 //
 // Whole files (data/file.h) and folders (data/folder.h) are built on it. A test that stands in this door can
 // fail any call, end the process there, or keep a record from which every state of a disk that lost its power
 // follows.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
 
 #include <cerrno>
@@ -20,7 +21,9 @@ namespace lux {
 struct FileOps {
   virtual ~FileOps() = default;
   virtual int open(const char* path, int flags, mode_t mode);
+  virtual ssize_t read(int descriptor, void* data, size_t bytes);
   virtual ssize_t write(int descriptor, const void* data, size_t bytes);
+  virtual int fstat(int descriptor, struct stat* status);
   virtual int truncate(int descriptor, off_t length);
   virtual int fsync(int descriptor);
   virtual int close(int descriptor);

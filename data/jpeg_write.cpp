@@ -3,6 +3,7 @@
 #include <array>
 
 #include "luxgrad/data/byte_reader.h"
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/jpeg.h"
 #include "luxgrad/data/stb.h"
 
@@ -20,10 +21,6 @@ void append_segment(std::vector<uint8_t>& bytes, uint8_t marker,
   for (const auto& part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
 }
 
-std::span<const uint8_t> as_bytes(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 }  // namespace
 
 std::vector<uint8_t> write_jpeg(const Image& image, int quality) {
@@ -34,14 +31,14 @@ std::vector<uint8_t> write_jpeg(const Image& image, int quality) {
   const size_t head = 4 + size_t{big16(plain.data() + 4)};
   std::vector<uint8_t> bytes(plain.begin(), plain.begin() + static_cast<std::ptrdiff_t>(head));
   if (!image.exif.empty() && image.exif.size() + kJpegExifName.size() <= kSegmentBytes)
-    append_segment(bytes, kJpegExif, {as_bytes(kJpegExifName), image.exif});
+    append_segment(bytes, kJpegExif, {bytes_of(kJpegExifName), image.exif});
   const size_t part_bytes = kSegmentBytes - kJpegIccName.size() - 2;
   const size_t parts = (image.icc.size() + part_bytes - 1) / part_bytes;
   for (size_t i = 0; i < parts && parts <= 255; ++i) {
     const std::array<uint8_t, 2> number = {static_cast<uint8_t>(i + 1), static_cast<uint8_t>(parts)};
     const std::span<const uint8_t> rest = std::span(image.icc).subspan(i * part_bytes);
     append_segment(bytes, kJpegIcc,
-                   {as_bytes(kJpegIccName), number, rest.first(std::min(part_bytes, rest.size()))});
+                   {bytes_of(kJpegIccName), number, rest.first(std::min(part_bytes, rest.size()))});
   }
   bytes.insert(bytes.end(), plain.begin() + static_cast<std::ptrdiff_t>(head), plain.end());
   return bytes;

@@ -314,7 +314,7 @@ int64_t serialize_safetensors(const TensorFile& content, ByteSink sink) {
 
   const uint64_t length = header.size();
   sink({reinterpret_cast<const uint8_t*>(&length), sizeof length});
-  sink({reinterpret_cast<const uint8_t*>(header.data()), header.size()});
+  sink(bytes_of(header));
   for (const Item* item : order) {
     if (const size_t size = bytes_of(item->second); size > 0)
       sink({static_cast<const uint8_t*>(item->second.raw()), size});

@@ -134,7 +134,7 @@ class Sink final : public FrameSink {
   Sink(std::string name, const VideoFormat& format) : name_(std::move(name)) {
     if (name_ != "-") file_.emplace(NewFile::create(name_).value());
     const std::string header = y4m_header(format);
-    put({reinterpret_cast<const uint8_t*>(header.data()), header.size()}).value();
+    put(bytes_of(header)).value();
   }
   Result<bool> write(const VideoFrame& frame) override {
     static constexpr uint8_t kLine[] = {'F', 'R', 'A', 'M', 'E', '\n'};

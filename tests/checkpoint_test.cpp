@@ -18,8 +18,6 @@ using namespace lux;
 
 namespace {
 
-std::vector<uint8_t> bytes_of(std::string_view text) { return {text.begin(), text.end()}; }
-
 Checkpoint example(int64_t step) {
   Checkpoint checkpoint;
   checkpoint.model = {{"model", "zero_dce"}, {"model.concat", "official"}};
@@ -179,9 +177,9 @@ TEST_CASE("what is refused, and why") {
   save_safetensors(path, file);
   CHECK(message_of(read_checkpoint(path)) == "its content is not what was written (checksum)");
 
-  file.metadata["schema"] = "3";
+  file.metadata["schema"] = "4";
   save_safetensors(path, file);
-  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"3\", this program reads 2");
+  CHECK(message_of(read_checkpoint(path)) == "it is a checkpoint of schema \"4\", this program reads 3");
 }
 
 TEST_CASE("counters that no run reaches are refused, whatever the checksum says") {
@@ -203,6 +201,19 @@ TEST_CASE("counters that no run reaches are refused, whatever the checksum says"
     save_safetensors(path, file);
     CHECK(message_of(read_checkpoint(path)) == cat("its counter ", counter, " is \"", value, "\""));
   }
+}
+
+TEST_CASE("a checkpoint whose name says another step is passed over") {
+  const TemporaryFolder folder;
+  const std::string older = folder.path() / checkpoint_name(3), copy = folder.path() / checkpoint_name(99);
+  Checkpoint checkpoint = example(5);
+  checkpoint.progress.step = 3;
+  save_checkpoint(older, checkpoint);
+  std::filesystem::copy(older, copy);
+  std::vector<FileError> damaged;
+  CHECK(latest_checkpoint(folder.path(), damaged)->path == older);
+  REQUIRE(damaged.size() == 1);
+  CHECK(damaged[0].message() == copy + ": its name says step 99, it holds step 3");
 }
 
 TEST_CASE("weights load from a weight file and from a checkpoint alike") {

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
@@ -29,9 +30,9 @@ inline void spill(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary) << bytes;
 }
 
-/// Sends signals as soon as a file has so many lines.
+/// Sends signals as soon as a file has so many lines, or a folder a file that is being written.
 struct Interruption {
-  std::string file = "";  ///< empty: no interruption
+  std::string file = "";  ///< or folder; empty: no interruption
   int64_t lines = 1;
   std::vector<int> signals = {SIGINT};  ///< each as soon as the child has met the one before
   useconds_t delay = 0;                 ///< microseconds before the first
@@ -63,6 +64,14 @@ inline bool signal_waits(pid_t process) {
   const std::string status = slurp(lux::cat("/proc/", process, "/status")), key = "\nShdPnd:\t";
   const size_t at = status.find(key);
   return at != std::string::npos && std::stoull(status.substr(at + key.size()), nullptr, 16) != 0;
+}
+
+/// How many files of a folder are not finished yet.
+inline std::ptrdiff_t being_written(const std::string& folder) {
+  const std::filesystem::directory_iterator files(folder);
+  return std::count_if(begin(files), end(files), [](const auto& entry) {
+    return entry.path().filename().native().find(".tmp.") != std::string::npos;
+  });
 }
 
 /// `scratch` is a folder for the captured streams.
@@ -109,6 +118,7 @@ inline ChildResult run_child(const std::string& scratch, std::vector<std::string
   ChildResult result;
   if (const Interruption& when = options.interruption; !when.file.empty()) {
     const auto lines = [&when] {
+      if (std::filesystem::is_directory(when.file)) return being_written(when.file);
       const std::string text = slurp(when.file);
       return std::count(text.begin(), text.end(), '\n');
     };

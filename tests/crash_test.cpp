@@ -50,6 +50,7 @@ struct Findings {
   int64_t newest = 0;  ///< step of the newest checkpoint that verifies, 0 for none
   int64_t good = 0;    ///< how many verify
   bool clean = true;   ///< no file but checkpoints is left among them
+  bool best = true;    ///< the best weights verify, or none were saved
 };
 
 Findings start_again(const std::string& folder) {
@@ -61,6 +62,7 @@ Findings start_again(const std::string& folder) {
     found.good += static_cast<bool>(read_checkpoint(entry.path()));
     found.clean = found.clean && entry.path().filename().string().starts_with("step_");
   }
+  found.best = best_verifies(folder);
   return found;
 }
 
@@ -88,7 +90,7 @@ int64_t killed_at_random(const Saver& saver, int64_t times) {
     const Findings found = start_again(saver.folder);
     const bool kept = found.newest == reported || found.newest == reported + 1;
     const bool two = saver.in_place || found.newest < 2 || found.good >= 2;
-    lost += !(kept && two && found.clean);
+    lost += !(kept && two && found.clean && found.best);
     last = std::max(reported, found.newest);
   }
   return lost;
@@ -114,7 +116,8 @@ Saver two_saved(const TemporaryFolder& folder, const std::string& name, bool in_
 /// Whether what is on the disk after the third save, complete or not, is a good state.
 bool sound(const Saver& saver) {
   const Findings found = start_again(saver.folder);
-  return (found.newest == 2 || found.newest == 3) && found.clean && (saver.in_place || found.good >= 2);
+  return (found.newest == 2 || found.newest == 3) && found.clean && found.best &&
+         (saver.in_place || found.good >= 2);
 }
 
 struct Tally {

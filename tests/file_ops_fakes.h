@@ -28,6 +28,12 @@ class WatchedOps : public Unflushed {
   int open(const char* path, int flags, mode_t mode) override {
     return fails("open") ? -1 : FileOps::open(path, flags, mode);
   }
+  ssize_t read(int descriptor, void* data, size_t bytes) override {
+    return fails("read") ? -1 : FileOps::read(descriptor, data, bytes);
+  }
+  int fstat(int descriptor, struct stat* status) override {
+    return fails("fstat") ? -1 : FileOps::fstat(descriptor, status);
+  }
   ssize_t write(int descriptor, const void* data, size_t bytes) override {
     return fails("write") ? -1 : FileOps::write(descriptor, data, std::min(bytes, chunk));
   }

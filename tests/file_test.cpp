@@ -150,14 +150,32 @@ TEST_CASE("a failed write leaves the old file and no temporary one") {
     faulty.code = c.code;
     faulty.after = c.after;
     faulty.chunk = 10;
-    const OpsScope scope(faulty);
-    const auto result = write_file_atomically(path, some_bytes(80, 1));
+    const auto result = [&] {
+      const OpsScope scope(faulty);
+      return write_file_atomically(path, some_bytes(80, 1));
+    }();
     REQUIRE_FALSE(result);
     CHECK(result.error().code == FileErrorCode::unwritable);
     CHECK(result.error().reason == c.reason);
     CHECK(read_file(path).value() == some_bytes(50));
     CHECK(names_in(folder.path()) == std::vector<std::string>{"file"});
   }
+}
+
+TEST_CASE("a process that ends removes what it has not finished, and nothing else") {
+  const TemporaryFolder folder;
+  const std::string kept = folder.path() / "kept", unfinished = folder.path() / "unfinished";
+  NewFile first = NewFile::create(kept).value();
+  CHECK(first.keep());
+  const NewFile second = NewFile::create(unfinished).value();
+  CHECK(std::filesystem::exists(second.temporary()));
+  remove_unfinished_files();
+  CHECK_FALSE(std::filesystem::exists(second.temporary()));
+  CHECK(std::filesystem::exists(kept));
+  for (int i = 0; i < 100; ++i) (void)NewFile::create(unfinished).value();  // a slot each, given back
+  const NewFile last = NewFile::create(unfinished).value();
+  remove_unfinished_files();
+  CHECK_FALSE(std::filesystem::exists(last.temporary()));
 }
 
 TEST_CASE("what the disk has no room for is refused before anything is written") {

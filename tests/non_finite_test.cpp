@@ -173,8 +173,8 @@ TEST_CASE(
     Generator generator(2, "pictures");
     fill_uniform_(low, 0.05, 0.3, generator);
     fill_uniform_(high, 0.3, 0.9, generator);
-    const StepInput input{low, high, 0,
-                          false};  // moving statistics are not made again when a step is watched
+    // Moving statistics take no notice: they do not either when a step is watched.
+    const StepInput input{low, high, 0, false};
     const State weights = clone(model->state_dict()), moments = clone(stepper.state_dict());
     const auto rewind = [&] {
       model->load_state_dict(weights);

@@ -28,10 +28,6 @@ std::string header_of(const std::string& type, const std::string& shape, const c
   return cat("{'descr': '", type, "', 'fortran_order': ", fortran, ", 'shape': ", shape, ", }   \n");
 }
 
-std::span<const uint8_t> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
 std::string text_of(std::initializer_list<int> bytes) {
   std::string text;
   for (const int b : bytes) text += static_cast<char>(b);

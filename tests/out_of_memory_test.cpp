@@ -302,55 +302,75 @@ TEST_CASE("a picture is enhanced, or nothing is written") {
   }
 }
 
-TEST_CASE("the tool under every limit of memory is done, or ends with its own code and what it needs") {
-  if (!kWholeHeap) {
-    MESSAGE("skipped: sanitizers need more address space than any limit");
-    return;
+namespace {
+
+/// Sanitizers need more address space than any limit.
+bool limits_hold() {
+  if (!kWholeHeap) MESSAGE("skipped: sanitizers need more address space than any limit");
+  return kWholeHeap;
+}
+
+ChildOptions limited(rlim_t megabytes) { return {.address_bytes = megabytes << 20}; }
+
+/// Four small pictures in a folder photos, and how to train on them in a run folder.
+class Photos : public Workplace {
+ public:
+  Photos() {
+    fs::create_directory(path("photos"));
+    for (uint64_t i = 1; i <= 4; ++i) save_noise(path(cat("photos/", i, ".png")), 40, 36, i);
   }
-  const Workplace here;
+  ChildResult train(const std::string& model, const std::string& run_folder, const std::string& size,
+                    const std::string& batch, rlim_t megabytes) const {
+    return run({"train", model, "--data", "photos", "--size", size, "--batch", batch, "--progress", "none",
+                "--run", run_folder, "--steps", "1"},
+               limited(megabytes));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the tool under every limit of memory is done, or ends with its own code and what it needs") {
+  if (!limits_hold()) return;
+  const Photos here;
   save_noise(here.path("dark.png"), 5000, 120);  // a wide row is more than the least limit has room for
-  fs::create_directory(here.path("photos"));
-  for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("photos/", i, ".png")), 40, 36, i);
   int done = 0, refused = 0;
-  for (int64_t megabytes = 64; megabytes <= 2048; megabytes += 64) {
+  for (rlim_t megabytes = 64; megabytes <= 2048; megabytes += 64) {
     CAPTURE(megabytes);
-    const ChildOptions limit{.address_bytes = static_cast<rlim_t>(megabytes) << 20};
     const ChildResult result =
-        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}, limit);
+        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}, limited(megabytes));
     CAPTURE(result.err);
     CHECK((result.code == 0 || result.code == 6));
     CHECK(contains(result.err, "zero_dce needs at least ") == (result.code == 6));
     ++(result.code == 0 ? done : refused);
     if (megabytes % 256 != 64) continue;
-    const ChildResult trained =
-        here.run({"train", "zero_dce", "--data", "photos", "--recipe", "official", "--size", "32", "--batch",
-                  "2", "--progress", "none", "--run", cat("run_", megabytes), "--steps", "1"},
-                 limit);
+    const ChildResult trained = here.train("zero_dce", cat("run_", megabytes), "32", "2", megabytes);
     CAPTURE(trained.err);
     CHECK((trained.code == 0 || trained.code == 6));
     CHECK(contains(trained.err, "zero_dce needs about ") == (trained.code == 6));
   }
+  CHECK(done >= 20);
+  MESSAGE(refused, " limits refused a picture, ", done, " were enough");
+}
+
+TEST_CASE("a training that finds no memory says what it needs, as far as that can be found out") {
+  if (!limits_hold()) return;
+  const Photos here;
   const auto refusal_of = [&](const char* model, rlim_t megabytes) {
-    const ChildResult result = here.run({"train", model, "--data", "photos", "--size", "256", "--batch", "8",
-                                         "--progress", "none", "--run", cat(model, megabytes)},
-                                        {.address_bytes = megabytes << 20});
+    const ChildResult result = here.train(model, cat(model, megabytes), "256", "8", megabytes);
     CHECK(result.code == 6);
     return result.err;
   };
   CHECK(contains(refusal_of("zero_dce", 128), "MB for a step on 8 pictures of 256 x 256 pixels"));
   CHECK(contains(refusal_of("gan", 128), "gan needs 376.7 MB for weights, gradients and moments alone"));
   CHECK(contains(refusal_of("gan", 48), "gan needs more for its weights alone"));
-  for (rlim_t megabytes = 16; megabytes < 64; megabytes += 8) {  // nothing is made before main
-    CAPTURE(megabytes);
-    const int code = here.run({"info", "zero_dce"}, {.address_bytes = megabytes << 20}).code;
-    CHECK((code == 0 || code == 6));
-  }
-  CHECK(done >= 20);
-  // What a picture is said to need is no more than what is enough for it.
+}
+
+TEST_CASE("what a picture is said to need is no more than what is enough for it") {
+  if (!limits_hold()) return;
+  const Workplace here;
   save_noise(here.path("large.png"), 1500, 1000);
   const auto enhanced = [&](rlim_t megabytes) {
-    return here.run({"enhance", "-i", "large.png", "-o", "bright.png", "--overwrite"},
-                    {.address_bytes = megabytes << 20});
+    return here.run({"enhance", "-i", "large.png", "-o", "bright.png", "--overwrite"}, limited(megabytes));
   };
   const ChildResult few = enhanced(64), enough = enhanced(512);
   CAPTURE(few.err);
@@ -361,5 +381,35 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
   const double megabytes = std::stod(few.err.substr(few.err.find(before) + before.size()));
   CHECK(megabytes > 36);  // the picture and the result
   CHECK(megabytes < 512);
-  MESSAGE(refused, " limits refused a picture, ", done, " were enough");
+}
+
+TEST_CASE("a command that finds no memory says how much was not enough") {
+  if (!limits_hold()) return;
+  const Workplace here;
+  for (const char* const part : {"pairs", "pairs/low", "pairs/high"}) fs::create_directory(here.path(part));
+  for (const char* const part : {"low", "high"})
+    save_noise(here.path(cat("pairs/", part, "/a.png")), 1600, 1200);
+  const std::vector<std::vector<std::string>> commands = {
+      {"evaluate", "--data", "pairs"},
+      {"lut", "-i", "pairs/low/a.png", "-o", "a.cube"},
+      {"pack", "pairs/low", "pairs/high", "-o", "pack.npz"},
+      {"info", "zero_dce", "--size", "1600x1200", "--memory"},
+      {"bench", "-n", "zero_dce", "--repeat", "1"}};
+  for (const auto& command : commands) {
+    CAPTURE(command[0]);
+    const ChildResult result = here.run(command, limited(64));
+    CAPTURE(result.err);
+    CHECK(result.code == 6);
+    const std::string before = "; more than ";
+    REQUIRE(contains(result.err, before));
+    CHECK(contains(result.err, " MB are needed"));
+    const double megabytes = std::stod(result.err.substr(result.err.find(before) + before.size()));
+    CHECK(megabytes > 10);
+    CHECK(megabytes <= 64 * 1.048576);
+  }
+  for (rlim_t megabytes = 16; megabytes < 64; megabytes += 8) {  // nothing is made before main
+    CAPTURE(megabytes);
+    const int code = here.run({"info", "zero_dce"}, limited(megabytes)).code;
+    CHECK((code == 0 || code == 6));
+  }
 }

@@ -21,6 +21,7 @@ struct Verdict {
   int64_t states = 0;
   int64_t lost = 0;   ///< what was saved last is not there
   int64_t alone = 0;  ///< two were saved, but fewer are there
+  int64_t best = 0;   ///< the best weights are not
   int64_t torn = 0;   ///< the checkpoint speaks of lines that the log has not
 };
 
@@ -50,6 +51,7 @@ void judge(const std::string& folder, int64_t promised, const std::string& whole
   std::vector<FileError> damaged;
   const auto latest = run.latest(damaged);
   ++verdict.states;
+  verdict.best += promised > 0 && !best_verifies(folder + "/run");
   if (!latest) {
     verdict.lost += promised > 0;
     return;
@@ -94,6 +96,7 @@ TEST_CASE("after a loss of power the last saved checkpoint is there, in every st
   CHECK(verdict.states >= 2000);
   CHECK(verdict.lost == 0);
   CHECK(verdict.alone == 0);
+  CHECK(verdict.best == 0);
   CHECK(verdict.torn == 0);
 }
 

@@ -21,7 +21,17 @@ inline lux::Checkpoint sized_checkpoint(int64_t step, int64_t values = 200) {
   return checkpoint;
 }
 
-/// A run folder that something saves into.
+/// Whether the best weights of a run folder are there and what they were, or there are no checkpoints either.
+inline bool best_verifies(const std::string& folder) {
+  try {
+    return lux::load_weights(folder + "/best.safetensors").sealed;
+  } catch (const lux::FileException& error) {
+    return error.error().code == lux::FileErrorCode::missing &&
+           lux::checkpoint_paths(folder + "/checkpoints").empty();
+  }
+}
+
+/// A run folder that something saves into, the best weights before each checkpoint.
 struct Saver {
   std::string folder;
   int64_t values = 200;
@@ -37,7 +47,9 @@ struct Saver {
       run.log({.epoch = 1, .step = step});
       lux::Checkpoint checkpoint = sized_checkpoint(step, values);
       checkpoint.progress.jsonl_bytes = run.jsonl_bytes();
-      in_place ? overwrite(checkpoint) : (void)run.save(checkpoint);
+      if (in_place) overwrite(checkpoint);
+      run.save_best(checkpoint.weights, checkpoint.model);
+      if (!in_place) (void)run.save(checkpoint);
       done(step);
     }
   }
@@ -46,9 +58,11 @@ struct Saver {
   }
 
  private:
-  /// One file for every step, emptied and written again.
+  /// One file for every step, emptied and written again before it gets its new name.
   void overwrite(const lux::Checkpoint& checkpoint) const {
-    const std::string path = checkpoints() + "/step_00000000.safetensors";
+    const std::string name = checkpoints() + "/" + lux::checkpoint_name(checkpoint.progress.step);
+    const std::vector<std::string> old = lux::checkpoint_paths(checkpoints());
+    const std::string path = old.empty() ? name : old.front();
     const std::vector<uint8_t> bytes = lux::serialize_checkpoint(checkpoint);
     lux::FileOps& ops = lux::file_ops();
     const int descriptor = ops.open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -60,7 +74,7 @@ struct Saver {
       done += static_cast<size_t>(written);
     }
     if (descriptor >= 0) ops.close(descriptor);
-    if (done < bytes.size())
+    if (done < bytes.size() || ops.rename(path.c_str(), name.c_str()) != 0)
       throw lux::FileException(lux::system_error(lux::FileErrorCode::unwritable, path, "in place"));
   }
 };

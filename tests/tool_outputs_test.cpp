@@ -109,3 +109,17 @@ TEST_CASE("curves of pictures with one name in two folders stay apart, and are n
   CHECK(here.run(again).code == 1);
   CHECK(here.files("elsewhere").empty());
 }
+
+TEST_CASE("a signal ends the work at once, and leaves no part of a file") {
+  const Workplace here;
+  save_noise(here.path("large.png"), 1500, 1000);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    CAPTURE(signal);
+    const std::string out = cat("out_", signal);
+    fs::create_directory(here.path(out));
+    const ChildResult result = here.run({"enhance", "large.png", "-o", out + "/"},
+                                        {.interruption = {.file = here.path(out), .signals = {signal}}});
+    CHECK(result.code == 128 + signal);
+    CHECK(here.files(out).empty());
+  }
+}

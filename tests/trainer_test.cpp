@@ -281,7 +281,7 @@ TEST_CASE("numbers that are not finite are named, skipped three times, then the 
   INFO(message);
   CHECK(message.find("loss or gradient is not finite, first in conv2d: element ") != std::string::npos);
   CHECK(message.find(", picture picture_") != std::string::npos);
-  CHECK(witness.notices.size() == 3);
+  CHECK(witness.notices.size() == 4);  // three skipped steps, and where the evidence is
   const auto skipped = std::count_if(witness.records.begin(), witness.records.end(),
                                      [](const StepRecord& record) { return record.skipped; });
   CHECK(skipped == 4);
@@ -332,6 +332,65 @@ TEST_CASE("a log that cannot be written is said once, and the training goes on")
         std::vector<std::string>{options.run + ": the log cannot be written; training goes on without it"});
   CHECK(lines_of(options.run + "/log.jsonl") == 0);
   CHECK(lines_of(options.run + "/log.csv") == 4);
+}
+
+TEST_CASE("a folder that another process trained in meanwhile is not taken") {
+  const Setting setting;
+  const TrainOptions options = setting.options("run", "official", 1);
+  struct Overtaken : Witness {
+    const TrainOptions* options = nullptr;
+    void on_dataset(const std::string&) override { (void)run(*options); }
+  } overtaken;
+  overtaken.options = &options;
+  CHECK_THROWS_WITH_AS(run(options, overtaken), doctest::Contains(" holds a run; continue it with --resume"),
+                       Error);
+  CHECK(lines_of(options.run + "/log.jsonl") == 1);
+}
+
+TEST_CASE("what is no file at the place of the best weights is refused before the first step") {
+  const Setting setting;
+  const TrainOptions options = setting.options("run");
+  std::filesystem::create_directories(options.run + "/best.safetensors");
+  Witness witness;
+  CHECK_THROWS_WITH_AS(run(options, witness), doctest::Contains("best.safetensors: is no regular file"),
+                       FileException);
+  CHECK(witness.records.empty());
+}
+
+TEST_CASE("where the best weights cannot be written, no step is lost, and the epoch ends later") {
+  const Setting setting;
+  const TrainOptions whole = setting.options("whole"), blocked = setting.options("blocked");
+  struct InTheWay : Witness {
+    std::string place;
+    void on_step(const StepRecord& record) override {
+      Witness::on_step(record);
+      if (record.step == 6) {
+        std::filesystem::remove(place);
+        std::filesystem::create_directory(place);
+      }
+    }
+  } in_the_way;
+  in_the_way.place = blocked.run + "/best.safetensors";
+  CHECK_THROWS_AS(run(blocked, in_the_way), FileException);
+  const std::string path = blocked.run + "/checkpoints/" + checkpoint_name(6);
+  CHECK(read_checkpoint(path).value().progress.epoch_over == 1);
+  std::filesystem::remove(in_the_way.place);
+  TrainOptions resumed = blocked;
+  resumed.resume = true;
+  const TrainResult result = run(resumed);
+  CHECK(result.finished);
+  check_equal(result.checkpoint, run(whole).checkpoint);
+  CHECK(text_of(blocked.run + "/best.safetensors") == text_of(whole.run + "/best.safetensors"));
+}
+
+TEST_CASE("a sample that cannot be written is said, and the training goes on") {
+  const Setting setting;
+  const TrainOptions options = setting.options("run");
+  std::filesystem::create_directories(options.run + "/samples/epoch_001.png");
+  Witness witness;
+  CHECK(run(options, witness).finished);
+  REQUIRE(witness.notices.size() == 1);
+  CHECK(witness.notices[0].find("samples/epoch_001.png") != std::string::npos);
 }
 
 TEST_CASE("what training refuses") {

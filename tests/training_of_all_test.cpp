@@ -62,9 +62,11 @@ struct Witness : TrainListener {
     records.push_back(record);
     if (record.step == stop_after) stop = true;
   }
+  void on_notice(const std::string& text) override { last_notice = text; }
   int64_t stop_after;
   std::atomic<bool> stop = false;
   std::vector<StepRecord> records;
+  std::string last_notice;
 };
 
 Checkpoint end_of(TrainOptions options, int64_t stop_after = -1) {
@@ -149,13 +151,22 @@ TEST_CASE("pictures that validate choose the best weights, are logged, and lower
     recipe.adam.lr = 1e-12;  // nothing changes, so the rate must
     recipe.squares = true;
   };
-  const Checkpoint end = check_resumes(pairs, "unet", 16, 7, change);
+  const Checkpoint end = check_resumes(pairs, "unet", 16, 8, change);  // told to stop before it validates
   CHECK(end.progress.epoch == 8);
   CHECK(end.progress.rate == 0.5);
   CHECK(end.progress.best < 0);
   TrainOptions options = pairs.options("unet", "whole", 16);
   const std::string log = log_of(options);
   CHECK(log.find("{\"epoch\":8,\"validation_psnr\":") != std::string::npos);
+  TrainOptions parts = pairs.options("unet", "parts", 16);
+  const std::string epoch = "{\"epoch\":4,\"validation_psnr\":", parted = log_of(parts);
+  CHECK(parted.find(epoch) != std::string::npos);
+  CHECK(parted.find(epoch) == parted.rfind(epoch));
+  change(parts.recipe);
+  parts.run += " stopped";
+  const Checkpoint stopped = end_of(parts, 8);
+  CHECK(stopped.progress.epoch_over == 1);
+  CHECK(stopped.progress.epoch == 3);
   const Facts best = load_weights(options.run + "/best.safetensors").metadata;
   CHECK(best.at("config.validation") == "0.5");
 }
@@ -195,6 +206,15 @@ TEST_CASE("pictures grow while batches shrink, each stage from a new epoch on") 
   CHECK(end.progress.batch == 4);
   const Image first = load_image(pairs.options("unet", "whole", 8).run + "/samples/epoch_001.png");
   CHECK(first.height == 16);
+
+  // A stage that ends with pictures still to validate: what shows the epoch is of its size.
+  const auto validated = [&](Recipe& recipe) {
+    change(recipe);
+    recipe.validation = 0.2;
+  };
+  const Pairs others(5);
+  CHECK(check_resumes(others, "unet", 8, 4, validated).progress.epoch == 3);
+  CHECK(load_image(others.options("unet", "parts", 8).run + "/samples/epoch_002.png").height == 16);
 }
 
 TEST_CASE("a network that shall learn squares by heart sees nothing else, and does") {
@@ -210,6 +230,14 @@ TEST_CASE("a network that shall learn squares by heart sees nothing else, and do
   const auto loss = [&](size_t step) { return witness.records[step].losses.front().second; };
   MESSAGE("loss " << loss(0) << " -> " << loss(99));
   CHECK(loss(99) < 0.3 * loss(0));
+
+  // In two parts it says the same.
+  options.run += " again";
+  (void)end_of(options, 40);
+  options.resume = true;
+  Witness resumed;
+  train(options, resumed);
+  CHECK(resumed.last_notice == witness.last_notice);
 }
 
 TEST_CASE("pictures that are asked for by name train, and some of them validate") {
@@ -234,6 +262,9 @@ TEST_CASE("pictures that are asked for by name train, and some of them validate"
   options.validation = 0.5;
   options.data += "/low";
   CHECK_THROWS_WITH_AS(end_of(options), "train: pictures that validate need references", Error);
+  options = pairs.options("unet", "none left", 4);
+  options.validation = 6;
+  CHECK_THROWS_WITH_AS(end_of(options), doctest::Contains("none is left to learn from"), FileException);
 }
 
 TEST_CASE("a run with a perceptual term resumes with the same weights of it, and with no others") {

@@ -31,7 +31,7 @@ void save_compare_page(const std::string& path, const std::string& title, const 
       "aria-label=\"how much of before\" "
       "oninput=\"this.parentNode.style.setProperty('--at',this.value+'%')\">\n"
       "</div></body></html>\n");
-  (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(page.data()), page.size()}).value();
+  (void)write_file_atomically(path, bytes_of(page)).value();
 }
 
 }  // namespace lux

@@ -13,7 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/result.h"
-#include "luxgrad/tools/exit_code.h"
+#include "luxgrad/tools/measure.h"
 
 namespace lux {
 namespace {
@@ -67,6 +67,12 @@ void print_note(std::string_view line) { write_error_line(std::string(line)); }
 void print_error(std::string_view message) {
   const bool red = colors(STDERR_FILENO);
   write_error_line(cat("luxgrad: ", red ? "\033[31merror:\033[0m " : "error: ", message));
+}
+
+void print_failure(const Failure& failure) {
+  const std::string limit = cat("; more than ", megabytes(peak_address_bytes()), " are needed");
+  print_error(failure.message + (failure.out_of_memory ? limit : ""));
+  for (const std::string& detail : failure.details) print_note("  " + detail);
 }
 
 void flush_results() {

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "luxgrad/tools/exit_code.h"
+
 namespace lux {
 
 /// Writes text and a line break to standard output.
@@ -16,6 +18,8 @@ void print_result(std::string_view line);
 void print_note(std::string_view line);
 /// Like print_note, as `luxgrad: error: …`, red where that is possible.
 void print_error(std::string_view message);
+/// Its sentence and details; where memory is wanted, with how much of it was not enough.
+void print_failure(const Failure& failure);
 /// Writes what is still buffered for standard output. Throws CommandError when any of it was lost; a reader
 /// that left early is no error.
 void flush_results();

@@ -133,8 +133,7 @@ class Evaluate final : public Command {
     print_result(json_ ? as_json(evaluations, loaded, pairs) : as_text(evaluations, loaded));
     if (!csv_.empty()) {
       const std::string text = to_csv(evaluations);
-      static_cast<void>(
-          write_file_atomically(csv_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value());
+      static_cast<void>(write_file_atomically(csv_, bytes_of(text)).value());
     }
     const Scores& mean = evaluations[0].mean;
     return mean.at("psnr") < min_psnr_ || mean.at("ssim") < min_ssim_ ? ExitCode::check_failed : ExitCode::ok;

@@ -37,9 +37,9 @@ Failure failure_of(const std::exception_ptr& error) {
   } catch (const cuda::DeviceUnavailable& e) {
     return {ExitCode::stopped, sentence(e)};
   } catch (const OutOfMemory& e) {
-    return {ExitCode::exhausted, sentence(e)};
+    return {ExitCode::exhausted, sentence(e), {}, true};
   } catch (const std::bad_alloc&) {
-    return {ExitCode::exhausted, "out of memory"};
+    return {ExitCode::exhausted, "out of memory", {}, true};
   } catch (const std::system_error& e) {  // no room for a thread, or for the listing of a folder
     const bool exhausted =
         e.code() == std::errc::resource_unavailable_try_again || e.code() == std::errc::not_enough_memory;

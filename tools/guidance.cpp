@@ -24,7 +24,7 @@ void save_looks(const std::string& path, const Tensors& looks) {
   json file = {{"model", "reference_guided"}, {"looks", json::array()}};
   for (const Tensor& look : looks) file["looks"].push_back(look.to_vector());
   const std::string text = file.dump(1) + "\n";
-  (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
+  (void)write_file_atomically(path, bytes_of(text)).value();
 }
 
 Tensor look_from(const json& numbers, int64_t lum_dim, const std::string& path) {

@@ -174,7 +174,7 @@ class Info final : public Command {
           show(about_file(input, sizes_), print_file);
       } catch (...) {
         const Failure failure = failure_of(std::current_exception());
-        print_error(failure.message);
+        print_failure(failure);
         last = failure.code;
       }
     }

@@ -62,8 +62,7 @@ class Lut final : public Command {
     const Tensor after = enhance(*loaded.model, before, {.strength = strength_});
     const ColorLut lut = fit_lut(before, after, size_);
     const std::string text = cube_text(lut, cat("luxgrad ", loaded.model->name(), ": ", input_));
-    (void)write_file_atomically(output_, {reinterpret_cast<const uint8_t*>(text.data()), text.size()})
-        .value();
+    (void)write_file_atomically(output_, bytes_of(text)).value();
     print_result(
         printable(cat(output_, ": ", size_, "x", size_, "x", size_, ", mean difference on this photo ",
                       fixed(100 * mean_difference(lut, before, after), 2), " % of white")));

@@ -12,6 +12,7 @@
 #include "luxgrad/tools/commands.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
+#include "luxgrad/tools/stop.h"
 
 namespace lux {
 namespace {
@@ -104,13 +105,13 @@ int main(int argc, char** argv) {
   // A reader that leaves, or a file that reaches its limit, is an error of that write, not the end.
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
+  lux::clean_up_on_signals();
   const auto attempt = [](auto&& action) {
     try {
       return action();
     } catch (...) {
       const lux::Failure failure = lux::failure_of(std::current_exception());
-      lux::print_error(failure.message);
-      for (const std::string& detail : failure.details) lux::print_note("  " + detail);
+      lux::print_failure(failure);
       return failure.code;
     }
   };

@@ -47,6 +47,7 @@ std::string instruction_set() {
 
 int64_t resident_bytes() { return from_status("VmRSS"); }
 int64_t peak_resident_bytes() { return from_status("VmHWM"); }
+int64_t peak_address_bytes() { return from_status("VmPeak"); }
 void reset_peak_resident() { std::ofstream("/proc/self/clear_refs") << "5"; }
 
 int64_t available_bytes() {

@@ -20,6 +20,8 @@ std::string instruction_set();
 /// system does not say.
 int64_t resident_bytes();
 int64_t peak_resident_bytes();
+/// The most address space that the process ever had, which `ulimit -v` limits.
+int64_t peak_address_bytes();
 void reset_peak_resident();
 
 /// Bytes that this machine, or the cgroup of this process, has free for it. -1 where the system does not say.

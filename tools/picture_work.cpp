@@ -55,9 +55,10 @@ Image beside(const Image& before, const Image& after) {
   const std::exception_ptr error = std::current_exception();
   const Failure failure = failure_of(error);
   if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
-  throw OutOfMemory(cat(failure.message, "; ", model.name(), " needs at least ",
-                        megabytes(enhance_plan(model, picture.height, picture.width).bytes), " for ",
-                        picture.width, " x ", picture.height, " pixels"));
+  throw CommandError(ExitCode::exhausted,
+                     cat(failure.message, "; ", model.name(), " needs at least ",
+                         megabytes(enhance_plan(model, picture.height, picture.width).bytes), " for ",
+                         picture.width, " x ", picture.height, " pixels"));
 }
 
 /// Values proportional to light become display values (IEC 61966-2-1, sRGB), which the networks know.
@@ -169,7 +170,8 @@ void PictureWork::check_memory() {
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need > options_.memory)
-    throw OutOfMemory(cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
+    throw CommandError(ExitCode::exhausted,
+                       cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
   if (options_.say_memory) print_note(cat(job_.input, ": ", sentence));
 }
 

@@ -4,6 +4,8 @@
 
 #include <csignal>
 
+#include "luxgrad/data/file.h"
+
 namespace lux {
 
 std::atomic<bool> stop_requested{false};
@@ -15,24 +17,36 @@ static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_alw
               "signal handlers may set nothing else");
 
 void on_signal(int number) {
-  if (stop_requested) _exit(128 + number);
+  if (stop_requested) {
+    remove_unfinished_files();
+    _exit(128 + number);
+  }
   last = number;
   stop_requested = true;
 }
 
-}  // namespace
+void leave(int number) {
+  remove_unfinished_files();
+  std::signal(number, SIG_DFL);
+  std::raise(number);
+}
 
-void stop_on_signals() {
+void handle(void (*handler)(int)) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) {
     struct sigaction action {};
     sigaction(number, nullptr, &action);
     if (action.sa_handler == SIG_IGN) continue;
     action = {};
-    action.sa_handler = on_signal;
+    action.sa_handler = handler;
     action.sa_flags = SA_RESTART;
     sigaction(number, &action, nullptr);
   }
 }
+
+}  // namespace
+
+void clean_up_on_signals() { handle(leave); }
+void stop_on_signals() { handle(on_signal); }
 
 int last_signal() { return last; }
 

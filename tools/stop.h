@@ -5,10 +5,13 @@
 
 namespace lux {
 
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 end the process as ever, but leave no half-written file.
+void clean_up_on_signals();
+
 /// True from the first signal on.
 extern std::atomic<bool> stop_requested;
 
-/// From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 set `stop_requested`. What whoever started us wants
+/// From now on they set `stop_requested`. What whoever started us wants
 /// ignored, as nohup does, stays ignored.
 void stop_on_signals();
 

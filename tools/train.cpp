@@ -107,7 +107,7 @@ class Train final : public Command {
     } catch (...) {
       const Failure failure = failure_of(std::current_exception());
       if (failure.code != ExitCode::exhausted) throw;
-      throw OutOfMemory(cat(failure.message, "; ", need()));
+      throw CommandError(ExitCode::exhausted, cat(failure.message, "; ", need()));
     }
   }
 

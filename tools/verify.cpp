@@ -22,6 +22,8 @@ std::string kind_of(const std::string& path) {
     const Image image = load_image(path);
     return cat("picture, ", image.width, "x", image.height);
   }
+  if (is_checkpoint_name(fs::path(path).filename().native()))
+    return cat(read_checkpoint(path).value().weights.size(), " tensors");
   const Weights weights = load_weights(path);
   const size_t count = weights.state.size();
   return cat(count, " tensors", weights.sealed ? "" : ", without a checksum");

@@ -12,7 +12,7 @@
 namespace lux {
 namespace {
 
-constexpr std::string_view kSchema = "2", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
+constexpr std::string_view kSchema = "3", kOptimizer = "optimizer/", kModel = "model", kConfig = "config.",
                            kProgress = "progress.", kDigest = "sha256", kPlans = "convolution_plans",
                            kStem = "step_", kEnding = ".safetensors";
 
@@ -22,7 +22,9 @@ void each_counter(P& progress, const F& f) {
   f("step", progress.step);
   f("epoch", progress.epoch);
   f("batch", progress.batch);
+  f("epoch_over", progress.epoch_over);
   f("skipped", progress.skipped);
+  f("first_loss", progress.first_loss);
   f("epoch_loss", progress.epoch_loss);
   f("epoch_steps", progress.epoch_steps);
   f("best", progress.best);
@@ -128,6 +130,8 @@ std::string checkpoint_name(int64_t step) {
   return cat(kStem, std::string(8 - std::min<size_t>(8, digits.size()), '0'), digits, kEnding);
 }
 
+bool is_checkpoint_name(std::string_view name) { return step_of(name) >= 0; }
+
 std::vector<uint8_t> serialize_checkpoint(const Checkpoint& checkpoint) {
   return serialize_safetensors(sealed(to_file(checkpoint)));
 }
@@ -141,7 +145,14 @@ Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes) {
 }
 
 Result<Checkpoint> read_checkpoint(const std::string& path) {
-  return attempt([&] { return parse_checkpoint(read_file(path).value()).value(); }).in_file(path);
+  return attempt([&] {
+           Checkpoint checkpoint = parse_checkpoint(read_file(path).value()).value();
+           const int64_t named = step_of(path.substr(path.rfind('/') + 1)), step = checkpoint.progress.step;
+           if (named >= 0 && named != step)
+             refuse(FileErrorCode::mismatch, -1, "its name says step ", named, ", it holds step ", step);
+           return checkpoint;
+         })
+      .in_file(path);
 }
 
 std::vector<std::string> checkpoint_paths(const std::string& folder) {

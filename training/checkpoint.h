@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "luxgrad/data/result.h"
@@ -24,7 +25,9 @@ struct Progress {
   int64_t step = 0;         ///< updates done or skipped
   int64_t epoch = 0;        ///< epochs finished
   int64_t batch = 0;        ///< batches of the current epoch that are done
+  int64_t epoch_over = 0;   ///< 1: they are all done, but what ends an epoch is not
   int64_t skipped = 0;      ///< steps in a row without an update, because something was not finite
+  double first_loss = 0;    ///< of the first step
   double epoch_loss = 0;    ///< sum of the losses of the current epoch
   int64_t epoch_steps = 0;  ///< and how many they are
   /// Lowest mean loss of an epoch, or lowest negative validation PSNR where pictures validate.
@@ -50,6 +53,7 @@ struct Checkpoint {
 
 /// `step_00001234.safetensors`
 std::string checkpoint_name(int64_t step);
+bool is_checkpoint_name(std::string_view name);
 
 /// The bytes of a checkpoint's file.
 std::vector<uint8_t> serialize_checkpoint(const Checkpoint& checkpoint);
@@ -58,7 +62,7 @@ void save_checkpoint(const std::string& path, const Checkpoint& checkpoint);
 
 /// Refuses what is no checkpoint, one of another schema, and one whose content is not what was written.
 Result<Checkpoint> parse_checkpoint(std::span<const uint8_t> bytes);
-/// `parse_checkpoint` of a file.
+/// `parse_checkpoint` of a file, which is refused, too, where its name says another step.
 Result<Checkpoint> read_checkpoint(const std::string& path);
 
 /// Paths of the checkpoints in a folder by their names, newest first. Throws FileException where the folder

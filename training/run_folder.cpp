@@ -61,7 +61,7 @@ std::string toml_value(const std::string& value) {
 }
 
 void write_text(const std::string& path, const std::string& text) {
-  (void)write_file_atomically(path, {reinterpret_cast<const uint8_t*>(text.data()), text.size()}).value();
+  (void)write_file_atomically(path, bytes_of(text)).value();
 }
 
 std::string made(const std::string& path) {
@@ -70,6 +70,12 @@ std::string made(const std::string& path) {
 }
 
 }  // namespace
+
+void check_replaceable(const std::string& path) {
+  std::error_code none;
+  if (fs::exists(path, none) && !fs::is_regular_file(path, none))
+    throw FileException({FileErrorCode::unwritable, path, -1, "is no regular file"});
+}
 
 bool RunFolder::used(const std::string& path) {
   const std::string checkpoints = path + "/checkpoints";
@@ -91,6 +97,7 @@ RunFolder::RunFolder(std::string path)
   for (const char* const part : {"", "/checkpoints", "/samples"}) {
     (void)remove_temporary_files(path_ + part).value();
   }
+  check_replaceable(path_ + "/best.safetensors");
 }
 
 void RunFolder::write_config(const Facts& config) const {
@@ -180,8 +187,7 @@ std::string RunFolder::save_not_finite(const State& tensors, const Facts& metada
 
 bool RunFolder::write_report(const Facts& config) const {
   const std::string html = report_of(path_, config);
-  const auto* const bytes = reinterpret_cast<const uint8_t*>(html.data());
-  return static_cast<bool>(write_file_atomically(path_ + "/report.html", {bytes, html.size()}));
+  return static_cast<bool>(write_file_atomically(path_ + "/report.html", bytes_of(html)));
 }
 
 void RunFolder::save_sample(int64_t epoch, const Tensors& pictures) const {

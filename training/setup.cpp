@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/split.h"
 #include "luxgrad/layers/init.h"
@@ -20,9 +21,7 @@ int64_t validation_count(const TrainOptions& options, const PictureList& picture
          static_cast<int64_t>(std::floor(all * (1 - options.recipe.validation) + kRounding));
 }
 
-std::string digest_of(const std::string& text) {
-  return sha256({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-}
+std::string digest_of(const std::string& text) { return sha256(bytes_of(text)); }
 
 std::string digest_of(const State& weights) {
   std::string parts;
@@ -74,6 +73,9 @@ std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const 
   auto parts = split_as_asked(options, pictures);
   check(parts.second.empty() || options.recipe.relight || !parts.second.front().high.empty(),
         "train: pictures that validate need references");
+  if (parts.first.empty())
+    throw FileException({FileErrorCode::mismatch, options.data, -1,
+                         cat("all ", pictures.size(), " pictures validate, and none is left to learn from")});
   const auto few = static_cast<size_t>(options.recipe.overfit);
   if (few > 0 && parts.first.size() > few) parts.first.resize(few);
   return parts;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/registry.h"
@@ -32,6 +33,18 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+void check_unused(const TrainOptions& options) {
+  check(options.resume || !RunFolder::used(options.run), "train: ", options.run,
+        " holds a run; continue it with --resume, or choose another folder");
+}
+
+// With its lock. Another process may have used it since it was looked at first.
+RunFolder unused_folder(const TrainOptions& options) {
+  RunFolder folder(options.run);
+  check_unused(options);
+  return folder;
+}
+
 class Trainer {
  public:
   Trainer(const TrainOptions& options, TrainListener& listener);
@@ -40,18 +53,21 @@ class Trainer {
  private:
   void restore();
   bool open_stage();
+  bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   void update(const Batch& batch, double data_seconds);
   void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
   void keep_evidence(const StepInput& input, const Batch& batch, const std::string& text);
   void finish_epoch();
-  double validation_psnr();
+  bool validate();
+  std::optional<double> validation_psnr();
   double psnr_of(const Batch& batch) const;
   void judge(double criterion);
+  void show_sample();
   /// Whether the run is over: all its steps are done, or validation has stood still for as long as the recipe
   /// waits.
   bool over() const {
     const bool tired = recipe_.patience > 0 && progress_.plateau_waited >= recipe_.patience;
-    return progress_.step >= steps_ || tired;
+    return (progress_.step >= steps_ || tired) && progress_.epoch_over == 0;
   }
   void say_how_well_learnt();
   void save();
@@ -71,7 +87,7 @@ class Trainer {
   Facts config_;
   Progress progress_;
   TrainResult result_;
-  double first_loss_ = 0, last_loss_ = 0;
+  std::optional<double> last_loss_;  // of the steps of this process
   bool log_failed_ = false;
 };
 
@@ -86,7 +102,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
       schedule_(schedule_of(recipe_, steps_, loader_->batches_per_epoch())),
       model_(make_trainee(options)),
       stepper_(recipe_, *model_),
-      folder_(options.run),
+      folder_(unused_folder(options)),
       config_(configuration(options, *model_, data_, steps_)) {
   if (PictureList last = parts_of(options, data_.pictures).second; !last.empty())
     validation_ = std::make_unique<Loader>(std::move(last), validation_options(options));
@@ -106,20 +122,24 @@ TrainResult Trainer::run() {
   }
   listener_.on_start(config_, progress_.step, steps_);
   open_stage();
-  loader_->seek(progress_.epoch, progress_.batch);
-  bool stopped = false;
-  while (!over() && !stopped) {
-    const Stopwatch waiting;
-    const Batch batch = loader_->next();
-    update(batch, waiting.seconds());
-    const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
-    if (++progress_.batch == loader_->batches_per_epoch() || stage_done) finish_epoch();
+  if (progress_.epoch_over == 0)
+    loader_->seek(progress_.epoch, progress_.batch);
+  else
+    loader_->seek(progress_.epoch + 1, 0);
+  while (!over() && !stopped()) {
+    if (progress_.epoch_over == 0) {
+      const Stopwatch waiting;
+      const Batch batch = loader_->next();
+      update(batch, waiting.seconds());
+      const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
+      progress_.epoch_over = ++progress_.batch == loader_->batches_per_epoch() || stage_done ? 1 : 0;
+    }
+    if (progress_.epoch_over != 0) finish_epoch();
     if (open_stage()) loader_->seek(progress_.epoch, 0);
-    stopped = options_.stop != nullptr && options_.stop->load();
     const bool epoch_done = progress_.batch == 0 && recipe_.overfit == 0;
-    if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped) save();
+    if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped()) save();
   }
-  if (recipe_.overfit > 0 && !stopped) say_how_well_learnt();
+  if (recipe_.overfit > 0 && over() && last_loss_) say_how_well_learnt();
   (void)folder_.write_report(config_);
   result_.progress = progress_;
   result_.finished = over();
@@ -130,9 +150,7 @@ void Trainer::restore() {
   std::vector<FileError> damaged;
   auto found = folder_.latest(damaged);
   for (const FileError& error : damaged) {
-    // What is no file would end the run at the step that is saved under its name.
-    if (std::error_code none; fs::exists(error.file, none) && !fs::is_regular_file(error.file, none))
-      throw FileException({FileErrorCode::unwritable, error.file, -1, error.reason});
+    check_replaceable(error.file);  // else the run would end at the step that is saved under its name
     listener_.on_notice("passed over " + error.message());
   }
   if (found) {
@@ -156,13 +174,14 @@ void Trainer::restore() {
 
 // Where batch and size grow with the steps: the loader for the next step. A stage begins with a new epoch.
 bool Trainer::open_stage() {
-  if (recipe_.stages.empty() || progress_.step < stage_end_ || progress_.step >= steps_) return false;
+  const int64_t at = progress_.step - progress_.epoch_over;  // the end of an epoch belongs to its own stage
+  if (recipe_.stages.empty() || at < stage_end_ || at >= steps_) return false;
   double all = 0, done = 0;
   for (const Stage& stage : recipe_.stages) all += stage.share;
   for (const Stage& stage : recipe_.stages) {
     done += stage.share;
     stage_end_ = std::llround(static_cast<double>(steps_) * done / all);
-    if (progress_.step >= stage_end_) continue;
+    if (at >= stage_end_) continue;
     LoaderOptions loader = loader_options(options_);
     loader.batch_size = stage.batch;
     loader.size = stage.size;
@@ -180,7 +199,7 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   Generator chance = Generator(options_.seed, "step").fork(static_cast<uint64_t>(progress_.step));
   const StepInput input{batch.low, batch.high, chance.next()};
   const StepOutcome outcome = stepper_.step(input, lr);
-  if (progress_.step == 0) first_loss_ = outcome.losses.front().second;
+  if (progress_.step == 0) progress_.first_loss = outcome.losses.front().second;
   last_loss_ = outcome.losses.front().second;
   ++progress_.step;
   const bool finite = outcome.failed < 0;
@@ -241,54 +260,81 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
   }
 }
 
-// The best weights so far, and a picture of what they do.
+// What ends an epoch. Where a signal comes before it is done, or the disk refuses the best weights, whoever
+// resumes does it again.
 void Trainer::finish_epoch() {
-  ++progress_.epoch;
-  progress_.batch = 0;
+  const Progress before = progress_;
   // What is learned by heart is one batch: not worth a checkpoint and a picture each time.
-  if (recipe_.overfit > 0 && progress_.step < steps_) return;
-  if (validation_ != nullptr) {
-    const double psnr = validation_psnr();
-    (void)folder_.log_validation(progress_.epoch, psnr);
-    listener_.on_notice(
-        cat("epoch ", progress_.epoch, ": validation ", exact_text(std::round(100 * psnr) / 100), " dB"));
-    judge(-psnr);
-    if (recipe_.plateau) {
-      ReduceOnPlateau plateau({});
-      plateau.best = progress_.plateau_best;
-      plateau.waited = progress_.plateau_waited;
-      progress_.rate = plateau(progress_.rate, psnr);
-      progress_.plateau_best = plateau.best;
-      progress_.plateau_waited = plateau.waited;
-    }
-    if (recipe_.patience > 0) {
-      progress_.plateau_waited = psnr > progress_.plateau_best ? 0 : progress_.plateau_waited + 1;
-      progress_.plateau_best = std::max(progress_.plateau_best, psnr);
-      if (over() && progress_.step < steps_)
-        listener_.on_notice(cat("no better for ", recipe_.patience, " epochs: the run ends"));
-    }
-  } else if (progress_.epoch_steps > 0) {
-    judge(progress_.epoch_loss / static_cast<double>(progress_.epoch_steps));
+  const bool shown = recipe_.overfit == 0 || progress_.step >= steps_;
+  try {
+    if (shown && !validate()) return;
+  } catch (const FileException&) {
+    progress_ = before;
+    save();
+    throw;
   }
+  ++progress_.epoch;
+  progress_.batch = progress_.epoch_over = 0;
+  if (!shown) return;
   progress_.epoch_loss = 0;
   progress_.epoch_steps = 0;
+  show_sample();
+  (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
+}
+
+// The best weights so far, and what follows from how good they are. False where a signal came before that.
+bool Trainer::validate() {
+  if (validation_ == nullptr) {
+    if (progress_.epoch_steps > 0) judge(progress_.epoch_loss / static_cast<double>(progress_.epoch_steps));
+    return true;
+  }
+  const std::optional<double> found = validation_psnr();
+  if (!found) return false;
+  const double psnr = *found;
+  judge(-psnr);
+  (void)folder_.log_validation(progress_.epoch + 1, psnr);
+  listener_.on_notice(
+      cat("epoch ", progress_.epoch + 1, ": validation ", exact_text(std::round(100 * psnr) / 100), " dB"));
+  if (recipe_.plateau) {
+    ReduceOnPlateau plateau({});
+    plateau.best = progress_.plateau_best;
+    plateau.waited = progress_.plateau_waited;
+    progress_.rate = plateau(progress_.rate, psnr);
+    progress_.plateau_best = plateau.best;
+    progress_.plateau_waited = plateau.waited;
+  }
+  if (recipe_.patience > 0) {
+    progress_.plateau_waited = psnr > progress_.plateau_best ? 0 : progress_.plateau_waited + 1;
+    progress_.plateau_best = std::max(progress_.plateau_best, psnr);
+    if (progress_.plateau_waited >= recipe_.patience && progress_.step < steps_)
+      listener_.on_notice(cat("no better for ", recipe_.patience, " epochs: the run ends"));
+  }
+  return true;
+}
+
+// A picture of what the network does now; one that the disk refuses is not worth the run.
+void Trainer::show_sample() {
   const Batch sample = loader_->sample();
   Tensors pictures{sample.low, recipe_.objective->result(*model_, sample.low, sample.high)};
   if (sample.high.defined()) pictures.push_back(sample.high);
-  folder_.save_sample(progress_.epoch, pictures);
-  (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
+  try {
+    folder_.save_sample(progress_.epoch, pictures);
+  } catch (const FileException& refused) {
+    listener_.on_notice(refused.what());
+  }
 }
 
 double Trainer::psnr_of(const Batch& batch) const {
   return metrics::psnr(recipe_.objective->result(*model_, batch.low, batch.high), batch.high);
 }
 
-// The mean over the pictures that validate.
-double Trainer::validation_psnr() {
+// The mean over the pictures that validate; nothing where a signal came.
+std::optional<double> Trainer::validation_psnr() {
   validation_->seek(0, 0);
   double sum = 0;
   const int64_t pictures = validation_->batches_per_epoch();
   for (int64_t i = 0; i < pictures; ++i) {
+    if (stopped()) return std::nullopt;
     const Batch batch = validation_->next();
     sum += psnr_of(batch);
   }
@@ -305,7 +351,8 @@ void Trainer::judge(double criterion) {
 void Trainer::say_how_well_learnt() {
   loader_->seek(0, 0);
   const Batch batch = loader_->next();
-  std::string text = cat("loss ", exact_text(first_loss_), " before, ", exact_text(last_loss_), " after");
+  std::string text =
+      cat("loss ", exact_text(progress_.first_loss), " before, ", exact_text(*last_loss_), " after");
   if (batch.high.defined()) text += cat(", PSNR ", exact_text(std::round(100 * psnr_of(batch)) / 100), " dB");
   listener_.on_notice(text);
 }
@@ -326,9 +373,8 @@ void TrainListener::on_notice(const std::string&) {}
 
 TrainResult train(const TrainOptions& options, TrainListener& listener) {
   // What needs no look at the pictures is refused before that long look.
+  check_unused(options);
   const bool used = RunFolder::used(options.run);
-  check(options.resume || !used, "train: ", options.run,
-        " holds a run; continue it with --resume, or choose another folder");
   check(!options.resume || used, "train: ", options.run, " holds no run to resume");
   if (used) (void)RunFolder(options.run);
   return Trainer(options, listener).run();
