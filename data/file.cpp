@@ -208,6 +208,13 @@ Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_byte
   return read_to_end(descriptor, path, status->st_size, max_bytes);
 }
 
+Result<bool> replaceable(const std::string& path) {
+  struct stat status {};
+  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
+    return not_regular(FileErrorCode::unwritable, path, status.st_mode);
+  return true;
+}
+
 NewFile::NewFile(NewFile&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)),
       path_(std::move(other.path_)),
@@ -227,10 +234,7 @@ Result<NewFile> NewFile::create(const std::string& path) {
   if (target.empty() || target == "." || target == ".." || path.find('\0') != std::string::npos) {
     return FileError{FileErrorCode::unwritable, path, -1, "is not the name of a file"};
   }
-  struct stat status {};
-  if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-    return not_regular(FileErrorCode::unwritable, path, status.st_mode);
-  }
+  if (const Result<bool> free = replaceable(path); !free) return free.error();
   NewFile file;
   file.path_ = path;
   file.folder_ = slash == std::string::npos ? "./" : path.substr(0, slash + 1);

@@ -28,6 +28,9 @@ Result<int> open_for_reading(const std::string& path);
 /// than `max_bytes`; never blocks on a pipe.
 Result<std::vector<uint8_t>> read_file(const std::string& path, int64_t max_bytes = kMaxFileBytes);
 
+/// Refuses a path where something stands that is no regular file.
+Result<bool> replaceable(const std::string& path);
+
 /// A file that is written piece by piece under another name beside its own, which it gets when it is whole.
 /// Unless it was kept, it is removed.
 class NewFile {

@@ -11,13 +11,7 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define LUX_SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define LUX_SANITIZED
-#endif
-#endif
+#include "sanitized.h"
 
 namespace heap {
 
@@ -55,8 +49,6 @@ inline void* counted(void* block) {
 
 #ifdef LUX_SANITIZED
 
-inline constexpr bool kWholeHeap = false;
-
 void* operator new(size_t size) {
   if (void* const block = heap::permitted() ? heap::counted(std::malloc(size)) : nullptr) return block;
   throw std::bad_alloc();
@@ -72,8 +64,6 @@ void operator delete(void* block, size_t) noexcept { operator delete(block); }
 void operator delete(void* block, const std::nothrow_t&) noexcept { operator delete(block); }
 
 #else
-
-inline constexpr bool kWholeHeap = true;
 
 extern "C" {
 

@@ -304,12 +304,6 @@ TEST_CASE("a picture is enhanced, or nothing is written") {
 
 namespace {
 
-/// Sanitizers need more address space than any limit.
-bool limits_hold() {
-  if (!kWholeHeap) MESSAGE("skipped: sanitizers need more address space than any limit");
-  return kWholeHeap;
-}
-
 ChildOptions limited(rlim_t megabytes) { return {.address_bytes = megabytes << 20}; }
 
 /// Four small pictures in a folder photos, and how to train on them in a run folder.

@@ -13,6 +13,7 @@
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
+#include "sanitized.h"
 #include "temporary_folder.h"
 
 namespace fs = std::filesystem;
@@ -56,6 +57,12 @@ class Workplace {
   TemporaryFolder folder_{in_memory()};
   TemporaryFolder scratch_{in_memory()};
 };
+
+/// For tests of limits of memory.
+inline bool limits_hold() {
+  if (kSanitized) MESSAGE("skipped: sanitizers take more memory than the limits");
+  return !kSanitized;
+}
 
 inline lux::Image noise(int64_t width, int64_t height, int channels = 3, int bits = 8, uint64_t seed = 1) {
   lux::Image image;

@@ -352,7 +352,8 @@ TEST_CASE("what is no file at the place of the best weights is refused before th
   const TrainOptions options = setting.options("run");
   std::filesystem::create_directories(options.run + "/best.safetensors");
   Witness witness;
-  CHECK_THROWS_WITH_AS(run(options, witness), doctest::Contains("best.safetensors: is no regular file"),
+  CHECK_THROWS_WITH_AS(run(options, witness),
+                       doctest::Contains("best.safetensors: is a directory, expected a regular file"),
                        FileException);
   CHECK(witness.records.empty());
 }

@@ -71,12 +71,6 @@ std::string made(const std::string& path) {
 
 }  // namespace
 
-void check_replaceable(const std::string& path) {
-  std::error_code none;
-  if (fs::exists(path, none) && !fs::is_regular_file(path, none))
-    throw FileException({FileErrorCode::unwritable, path, -1, "is no regular file"});
-}
-
 bool RunFolder::used(const std::string& path) {
   const std::string checkpoints = path + "/checkpoints";
   return fs::exists(path + "/config.toml") || trained(path) ||
@@ -97,7 +91,7 @@ RunFolder::RunFolder(std::string path)
   for (const char* const part : {"", "/checkpoints", "/samples"}) {
     (void)remove_temporary_files(path_ + part).value();
   }
-  check_replaceable(path_ + "/best.safetensors");
+  (void)replaceable(path_ + "/best.safetensors").value();
 }
 
 void RunFolder::write_config(const Facts& config) const {

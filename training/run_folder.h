@@ -30,9 +30,6 @@ struct StepRecord {
   bool skipped = false;                                  ///< no update, because something was not finite
 };
 
-/// Refuses what stands at the place of a file that a run will write, and is no file. Throws FileException.
-void check_replaceable(const std::string& path);
-
 class RunFolder {
  public:
   /// Good checkpoints that are kept besides the best weights.

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
@@ -150,7 +151,7 @@ void Trainer::restore() {
   std::vector<FileError> damaged;
   auto found = folder_.latest(damaged);
   for (const FileError& error : damaged) {
-    check_replaceable(error.file);  // else the run would end at the step that is saved under its name
+    (void)replaceable(error.file).value();  // else the run would end at the step that is saved under its name
     listener_.on_notice("passed over " + error.message());
   }
   if (found) {

@@ -62,17 +62,25 @@ inline int next_vectors(int64_t left) { return left == 3 ? 3 : (left >= 2 ? 2 : 
 
 // Where a register block leaves its sums, row r and vector v of them: in memory, `step` apart, or added to
 // what stands there.
-template <class T>
+template <class T, bool kAdd>
 struct Sums {
   T* data;
   int64_t step;
-  bool add;
 
   void operator()(int r, int v, Vector<T> sum) const {
     T* const to = data + r * step + v * kLanes<T>;
-    store<T>(to, add ? load(to) + sum : sum);
+    store<T>(to, kAdd ? load(to) + sum : sum);
   }
 };
+
+// Lets `run` leave them there.
+template <class T, class Run>
+void into_sums(T* data, int64_t step, bool add, const Run& run) {
+  if (add)
+    run(Sums<T, true>{data, step});
+  else
+    run(Sums<T, false>{data, step});
+}
 
 // Or in the target itself, through bias and activation.
 template <class T>
@@ -92,7 +100,7 @@ struct Outputs {
 // y[r, lane] = sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
 // vectors.
 template <int V, class T, class Sink>
-void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, const Sink& y) {
+void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, Sink y) {
   constexpr int kRows = kSums / V, L = kLanes<T>;
   Vector<T> sums[kRows][V] = {};
   for (int64_t i = 0; i < rows; ++i) {
@@ -119,8 +127,7 @@ void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t 
 }
 
 template <class T, class Sink>
-void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run,
-              const Sink& y) {
+void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, Sink y) {
   if (vectors == 1) return multiply<1>(x, x_step, w, rows, run, y);
   if (vectors == 2) return multiply<2>(x, x_step, w, rows, run, y);
   return multiply<3>(x, x_step, w, rows, run, y);
@@ -132,7 +139,7 @@ constexpr int kAlong = 8;
 
 // The same for a stride of 1 and kW = 3: a pixel is loaded once for the three outputs that it belongs to.
 template <class T, class Sink>
-void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, const Sink& y) {
+void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, Sink y) {
   constexpr int kW = 3;
   Vector<T> sums[kAlong] = {};
   for (int64_t i = 0; i < kH; ++i) {
@@ -154,7 +161,7 @@ void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, const Sink& y) {
 }
 
 template <class T, class Sink>
-void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, const Sink& y) {
+void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, Sink y) {
   Vector<T> sums[kAlong] = {};
   for (int64_t i = 0; i < kH; ++i) {
     for (int64_t j = 0; j < kW; ++j) {

@@ -191,7 +191,7 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
           if (in_place)
             run(to.outputs(c, t.group * c.width + k, r, q, k));
           else
-            run(Sums<T>{sums + (r * columns + q) * step + k, step, c0 > 0});
+            into_sums(sums + (r * columns + q) * step + k, step, c0 > 0, run);
         }
       }
     }
@@ -258,7 +258,7 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
         if (in_place)
           run(to.outputs(c, t.group + v, r, q, v));
         else
-          run(Sums<T>{sums + (r * columns + q) * step + v, step, false});
+          run(Sums<T, false>{sums + (r * columns + q) * step + v, step});
       }
     }
   }
@@ -299,7 +299,7 @@ void weight_gradient(const Convolution& c, const WeightBlock& b, const Tile& t, 
         for (int64_t k = 0; k < b.width; k += kSums / vectors) {
           multiply<T>(vectors, {gz + r * t.columns * b.width + k, t.columns * b.width, b.width}, 1,
                       {xs + lane, c.stride * band_row, c.stride * b.depth}, smaller(few, t.rows - r),
-                      t.columns, Sums<T>{static_cast<T*>(sums) + (i * rows + k) * run + lane, run, true});
+                      t.columns, Sums<T, true>{static_cast<T*>(sums) + (i * rows + k) * run + lane, run});
         }
       }
     }

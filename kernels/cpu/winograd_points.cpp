@@ -215,8 +215,9 @@ void multiply_point(const Convolution& c, const TileRange& range, int64_t point,
       vectors = next_vectors((width - k) / kWide);
       const Operand<float> w{weights + channels * k, 0, int64_t{vectors} * kWide};
       for (int64_t tile = 0; tile < range.count; tile += kSums / vectors)
-        multiply<float>(vectors, {xs + tile * p.tile + c0, 0, 1}, p.tile, w, 1, channels,
-                        Sums<float>{ys + tile * q.tile + k, q.tile, c0 > 0});
+        into_sums(ys + tile * q.tile + k, q.tile, c0 > 0, [&](const auto& y) {
+          multiply<float>(vectors, {xs + tile * p.tile + c0, 0, 1}, p.tile, w, 1, channels, y);
+        });
     }
     weights += channels * width;
   }
@@ -338,7 +339,7 @@ void add_products(const Convolution& c, const TileRange& range, int64_t point, c
     vectors = left >= 3 ? 3 : static_cast<int>(left);
     for (int64_t k = 0; k < c.width; k += kSums / vectors)
       multiply<float>(vectors, {gs + k, 0, q.tile}, 1, {xs + ch, 0, p.tile}, 1, range.count,
-                      Sums<float>{to + k * depth + ch, depth, true});
+                      Sums<float, true>{to + k * depth + ch, depth});
   }
 }
 

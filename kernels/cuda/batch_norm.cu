@@ -153,7 +153,8 @@ struct StoreParameterGradients {
   T *gw, *gb;
   int64_t C;
   LUX_DEVICE void operator()(int64_t, int64_t column, float sum) const {
-    (column < C ? gw : gb)[column % C] = T(sum);
+    T* const to = column < C ? gw : gb;  // GCC 12's sanitizers lose the index of (… ? gw : gb)[i]
+    to[column % C] = T(sum);
   }
 };
 
