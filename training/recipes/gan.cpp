@@ -39,7 +39,7 @@ std::vector<Update> Adversarial::updates() const {
 Loss Adversarial::compute(const Model& model, const StepInput& input, size_t update) const {
   enum Step : size_t { real, fake, generate };
   const auto& gan = as<Gan>(model);
-  const Tensor low = signed_range(input.low), high = signed_range(input.high);
+  const Tensor low = signed_range(input.low);
   const BatchNormMode mode{BatchNormMode::batch, input.statistics};
   const auto generated = [&] {
     return gan.generator(
@@ -50,14 +50,15 @@ Loss Adversarial::compute(const Model& model, const StepInput& input, size_t upd
     return binary_cross_entropy(patches, full(patches.shape(), label, patches.options()));
   };
   if (update == real) {
-    const Tensor loss = taken_for(high, 1);
+    const Tensor loss = taken_for(signed_range(input.high), 1);
     return {0.5 * loss, {{"d_real", loss}}};
   }
   if (update == fake) {
     const Tensor loss = taken_for(generated(), 0);
     return {0.5 * loss, {{"d_fake", loss}}};
   }
-  const Tensor picture = generated(), adversarial = taken_for(picture, 1), l1 = l1_loss(picture, high);
+  const Tensor picture = generated(), adversarial = taken_for(picture, 1),
+               l1 = l1_loss(picture, signed_range(input.high));
   return {adversarial + options_.l1 * l1, {{"adversarial", adversarial}, {"l1", l1}}};
 }
 
