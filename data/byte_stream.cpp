@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "luxgrad/data/file_ops.h"
+
 namespace lux {
 namespace {
 
@@ -29,7 +31,7 @@ size_t ByteSource::some(std::span<uint8_t> to) {
       pollfd wait{descriptor_, POLLIN, 0};
       if (poll(&wait, 1, kLookForStop) <= 0) continue;
     }
-    const ssize_t got = ::read(descriptor_, to.data(), to.size());
+    const ssize_t got = file_ops().read(descriptor_, to.data(), to.size());
     if (got >= 0) return static_cast<size_t>(got);
     if (errno != EINTR) refuse(FileErrorCode::unreadable, offset_, "cannot be read: ", std::strerror(errno));
   }

@@ -248,6 +248,17 @@ TEST_CASE("a poisoned step is seen, named and skipped, and the run goes on") {
   }
 }
 
+TEST_CASE("a run whose first step is poisoned goes on, and can be resumed") {
+  const Studio here;
+  Saboteur saboteur(Place::loss, kNan, 1, 1), none(Place::loss, kNan, 0, 0);
+  TrainOptions options = here.options("run", 4);
+  CHECK(train(options, saboteur).finished);
+  check_saved(here, "run");
+  options.steps = 8;
+  options.resume = true;
+  CHECK(train(options, none).finished);
+}
+
 TEST_CASE("skipped steps change nothing: the weights are those of the steps before") {
   const Studio here;
   Saboteur none(Place::loss, kNan, 0, 0), saboteur(Place::loss, kNan, 6, 8);

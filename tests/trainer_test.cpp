@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 
 #include "luxgrad/data/file.h"
@@ -304,7 +305,7 @@ TEST_CASE("a disk with room for few checkpoints is said before the first step") 
 
 TEST_CASE("a log that cannot be written is said once, and the training goes on") {
   struct FullLog : FileOps {
-    int log = -1;
+    std::atomic<int> log = -1;  // the loader opens and closes pictures meanwhile
     int open(const char* path, int flags, mode_t mode) override {
       const int descriptor = FileOps::open(path, flags, mode);
       if (std::string_view(path).ends_with("/log.jsonl")) log = descriptor;

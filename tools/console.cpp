@@ -70,8 +70,9 @@ void print_error(std::string_view message) {
 }
 
 void print_failure(const Failure& failure) {
-  const std::string limit = cat("; more than ", megabytes(peak_address_bytes()), " are needed");
-  print_error(failure.message + (failure.out_of_memory ? limit : ""));
+  const int64_t held = failure.out_of_memory ? peak_address_bytes() : -1;
+  print_error(held < 0 ? failure.message
+                       : cat(failure.message, "; more than ", megabytes(held), " are needed"));
   for (const std::string& detail : failure.details) print_note("  " + detail);
 }
 

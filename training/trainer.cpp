@@ -200,7 +200,6 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   Generator chance = Generator(options_.seed, "step").fork(static_cast<uint64_t>(progress_.step));
   const StepInput input{batch.low, batch.high, chance.next()};
   const StepOutcome outcome = stepper_.step(input, lr);
-  if (progress_.step == 0) progress_.first_loss = outcome.losses.front().second;
   last_loss_ = outcome.losses.front().second;
   ++progress_.step;
   const bool finite = outcome.failed < 0;
@@ -213,6 +212,7 @@ void Trainer::update(const Batch& batch, double data_seconds) {
                     .step_seconds = working.seconds(),
                     .skipped = !finite};
   if (finite) {
+    if (std::isinf(progress_.first_loss)) progress_.first_loss = outcome.losses.front().second;
     progress_.skipped = 0;
     progress_.epoch_loss += outcome.losses.front().second;
     ++progress_.epoch_steps;
