@@ -236,7 +236,7 @@ TEST_CASE("lines are kept up to a length, and no part of one") {
   const auto kept = [&](int64_t bytes) {
     spill(path, "one\ntwo\nthr");
     const int64_t length = keep_lines(path, bytes).value();
-    const std::string text = length > 0 ? slurp(path) : "";
+    std::string text = length > 0 ? slurp(path) : "";
     CHECK(static_cast<int64_t>(text.size()) == length);
     CHECK(fs::exists(path) == (length > 0));
     return text;

@@ -42,7 +42,9 @@ class GanStepProof {
       const StepOutcome outcome = stepper.step(input_, recipe_.adam.lr);
       REQUIRE(outcome.failed == -1);
       const std::vector<std::string> names = {"d_real", "d_fake", "adversarial", "l1", "total"};
-      for (const auto& [name, value] : outcome.losses) {
+      for (const auto& loss : outcome.losses) {
+        const std::string& name = loss.first;
+        const double value = loss.second;
         const auto column = std::find(names.begin(), names.end(), name) - names.begin();
         REQUIRE(column < terms.size(1));
         const double expected = terms.to_vector()[static_cast<size_t>(step * terms.size(1) + column)];

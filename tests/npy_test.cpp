@@ -269,9 +269,9 @@ TEST_CASE("an archive that is written reads as the arrays that went in") {
   const auto bytes = serialize_npz(arrays);
   const auto read = parse_npz(bytes).value();
   REQUIRE(read.size() == arrays.size());
-  for (const auto& [name, array] : arrays) {
-    CAPTURE(name);
-    CHECK(same_bits(read.at(name), array));
+  for (const auto& array : arrays) {
+    CAPTURE(array.first);
+    CHECK(same_bits(read.at(array.first), array.second));
   }
   CHECK(serialize_npz(arrays) == bytes);
   CHECK_THROWS_WITH_AS(serialize_npz({{"w", zeros({1}, {DType::bf16, kCpu})}}),
