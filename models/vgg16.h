@@ -1,20 +1,13 @@
-// VGG16 (Simonyan and Zisserman, ICLR 2015, arXiv:1409.1556) up to a tap: no network that enhances, but one
-// that has learnt to see, by whose maps a perceptual loss compares pictures.
-//
-// Convolutions 3x3 with relu in blocks of 64, 64 | 128, 128 | 256, 256, 256 | 512, 512, 512 channels, a
-// maximum of 2x2 pixels between blocks. The k-th convolution of block b is conv b_k, its rectified maps are
-// relu b_k. Parameters have torchvision's names, `features.0.weight` …; it brings no values for them.
+// VGG16 up to a tap, by whose maps a perceptual loss compares pictures (Johnson et al., ECCV 2016).
 #pragma once
 
-#include <deque>
-#include <string>
 #include <string_view>
 
-#include "luxgrad/layers/conv2d.h"
+#include "luxgrad/models/trunk.h"
 
 namespace lux {
 
-class Vgg16 : public Module {
+class Vgg16 : public Trunk {
  public:
   enum class Tap { relu3_3, relu4_3 };
 
@@ -27,8 +20,6 @@ class Vgg16 : public Module {
 
   int64_t smallest_size() const { return tap_ == Tap::relu3_3 ? 4 : 8; }
   const char* tap_name() const { return tap_ == Tap::relu3_3 ? "relu3_3" : "relu4_3"; }
-
-  std::deque<Conv2d> features;
 
  private:
   Tap tap_;

@@ -1,6 +1,8 @@
 // The tool as scripts see it: command line, streams, exit codes. The real binary runs as a child.
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/layers/init.h"
+#include "luxgrad/models/lpips.h"
 #include "luxgrad/tensor/cuda.h"
 #include "tool_workplace.h"
 
@@ -364,6 +366,41 @@ TEST_CASE("evaluate compares with references") {
   CHECK(nlohmann::json::parse(with({"high", "--list", "names.txt", "--json"}).out)["images"] == 2);
   spill(here.path("names.txt"), "7\n");
   CHECK(with({"high", "--list", "names.txt"}).code == 3);
+}
+
+TEST_CASE("evaluate measures LPIPS with the networks that it is given") {
+  const Workplace here;
+  for (const char* folder : {"low", "high"}) fs::create_directory(here.path(folder));
+  save_noise(here.path("low/0.png"), 40, 33, 1);
+  save_noise(here.path("high/0.png"), 40, 33, 2);
+  Trunk trunk(alexnet_convs());
+  init_fan_in_uniform_(trunk, Generator(3));
+  save_safetensors(here.path("alexnet.safetensors"), {trunk.state_dict(), {}});
+  State weights;
+  for (const int64_t channels : {64, 192, 384, 256, 256})
+    weights[cat("lin", weights.size(), ".model.1.weight")] = full({1, channels, 1, 1}, 0.5);
+  save_safetensors(here.path("lin.safetensors"), {weights, {}});
+  const auto with = [&](const std::string& first, const std::string& second, const std::string& how) {
+    return here.run({"evaluate", "-n", "zero_dce", "--low", "low", "--high", "high", "--baseline", "identity",
+                     "--lpips", first, second, how});
+  };
+  const ChildResult result = with("alexnet.safetensors", "lin.safetensors", "--json");
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  const nlohmann::json scores = nlohmann::json::parse(result.out);
+  const Tensor low = to_tensor(load_image(here.path("low/0.png"))),
+               high = to_tensor(load_image(here.path("high/0.png")));
+  CHECK(scores["baselines"]["identity"]["lpips"] == Lpips(trunk.state_dict(), weights)(low, high));
+  CHECK(scores["lpips"] > 0);
+  CHECK(scores["lpips_uint8"] != scores["lpips"]);
+  CHECK(scores["lpips_network"]["name"] == "AlexNet");
+  CHECK(scores["lpips_network"]["trunk_sha256"] ==
+        sha256(read_file(here.path("alexnet.safetensors")).value()));
+  CHECK(contains(with("alexnet.safetensors", "lin.safetensors", "--progress=none").out, "MAE     LPIPS\n"));
+  CHECK(with("absent.pth", "lin.safetensors", "--json").code == 3);
+  const ChildResult mixed = with("zero_dce.safetensors", "lin.safetensors", "--json");
+  CHECK(mixed.code == 4);
+  CHECK(contains(mixed.err, "features.0.bias: missing, expected [64]"));
 }
 
 TEST_CASE("pack makes an archive that evaluate and train take like the folders") {

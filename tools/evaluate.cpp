@@ -5,11 +5,13 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/layout.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/split.h"
+#include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -34,7 +36,7 @@ std::string sha256_of_weights(const LoadedModel& loaded) {
 Json record_of(const Evaluation& evaluation, const BootstrapOptions& options) {
   Json record, intervals;
   const auto between = intervals_of(evaluation, options);
-  for (const Protocol& protocol : protocols()) {
+  for (const Protocol& protocol : evaluation.protocols) {
     const Interval& interval = between.at(protocol.name);
     record[protocol.name] = number(evaluation.mean.at(protocol.name));
     intervals[protocol.name] = {number(interval.low), number(interval.high)};
@@ -51,8 +53,8 @@ std::string padded(const std::string& text, size_t width, bool right) {
 /// Lines of numbers under the names of the measures: a protocol's column is that of its measure.
 class Table {
  public:
-  explicit Table(const std::string& title) {
-    for (const Protocol& protocol : protocols()) {
+  Table(const std::string& title, std::vector<Protocol> protocols) : protocols_(std::move(protocols)) {
+    for (const Protocol& protocol : protocols_) {
       if (std::find(measures_.begin(), measures_.end(), protocol.measure) == measures_.end())
         measures_.push_back(protocol.measure);
     }
@@ -65,9 +67,9 @@ class Table {
     text_ += "\n" + padded(title, kTitle, false);
     for (const std::string& measure : measures_) {
       std::string cell;
-      for (const Protocol& protocol : protocols()) {
+      for (const Protocol& protocol : protocols_) {
         if (protocol.pictures != pictures || protocol.measure != measure) continue;
-        cell = fixed(scores.at(protocol.name), measure.starts_with("SSIM") ? 4 : 3);
+        cell = fixed(scores.at(protocol.name), measure.starts_with("SSIM") || measure == "LPIPS" ? 4 : 3);
       }
       text_ += padded(cell, kColumn, true);
     }
@@ -78,6 +80,7 @@ class Table {
 
  private:
   static constexpr size_t kTitle = 36, kColumn = 10;
+  std::vector<Protocol> protocols_;
   std::vector<std::string> measures_;
   std::string text_;
 };
@@ -103,6 +106,11 @@ class Evaluate final : public Command {
     app.add_option("--baseline", baselines_,
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
         ->type_name("NAME...");
+    app.add_option("--lpips", lpips_files_,
+                   "Also measure LPIPS: weights of AlexNet or VGG16 as torchvision has them, and those that "
+                   "its authors learnt for that network")
+        ->type_name("TRUNK WEIGHTS")
+        ->expected(2);
     app.add_option("--csv", csv_, "Also write the scores of every picture")->type_name("FILE");
     app.add_option("--min-psnr", min_psnr_, "Exit with 7 when the mean PSNR is below this")
         ->type_name("DB")
@@ -127,6 +135,7 @@ class Evaluate final : public Command {
     const Device device = apply(where_);
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_, device);
+    load_lpips();
     if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;
     const std::vector<Evaluation> evaluations =
         measured(*loaded.model, guides_of(guidance_, *loaded.model), pairs);
@@ -146,6 +155,21 @@ class Evaluate final : public Command {
     for (const std::string& name : baselines_) {
       check_usage(std::find(known.begin(), known.end(), name) != known.end(),
                   "--baseline: expected identity, gamma, auto_contrast, equalize or all, got ", name);
+    }
+  }
+
+  void load_lpips() {
+    if (lpips_files_.empty()) return;
+    std::vector<State> states;
+    for (const std::string& path : lpips_files_) {
+      const std::vector<uint8_t> bytes = read_file(path).value();
+      states.push_back(parse_tensor_file(bytes).in_file(path).value().tensors);
+      lpips_sha256_.push_back(sha256(bytes));
+    }
+    try {
+      lpips_.emplace(states[0], states[1]);
+    } catch (const StateMismatch& error) {
+      throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1]), error.what());
     }
   }
 
@@ -171,11 +195,11 @@ class Evaluate final : public Command {
       const auto guided = [&](const Tensor& low, const Tensor& high) {
         return enhance(model, guide, low, high);
       };
-      evaluations.push_back(evaluate(guide.title, guided, pairs, each));
+      evaluations.push_back(evaluate(guide.title, guided, pairs, each, lpips()));
     }
     for (const std::string& name : baselines_) {
       evaluations.push_back(evaluate(
-          name, [&](const Tensor& low, const Tensor&) { return baseline(name, low); }, pairs, each));
+          name, [&](const Tensor& low, const Tensor&) { return baseline(name, low); }, pairs, each, lpips()));
     }
     progress.clear();
     return evaluations;
@@ -183,9 +207,9 @@ class Evaluate final : public Command {
 
   std::string as_text(const std::vector<Evaluation>& evaluations, const LoadedModel& loaded) const {
     const Evaluation& model = evaluations[0];
-    Table table("");
+    Table table("", model.protocols);
     std::string last;
-    for (const Protocol& protocol : protocols()) {
+    for (const Protocol& protocol : model.protocols) {
       if (protocol.pictures != last) table.add(protocol.pictures, protocol.pictures, model.mean);
       last = protocol.pictures;
     }
@@ -198,7 +222,7 @@ class Evaluate final : public Command {
             " pictures\n\n", table.text(), "\n\n95 % interval of the mean, RGB: PSNR ", range("psnr", 3),
             " dB, SSIM ", range("ssim", 4));
     if (evaluations.size() == 1) return text;
-    Table others("RGB");
+    Table others("RGB", model.protocols);
     for (const Evaluation& evaluation : evaluations)
       others.add(printable(evaluation.method), "RGB", evaluation.mean);
     return cat(text, "\n\n", others.text());
@@ -215,6 +239,11 @@ class Evaluate final : public Command {
     report["method"] = evaluations[0].method;
     report["weights"] = loaded.source;
     report["weights_sha256"] = sha256_of_weights(loaded);
+    if (lpips_) {
+      report["lpips_network"] = {{"name", lpips_->network()},
+                                 {"trunk_sha256", lpips_sha256_[0]},
+                                 {"weights_sha256", lpips_sha256_[1]}};
+    }
     report["version"] = LUX_VERSION;
     report["device"] = cat(loaded.model->device());
     const size_t guides = evaluations.size() - baselines_.size();
@@ -225,9 +254,12 @@ class Evaluate final : public Command {
     return report.dump(-1, ' ', true, Json::error_handler_t::replace);
   }
 
+  const Lpips* lpips() const { return lpips_ ? &*lpips_ : nullptr; }
+
   ModelChoice choice_;
   std::string low_, high_, data_, list_, csv_;
-  std::vector<std::string> baselines_;
+  std::vector<std::string> baselines_, lpips_files_, lpips_sha256_;
+  std::optional<Lpips> lpips_;
   Guidance guidance_;
   BootstrapOptions bootstrap_;
   double min_psnr_ = -1e9, min_ssim_ = -1e9;

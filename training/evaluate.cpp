@@ -10,9 +10,10 @@ std::string quoted(const std::string& field) {
   return text + "\"";
 }
 
-std::string csv_line(const std::string& method, const ImageScores& image) {
-  std::string line = cat(quoted(image.name), ",", quoted(method));
-  for (const Protocol& protocol : protocols()) line += cat(",", exact_text(image.scores.at(protocol.name)));
+std::string csv_line(const Evaluation& evaluation, const ImageScores& image) {
+  std::string line = cat(quoted(image.name), ",", quoted(evaluation.method));
+  for (const Protocol& protocol : evaluation.protocols)
+    line += cat(",", exact_text(image.scores.at(protocol.name)));
   return line + "\n";
 }
 
@@ -20,16 +21,17 @@ std::string csv_line(const std::string& method, const ImageScores& image) {
 
 Evaluation evaluate(const std::string& name,
                     FunctionRef<Tensor(const Tensor& low, const Tensor& high)> method,
-                    const PictureList& pairs, FunctionRef<void(const ImageScores&)> each) {
+                    const PictureList& pairs, FunctionRef<void(const ImageScores&)> each,
+                    const Lpips* lpips) {
   check(!pairs.empty(), "evaluate: expected at least one pair of pictures");
-  Evaluation evaluation{name, {}, {}};
+  Evaluation evaluation{name, protocols(lpips != nullptr), {}, {}};
   for (const PicturePaths& pair : pairs) {
     check(!pair.high.empty(), "evaluate: expected a reference for ", pair.name);
     const auto [low, high] = read_pair(pair);
-    evaluation.images.push_back({pair.name, score(method(low, high), high)});
+    evaluation.images.push_back({pair.name, score(method(low, high), high, lpips)});
     each(evaluation.images.back());
   }
-  for (const Protocol& protocol : protocols()) {
+  for (const Protocol& protocol : evaluation.protocols) {
     double sum = 0;
     for (const ImageScores& image : evaluation.images) sum += image.scores.at(protocol.name);
     evaluation.mean[protocol.name] = sum / static_cast<double>(evaluation.images.size());
@@ -41,22 +43,23 @@ std::map<std::string, Interval> intervals_of(const Evaluation& evaluation, const
   std::vector<std::vector<double>> rows;
   for (const ImageScores& image : evaluation.images) {
     std::vector<double> row;
-    for (const Protocol& protocol : protocols()) row.push_back(image.scores.at(protocol.name));
+    for (const Protocol& protocol : evaluation.protocols) row.push_back(image.scores.at(protocol.name));
     rows.push_back(std::move(row));
   }
   const std::vector<Interval> columns = bootstrap_means(rows, options);
   std::map<std::string, Interval> intervals;
-  for (size_t c = 0; c < columns.size(); ++c) intervals[protocols()[c].name] = columns[c];
+  for (size_t c = 0; c < columns.size(); ++c) intervals[evaluation.protocols[c].name] = columns[c];
   return intervals;
 }
 
 std::string to_csv(const std::vector<Evaluation>& evaluations) {
   std::string text = "image,method";
-  for (const Protocol& protocol : protocols()) text += cat(",", protocol.name);
+  check(!evaluations.empty(), "to_csv: expected at least one evaluation");
+  for (const Protocol& protocol : evaluations[0].protocols) text += cat(",", protocol.name);
   text += '\n';
   for (const Evaluation& evaluation : evaluations) {
-    for (const ImageScores& image : evaluation.images) text += csv_line(evaluation.method, image);
-    text += csv_line(evaluation.method, {"mean", evaluation.mean});
+    for (const ImageScores& image : evaluation.images) text += csv_line(evaluation, image);
+    text += csv_line(evaluation, {"mean", evaluation.mean});
   }
   return text;
 }

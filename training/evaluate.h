@@ -19,6 +19,7 @@ struct ImageScores {
 
 struct Evaluation {
   std::string method;  ///< what made the pictures, for tables
+  std::vector<Protocol> protocols;
   std::vector<ImageScores> images;
   Scores mean;
 };
@@ -28,14 +29,15 @@ struct Evaluation {
 /// for unreadable files and pairs of two sizes, and Error for a picture without reference and an empty list.
 Evaluation evaluate(
     const std::string& name, FunctionRef<Tensor(const Tensor& low, const Tensor& high)> method,
-    const PictureList& pairs, FunctionRef<void(const ImageScores&)> each = [](const ImageScores&) {});
+    const PictureList& pairs, FunctionRef<void(const ImageScores&)> each = [](const ImageScores&) {},
+    const Lpips* lpips = nullptr);
 
 /// For every protocol the interval of its mean over the pictures.
 std::map<std::string, Interval> intervals_of(const Evaluation& evaluation,
                                              const BootstrapOptions& options = {});
 
 /// A line per picture and method, and one named `mean` for all, with a header; fields quoted where they must
-/// be (RFC 4180).
+/// be (RFC 4180). All were measured by the same protocols.
 std::string to_csv(const std::vector<Evaluation>& evaluations);
 
 }  // namespace lux

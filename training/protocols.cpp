@@ -12,10 +12,11 @@ using metrics::SsimProtocol;
 
 struct Pair {
   Tensor result, reference;
+  const Lpips* lpips = nullptr;
 };
 
 Pair eight_bits(const Pair& pair) {
-  return {metrics::quantize_8bit(pair.result), metrics::quantize_8bit(pair.reference)};
+  return {metrics::quantize_8bit(pair.result), metrics::quantize_8bit(pair.reference), pair.lpips};
 }
 Pair luma(const Pair& pair) { return {metrics::luma(pair.result), metrics::luma(pair.reference)}; }
 Pair gray(const Pair& pair) { return {metrics::gray(pair.result), metrics::gray(pair.reference)}; }
@@ -25,7 +26,7 @@ Pair matched(const Pair& pair) {
   return {metrics::match_mean(pair.result, pair.reference, form), pair.reference};
 }
 
-enum Measure : uint8_t { kPsnr = 1, kSsim = 2, kUniform = 4, kVolume = 8, kMae = 16 };
+enum Measure : uint8_t { kPsnr = 1, kSsim = 2, kUniform = 4, kVolume = 8, kMae = 16, kLpips = 32 };
 
 struct MeasureRow {
   Measure measure;
@@ -41,6 +42,7 @@ constexpr MeasureRow kMeasures[] = {
     {kVolume, "ssim_volume", "SSIM 3-D",
      [](const Pair& p) { return metrics::ssim(p.result, p.reference, SsimProtocol::matlab_volume()); }},
     {kMae, "mae", "MAE", [](const Pair& p) { return metrics::mae(p.result, p.reference); }},
+    {kLpips, "lpips", "LPIPS", [](const Pair& p) { return (*p.lpips)(p.result, p.reference); }},
 };
 
 // What is compared, and the measures that anybody publishes of it.
@@ -51,8 +53,8 @@ struct View {
   unsigned measures;
 };
 constexpr View kViews[] = {
-    {"", "RGB", [](const Pair& rgb) { return rgb; }, kPsnr | kSsim | kUniform | kVolume | kMae},
-    {"_uint8", "RGB, 8 bits", eight_bits, kPsnr | kSsim | kUniform | kVolume | kMae},
+    {"", "RGB", [](const Pair& rgb) { return rgb; }, kPsnr | kSsim | kUniform | kVolume | kMae | kLpips},
+    {"_uint8", "RGB, 8 bits", eight_bits, kPsnr | kSsim | kUniform | kVolume | kMae | kLpips},
     {"_y", "Y", luma, kPsnr | kSsim},
     {"_y_uint8", "Y, 8 bits", [](const Pair& rgb) { return luma(eight_bits(rgb)); }, kPsnr | kSsim},
     {"_gray", "gray", gray, kSsim | kUniform},
@@ -67,10 +69,11 @@ constexpr View kViews[] = {
 
 // Calls f(view, measure) for every protocol, in order.
 template <class F>
-void each_protocol(const F& f) {
+void each_protocol(bool with_lpips, const F& f) {
   for (const View& view : kViews) {
-    for (const MeasureRow& row : kMeasures)
-      if ((view.measures & row.measure) != 0) f(view, row);
+    for (const MeasureRow& row : kMeasures) {
+      if ((view.measures & row.measure) != 0 && (with_lpips || row.measure != kLpips)) f(view, row);
+    }
   }
 }
 
@@ -78,23 +81,20 @@ std::string name_of(const View& view, const MeasureRow& row) { return cat(row.na
 
 }  // namespace
 
-const std::vector<Protocol>& protocols() {
-  static const std::vector<Protocol> all = [] {
-    std::vector<Protocol> rows;
-    each_protocol([&](const View& view, const MeasureRow& row) {
-      rows.push_back({name_of(view, row), view.title, row.title});
-    });
-    return rows;
-  }();
-  return all;
+std::vector<Protocol> protocols(bool with_lpips) {
+  std::vector<Protocol> rows;
+  each_protocol(with_lpips, [&](const View& view, const MeasureRow& row) {
+    rows.push_back({name_of(view, row), view.title, row.title});
+  });
+  return rows;
 }
 
-Scores score(const Tensor& result, const Tensor& reference) {
-  const Pair rgb{result, reference};
+Scores score(const Tensor& result, const Tensor& reference, const Lpips* lpips) {
+  const Pair rgb{result, reference, lpips};
   Scores scores;
   const View* last = nullptr;
   Pair seen;
-  each_protocol([&](const View& view, const MeasureRow& row) {
+  each_protocol(lpips != nullptr, [&](const View& view, const MeasureRow& row) {
     if (std::exchange(last, &view) != &view) seen = view.of(rgb);
     scores[name_of(view, row)] = row.of(seen);
   });

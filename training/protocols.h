@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "luxgrad/tensor/tensor.h"
+#include "luxgrad/models/lpips.h"
 
 namespace lux {
 
@@ -17,13 +17,15 @@ struct Protocol {
   std::string measure;   ///< of it: "SSIM"
 };
 
-/// All of them, in a fixed order; the first two, `psnr` and `ssim`, are the field's default.
-const std::vector<Protocol>& protocols();
+/// All of them, in a fixed order; the first two, `psnr` and `ssim`, are the field's default. LPIPS is
+/// measured only where the user has its network.
+std::vector<Protocol> protocols(bool with_lpips = false);
 
 /// A number for every protocol, by its name.
 using Scores = std::map<std::string, double>;
 
-/// The scores of a result against its reference, both [1, H, W, 3] in [0, 1], sides of at least 11.
-Scores score(const Tensor& result, const Tensor& reference);
+/// The scores of a result against its reference, both [1, H, W, 3] in [0, 1], sides of at least 11, or as
+/// LPIPS asks.
+Scores score(const Tensor& result, const Tensor& reference, const Lpips* lpips = nullptr);
 
 }  // namespace lux
