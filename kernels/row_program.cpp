@@ -139,8 +139,12 @@ class Passage {
   bool wants(size_t step) const { return wanted_[step]; }
   const Shape& shape(size_t step) const { return shapes_[step]; }
   int64_t height(size_t step) const { return shapes_[step][1]; }
-  /// The most rows that a step held at a time.
-  int64_t most(size_t step) const { return most_[step]; }
+  /// Room for the rows of a step: the most that it held at a time, and where many wait for a late reader a
+  /// quarter of them more, so that they need not be moved up for each band.
+  int64_t room(size_t step) const {
+    const int64_t waiting = std::max<int64_t>(0, most_[step] - 2 * piece(step));
+    return std::min(most_[step] + waiting / 4, height(step));
+  }
 
   /// The first row of a step that somebody has still to read.
   int64_t oldest(size_t step) const {
@@ -156,29 +160,40 @@ class Passage {
   /// whenever some of the goal are there.
   template <class Compute, class Take>
   void go(int64_t band, const Compute& compute, const Take& take) {
-    for (int64_t end = band; taken_ < height(goal_); end += band) {
-      advance(goal_, end, compute);
+    band_ = round_up(band);
+    while (taken_ < height(goal_)) {
+      advance(goal_, taken_ + piece(goal_), compute);
       if (done_[goal_] > taken_) take(Rows{taken_, done_[goal_]});
       taken_ = done_[goal_];
     }
   }
 
  private:
-  // Lets `step` come as far as row `end`, and those before it as far as that takes.
+  // Rows that are computed at a time: a band, which is more where they are short, since reading the weights
+  // would take longer than computing with them.
+  int64_t piece(size_t step) const {
+    constexpr int64_t kShort = 2048;  // pixels
+    return std::max(band_, round_up(band_ * kShort / shapes_[step][2]));
+  }
+
+  // Lets `step` come as far as row `end`, a band at a time, and those before it only as far as each takes: so
+  // a map in full size does not wait for many rows of one that is a sixteenth of it.
   template <class Compute>
   void advance(size_t step, int64_t end, const Compute& compute) {
     end = std::min(round_up(end), height(step));
-    if (end <= done_[step]) return;
     const RowProgram::Step& made = program_.steps_[step];
-    if (made.op != nullptr) {
-      const Rows read = made.op->reads({done_[step], end});
-      for (const RowProgram::Operand& input : made.inputs) {
-        if (!program_.is_whole(input)) advance(static_cast<size_t>(input.step), read.end, compute);
+    while (done_[step] < end) {
+      const Rows rows{done_[step], std::min(done_[step] + piece(step), end)};
+      if (made.op != nullptr) {
+        const int64_t read = made.op->reads(rows).end;
+        for (const RowProgram::Operand& input : made.inputs) {
+          if (!program_.is_whole(input)) advance(static_cast<size_t>(input.step), read, compute);
+        }
       }
+      most_[step] = std::max(most_[step], rows.end - oldest(step));
+      compute(step, rows);
+      done_[step] = rows.end;
     }
-    most_[step] = std::max(most_[step], end - oldest(step));
-    compute(step, Rows{done_[step], end});
-    done_[step] = end;
   }
 
   const RowProgram& program_;
@@ -186,7 +201,7 @@ class Passage {
   std::vector<Shape> shapes_;
   std::vector<bool> wanted_;
   std::vector<int64_t> done_, most_;
-  int64_t taken_ = 0;
+  int64_t taken_ = 0, band_ = kGrid;
 };
 
 namespace {
@@ -286,7 +301,7 @@ class RowProgram::Run {
     plan.go(band_, nowhere, nobody);
     std::vector<std::unique_ptr<Window>> windows(results_.size());
     for (size_t i = 0; i < windows.size(); ++i) {
-      if (plan.wants(i)) windows[i] = std::make_unique<Window>(plan.shape(i), plan.most(i), program_.dtype_);
+      if (plan.wants(i)) windows[i] = std::make_unique<Window>(plan.shape(i), plan.room(i), program_.dtype_);
     }
     Passage passage(program_, goal, height_, width_);
     const auto compute = [&](size_t index, Rows rows) {
@@ -421,7 +436,7 @@ int64_t RowProgram::pass_bytes(size_t goal, int64_t height, int64_t width, int64
   passage.go(band, nowhere, nobody);
   int64_t bytes = 0;
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (passage.wants(i)) bytes += passage.most(i) * row_bytes(passage.shape(i), dtype_);
+    if (passage.wants(i)) bytes += passage.room(i) * row_bytes(passage.shape(i), dtype_);
   }
   return bytes;
 }
