@@ -169,11 +169,12 @@ class Passage {
   }
 
  private:
-  // Rows that are computed at a time: a band, which is more where they are short, since reading the weights
-  // would take longer than computing with them.
+  // Rows that are computed at a time: where they are shorter than the picture's, as many pixels as a band of it
+  // has, or enough to make reading all weights worth while.
   int64_t piece(size_t step) const {
-    constexpr int64_t kShort = 2048;  // pixels
-    return std::max(band_, round_up(band_ * kShort / shapes_[step][2]));
+    constexpr int64_t kEnough = 16384;
+    const int64_t width = shapes_[step][2];
+    return std::max(band_, round_up(std::min(band_ * shapes_[0][2], kEnough) / width));
   }
 
   // Lets `step` come as far as row `end`, a band at a time, and those before it only as far as each takes: so

@@ -10,7 +10,8 @@ namespace {
 
 constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
 constexpr int64_t kCacheBytes = int64_t{24} << 20;     // of all rows at a time
-constexpr int64_t kLeastBand = 16, kMostBand = 64;     // rows, where memory is no matter
+constexpr int64_t kLeastBand = 16;                     // rows, where memory is no matter
+constexpr int64_t kLeastPixels = 32768;                // of a band: a layer reads all its weights for each
 constexpr int64_t kLowestBand = 4;
 constexpr int64_t kSampleSide = 64;                // of the picture that a program is recorded on
 constexpr int64_t kMostSquare = 2048;              // side of a tile with what is read around it
@@ -53,16 +54,20 @@ class Chooser {
   // Rows at a time, with tiles of about so many columns, 0 meaning all; of bands the usual, or as low as the
   // limit asks for.
   EnhancePlan bands(int64_t columns) const {
-    EnhancePlan plan{.band = kMostBand};
+    EnhancePlan plan;
     if (columns > 0 && next_multiple(columns, grid_) < size_.wide) {
       plan.tile = next_multiple(columns, grid_);
       plan.halo = halo_;
     }
     const int64_t read = plan.tile == 0 ? size_.wide : std::min(size_.wide, plan.tile + 2 * plan.halo);
+    const int64_t least = next_multiple(std::max(kLeastBand, kLeastPixels / read), kLowestBand);
+    plan.band = 4 * least;
     plan.bytes = band_bytes(read, plan.band);
-    while ((plan.bytes > kCacheBytes && plan.band > kLeastBand) ||
-           (plan.bytes > limit_ && plan.band > kLowestBand))
-      plan.bytes = band_bytes(read, plan.band /= 2);
+    while ((plan.bytes > kCacheBytes && plan.band > least) ||
+           (plan.bytes > limit_ && plan.band > kLowestBand)) {
+      plan.band = next_multiple(plan.band / 2, kLowestBand);
+      plan.bytes = band_bytes(read, plan.band);
+    }
     return plan;
   }
 

@@ -43,6 +43,7 @@ std::map<std::string, Interval> intervals_of(const Evaluation& evaluation, const
   std::vector<std::vector<double>> rows;
   for (const ImageScores& image : evaluation.images) {
     std::vector<double> row;
+    row.reserve(evaluation.protocols.size());
     for (const Protocol& protocol : evaluation.protocols) row.push_back(image.scores.at(protocol.name));
     rows.push_back(std::move(row));
   }
