@@ -1,5 +1,5 @@
-// What luxgrad enhance and lut write beside results: curves, pages, looks, tables. None of it replaces what
-// the command reads, or, unasked, what is there. The real binary runs as a child.
+// What luxgrad enhance, lut and video write beside results: curves, pages, looks, tables. None of it replaces
+// what the command reads, or, unasked, what is there. The real binary runs as a child.
 #include "tool_workplace.h"
 
 using namespace lux;
@@ -54,6 +54,9 @@ TEST_CASE("nothing that is written beside results replaces an input, however it 
   refused("bright.png", with_guide({"enhance", "dark.png", "-o", "y.png", "--save-look", "bright.png"}));
   refused("dark.png", with_guide({"enhance", "dark.png", "-o", "y.png", "--save-look", "dark.png"}));
   refused("bright.png", with_guide({"lut", "dark.png", "-o", "y.cube", "--save-look", "bright.png"}));
+  named("film.y4m");
+  refused("film.y4m", {"video", "-i", "film.y4m", "-o", "film.y4m"});
+  refused("film.y4m", with_guide({"video", "-i", "film.y4m", "-o", "y.y4m", "--save-look", "film.y4m"}));
   const std::string weights = slurp(here.path("zero_dce.safetensors"));
   CHECK(here.run({"enhance", "dark.png", "-o", "zero_dce.safetensors", "-f", "png", "--overwrite", "-m",
                   "zero_dce.safetensors"})

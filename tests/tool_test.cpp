@@ -366,6 +366,9 @@ TEST_CASE("evaluate compares with references") {
   CHECK(nlohmann::json::parse(with({"high", "--list", "names.txt", "--json"}).out)["images"] == 2);
   spill(here.path("names.txt"), "7\n");
   CHECK(with({"high", "--list", "names.txt"}).code == 3);
+  const std::string before = slurp(here.path("low/0.png"));
+  CHECK(with({"high", "--csv", "low/0.png"}).code == 2);
+  CHECK(slurp(here.path("low/0.png")) == before);
 }
 
 TEST_CASE("evaluate measures LPIPS with the networks that it is given") {

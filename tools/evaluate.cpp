@@ -18,6 +18,7 @@
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/outputs.h"
 #include "luxgrad/training/baselines.h"
 
 namespace lux {
@@ -136,6 +137,7 @@ class Evaluate final : public Command {
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_, device);
     load_lpips();
+    check_table(pairs, loaded.source);
     if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;
     const std::vector<Evaluation> evaluations =
         measured(*loaded.model, guides_of(guidance_, *loaded.model), pairs);
@@ -171,6 +173,20 @@ class Evaluate final : public Command {
     } catch (const StateMismatch& error) {
       throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1]), error.what());
     }
+  }
+
+  /// That the table replaces nothing that is read.
+  void check_table(const PictureList& pairs, const std::string& weights) const {
+    if (csv_.empty()) return;
+    Outputs outputs(true);
+    for (const std::string& file : {weights, list_, data_}) outputs.add_input(file);
+    for (const std::string& file : lpips_files_) outputs.add_input(file);
+    add_inputs(guidance_, outputs);
+    for (const PicturePaths& pair : pairs) {
+      outputs.add_input(pair.low);
+      outputs.add_input(pair.high);
+    }
+    outputs.demand(csv_);
   }
 
   PictureList opened() const {

@@ -16,6 +16,7 @@
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/outputs.h"
 #include "luxgrad/tools/published_video.h"
 #include "luxgrad/tools/stop.h"
 
@@ -145,12 +146,11 @@ class Video final : public Command {
     if (!from_.empty()) range_.from = time_from("--from", from_);
     if (!to_.empty()) range_.to = time_from("--to", to_);
     check_usage(!range_.to || *range_.to > range_.from, "--to: expected a time after ", range_.from, " s");
-    if (output_ == "-") return;
-    std::error_code unknown;
-    check_usage(!fs::equivalent(input_, output_, unknown), output_,
-                ": is the input, and inputs are never overwritten");
-    check_usage(overwrite_ || !fs::exists(fs::symlink_status(output_, unknown)), output_,
-                ": exists; --overwrite replaces it");
+    Outputs outputs(overwrite_);
+    for (const std::string& path : {input_, choice_.weights}) outputs.add_input(path);
+    add_inputs(guidance_, outputs);
+    if (output_ != "-") outputs.demand(output_);
+    if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
   }
 
   /// The source and the sink.
