@@ -5,7 +5,6 @@
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/liveness.h"
-#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/about_model.h"
 #include "luxgrad/tools/command.h"
@@ -29,7 +28,7 @@ Json about_weights(const std::string& model) {
 }
 
 Json about_program(bool measure) {
-  const std::string no_cuda = cuda::absence();
+  const std::string no_cuda = absence_of_cuda();
   Json devices = {"cpu"};
   if (no_cuda.empty()) devices.push_back("cuda:0");
   Json all = {{"version", LUX_VERSION},

@@ -102,20 +102,24 @@ Device device_of(const std::string& name) {
   if (name == "cpu" || name == "-1") return kCpu;
   const bool cuda = name == "cuda" || name == "cuda:0";
   check_usage(cuda || name == "auto", "--device: expected auto, cpu or cuda:0, got ", name);
-  std::string absence = cuda::absence();
-  if (absence.empty()) {
-    try {
-      cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
-      return {Device::Type::cuda, 0};
-    } catch (const Error& error) {
-      absence = error.what();
-    }
-  }
+  const std::string absence = absence_of_cuda();
+  if (absence.empty()) return {Device::Type::cuda, 0};
   if (cuda) throw CommandError(ExitCode::stopped, cat("--device ", name, ": ", absence, "; use cpu"));
   return kCpu;
 }
 
 }  // namespace
+
+std::string absence_of_cuda() {
+  std::string absence = cuda::absence();
+  if (!absence.empty()) return absence;
+  try {
+    cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
+  } catch (const Error& error) {
+    absence = error.what();
+  }
+  return absence;
+}
 
 CommandError misfit(const std::string& source, const std::string& list) {
   constexpr size_t kShown = 20;
