@@ -320,6 +320,26 @@ Result<int64_t> append_to_file(const std::string& path, std::string_view text) {
   return system_error(FileErrorCode::unwritable, path, "cannot be written");
 }
 
+Result<int64_t> read_pieces(const std::string& path, int64_t begin, int64_t end, ByteSink sink) {
+  const Result<int> opened = open_for_reading(path);
+  if (!opened) return opened.error();
+  const int descriptor = opened.value();
+  const Reading closed_at_the_end(descriptor);
+  if (lseek(descriptor, begin, SEEK_SET) < 0)
+    return system_error(FileErrorCode::unreadable, path, "cannot be read");
+  std::vector<uint8_t> piece(size_t{64} << 10);
+  int64_t at = begin;
+  while (at < end) {
+    const size_t most = std::min(piece.size(), static_cast<size_t>(end - at));
+    const ssize_t got = repeated([&] { return file_ops().read(descriptor, piece.data(), most); });
+    if (got < 0) return system_error(FileErrorCode::unreadable, path, "cannot be read");
+    if (got == 0) break;
+    sink({piece.data(), static_cast<size_t>(got)});
+    at += got;
+  }
+  return at - begin;
+}
+
 Result<int64_t> keep_lines(const std::string& path, int64_t bytes) {
   struct stat status {};
   if (lstat(path.c_str(), &status) != 0) {
@@ -329,15 +349,24 @@ Result<int64_t> keep_lines(const std::string& path, int64_t bytes) {
   const bool regular = S_ISREG(status.st_mode);
   if (!regular && !S_ISLNK(status.st_mode))
     return not_regular(FileErrorCode::unwritable, path, status.st_mode);
-  std::vector<uint8_t> lines;
+  int64_t kept = 0;
   if (regular && bytes > 0) {
-    Result<std::vector<uint8_t>> all = read_file(path);
-    if (!all) return all.error();
-    lines = std::move(all).value();
-    if (static_cast<int64_t>(lines.size()) > bytes) lines.resize(static_cast<size_t>(bytes));
-    while (!lines.empty() && lines.back() != '\n') lines.pop_back();
+    int64_t at = 0;
+    const Result<int64_t> looked = read_pieces(path, 0, bytes, [&](std::span<const uint8_t> piece) {
+      for (const uint8_t byte : piece) {
+        ++at;
+        if (byte == '\n') kept = at;
+      }
+    });
+    if (!looked) return looked.error();
   }
-  if (!lines.empty()) return write_file_atomically(path, lines);
+  if (kept > 0) {
+    return attempt(
+        [&] {  // what cannot be read again leaves the new file unfinished, and the old one as it is
+          const auto copy = [&](ByteSink sink) { (void)read_pieces(path, 0, kept, sink).value(); };
+          return write_file_atomically(path, kept, copy).value();
+        });
+  }
   if (file_ops().unlink(path.c_str()) == 0) return int64_t{0};
   return system_error(FileErrorCode::unwritable, path, "cannot be removed");
 }

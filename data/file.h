@@ -82,6 +82,10 @@ Result<int64_t> remove_temporary_files(const std::string& folder);
 /// on a pipe. Returns the number of bytes.
 Result<int64_t> append_to_file(const std::string& path, std::string_view text);
 
+/// Hands over the bytes of a regular file from `begin` to `end`, or as far as it goes, in pieces of at most
+/// 64 KiB. Returns how many there were.
+Result<int64_t> read_pieces(const std::string& path, int64_t begin, int64_t end, ByteSink sink);
+
 /// Keeps the whole lines among the first `bytes` of a file, in a new one: what else bears the old one's name,
 /// by a hard link, stays. A symbolic link is removed, not followed; it counts as an empty file, as a missing
 /// one does, and no file is left where nothing is kept. Refuses directories, pipes and devices. Returns the

@@ -25,6 +25,7 @@ std::vector<std::string> lines_of(const std::string& path) {
     line.erase(line.find_last_not_of(" \t\r") + 1);
     if (!line.empty() && line[0] != '#') lines.push_back(line);
   }
+  if (lines.empty()) throw FileException({FileErrorCode::malformed, path, -1, "names no picture"});
   return lines;
 }
 

@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "child_process.h"
 #include "file_ops_fakes.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/image.h"
@@ -193,6 +194,8 @@ TEST_CASE("counters that no run reaches are refused, whatever the checksum says"
                                        {"skipped", "1.5"},
                                        {"epoch_loss", "nan"},
                                        {"best", "-nan"},
+                                       {"step", "9007199254740993"},
+                                       {"csv_bytes", "9223372036854775807"},
                                        {"best", ""}}) {
     TensorFile file = whole;
     file.metadata.erase("sha256");
@@ -276,6 +279,32 @@ TEST_CASE("a run folder keeps the newest checkpoints, the best weights, and samp
   CHECK(sample.height == 4);
   CHECK(sample.row(0)[17] == 51);
   CHECK(sample.row(0)[18] == 255);
+}
+
+TEST_CASE("an end of an epoch is there or not, and rates only fall") {
+  for (const auto& [counter, value] : {std::pair{"epoch_over", "2"}, {"rate", "-1"}, {"rate", "inf"}}) {
+    CAPTURE(counter);
+    TensorFile file = parse_safetensors(serialize_checkpoint(example(1))).value();
+    file.metadata.erase("sha256");
+    file.metadata[cat("progress.", counter)] = value;
+    file.metadata["sha256"] = sha256(serialize_safetensors(file));
+    const auto read = parse_checkpoint(serialize_safetensors(file));
+    CHECK(message_of(read).find("its counters epoch_over and rate are ") == 0);
+  }
+}
+
+TEST_CASE("no flipped bit of best weights goes unnoticed, that of the checksum's name included") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "best.safetensors";
+  save_weights(path, example(4).weights, {{"model", "zero_dce"}, {"trained.loss", "0.5"}});
+  std::vector<uint8_t> bytes = read_file(path).value();
+  for (size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
+    bytes[bit / 8] ^= static_cast<uint8_t>(1U << (bit % 8));
+    spill(path, {bytes.begin(), bytes.end()});
+    CAPTURE(bit);
+    CHECK_THROWS_AS(load_weights(path), FileException);
+    bytes[bit / 8] ^= static_cast<uint8_t>(1U << (bit % 8));
+  }
 }
 
 TEST_CASE("best weights carry a checksum") {

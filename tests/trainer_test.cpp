@@ -395,6 +395,60 @@ TEST_CASE("a sample that cannot be written is said, and the training goes on") {
   CHECK(witness.notices[0].find("samples/epoch_001.png") != std::string::npos);
 }
 
+// Takes the pictures away after a step.
+struct Thief : Witness {
+  Thief(const TrainOptions& options, int64_t step) : data(options.data), step(step) {}
+  void on_step(const StepRecord& record) override {
+    Witness::on_step(record);
+    if (record.step == step) std::filesystem::rename(data, data + ".away");
+  }
+  void give_back() const { std::filesystem::rename(data + ".away", data); }
+
+  std::string data;
+  int64_t step;
+};
+
+TEST_CASE("where a picture cannot be read any more, the steps before it are kept") {
+  const Setting setting;
+  write_pictures(setting.data(), 40);  // more than are read ahead of a step
+  const TrainOptions whole = setting.options("whole", "official", 20),
+                     robbed = setting.options("robbed", "official", 20);
+  Thief thief(robbed, 3);
+  CHECK_THROWS_AS(run(robbed, thief), FileException);
+  thief.give_back();
+  const int64_t last = thief.records.back().step;
+  CHECK(last >= 3);
+  CHECK(last < 20);
+  CHECK(read_checkpoint(robbed.run + "/checkpoints/" + checkpoint_name(last)));
+  TrainOptions resumed = robbed;
+  resumed.resume = true;
+  const TrainResult result = run(resumed);
+  CHECK(result.finished);
+  check_equal(result.checkpoint, run(whole).checkpoint);
+}
+
+TEST_CASE("a sample that cannot be read is said, and the training goes on") {
+  const Setting setting;
+  const TrainOptions options = setting.options("run");
+  Thief thief(options, 3);  // at the end of the epoch, when the loader has all pictures
+  CHECK(run(options, thief).finished);
+  REQUIRE(thief.notices.size() == 2);
+  CHECK(thief.notices[0].find("cannot be opened") != std::string::npos);
+}
+
+TEST_CASE("folders whose names are no UTF-8 train and resume") {
+  const Setting setting;
+  TrainOptions options = setting.options("run");
+  const std::string odd = options.data + "\xff\x1b";
+  std::filesystem::rename(options.data, odd);
+  options.data = odd;
+  Witness witness(2);
+  CHECK_FALSE(run(options, witness).finished);
+  CHECK(witness.config.at("data").ends_with("\\xff\\x1b"));
+  options.resume = true;
+  CHECK(run(options).finished);
+}
+
 TEST_CASE("what training refuses") {
   const Setting setting;
   TrainOptions options = setting.options("run", "official", 1);

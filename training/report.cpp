@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -13,74 +14,6 @@
 
 namespace lux {
 namespace {
-
-struct Curve {
-  std::string name;
-  std::vector<double> values{};
-};
-
-std::string text_of(const std::string& path) {
-  const auto bytes = read_file(path);
-  return bytes ? std::string(bytes.value().begin(), bytes.value().end()) : "";
-}
-
-// The columns of a CSV file whose cells are numbers; a line that a kill cut off is left out.
-std::vector<Curve> columns_of(const std::string& csv) {
-  std::vector<Curve> columns;
-  for (size_t begin = 0, end; (end = csv.find('\n', begin)) != std::string::npos; begin = end + 1) {
-    std::vector<std::string> cells(1);
-    for (const char c : csv.substr(begin, end - begin)) {
-      if (c == ',')
-        cells.emplace_back();
-      else
-        cells.back() += c;
-    }
-    if (columns.empty()) {
-      for (const std::string& name : cells) columns.push_back({name});
-    } else if (cells.size() == columns.size()) {
-      for (size_t i = 0; i < cells.size(); ++i) {
-        double value = std::nan("");
-        std::from_chars(cells[i].data(), cells[i].data() + cells[i].size(), value);
-        columns[i].values.push_back(value);
-      }
-    }
-  }
-  return columns;
-}
-
-// Means over at most kPoints equal parts of the run: what a screen can show.
-std::vector<double> thinned(const std::vector<double>& values) {
-  constexpr size_t kPoints = 400;
-  const size_t parts = std::min(kPoints, values.size());
-  std::vector<double> means;
-  for (size_t part = 0; part < parts; ++part) {
-    double sum = 0;
-    size_t count = 0;
-    for (size_t i = values.size() * part / parts; i < values.size() * (part + 1) / parts; ++i) {
-      if (!std::isfinite(values[i])) continue;
-      sum += values[i];
-      ++count;
-    }
-    if (count > 0) means.push_back(sum / static_cast<double>(count));
-  }
-  return means;
-}
-
-std::string drawing_of(const Curve& curve) {
-  constexpr double kWidth = 640, kHeight = 120;
-  const std::vector<double> means = thinned(curve.values);
-  if (means.empty()) return "";
-  const auto [low, high] = std::minmax_element(means.begin(), means.end());
-  const double range = *high > *low ? *high - *low : 1;
-  std::string points;
-  for (size_t i = 0; i < means.size(); ++i) {
-    const double x = kWidth * static_cast<double>(i) / std::max(1.0, static_cast<double>(means.size() - 1));
-    points += cat(x, ",", kHeight * (*high - means[i]) / range, " ");
-  }
-  return cat("<h3>", html_escaped(curve.name), "</h3><p>", means.front(), " → ", means.back(), ", from ",
-             *low, " to ", *high, "</p><svg viewBox=\"-4 -4 648 128\"><polyline points=\"", points,
-             "\"/></svg>\n");
-}
 
 std::string samples_of(const std::string& run) {
   std::string html;
@@ -106,18 +39,90 @@ constexpr const char* kStyle =
 
 }  // namespace
 
-std::string report_of(const std::string& run, const Facts& config) {
+// A line that a kill cut off waits for its end.
+void Report::read_on() {
+  constexpr size_t kLongest = size_t{1} << 16;  // no line of a log is
+  const auto take = [this](std::span<const uint8_t> piece) {
+    for (const uint8_t byte : piece) {
+      if (byte != '\n' && cut_line_.size() < kLongest) {
+        cut_line_ += static_cast<char>(byte);
+        continue;
+      }
+      read_line(cut_line_);
+      cut_line_.clear();
+    }
+  };
+  const auto more = read_pieces(run_ + "/log.csv", read_, std::numeric_limits<int64_t>::max(), take);
+  if (more) read_ += more.value();
+}
+
+// The names of the columns, or a number for each of them.
+void Report::read_line(std::string_view line) {
+  std::vector<std::string_view> cells;
+  for (size_t begin = 0, end = 0; end != std::string_view::npos; begin = end + 1) {
+    end = line.find(',', begin);
+    cells.push_back(line.substr(begin, end - begin));
+  }
+  if (curves_.empty()) {
+    for (const std::string_view name : cells) curves_.push_back({std::string(name)});
+    return;
+  }
+  if (cells.size() != curves_.size()) return;
+  if (lines_ == kPoints * lines_per_point_) halve();
+  const auto at = static_cast<size_t>(lines_++ / lines_per_point_);
+  for (size_t i = 0; i < cells.size(); ++i) {
+    curves_[i].points.resize(at + 1);
+    double value = std::nan("");
+    std::from_chars(cells[i].data(), cells[i].data() + cells[i].size(), value);
+    if (!std::isfinite(value)) continue;
+    Point& point = curves_[i].points[at];
+    point.sum += value;
+    ++point.count;
+  }
+}
+
+// Makes one point of two.
+void Report::halve() {
+  for (Curve& curve : curves_) {
+    std::vector<Point>& points = curve.points;
+    for (size_t i = 0; i < points.size() / 2; ++i) {
+      const Point &first = points[2 * i], &second = points[2 * i + 1];
+      points[i] = {first.sum + second.sum, first.count + second.count};
+    }
+    points.resize(points.size() / 2);
+  }
+  lines_per_point_ *= 2;
+}
+
+std::string Report::drawing_of(const Curve& curve) {
+  constexpr double kWidth = 640, kHeight = 120;
+  std::vector<double> means;
+  for (const Point& point : curve.points)
+    if (point.count > 0) means.push_back(point.sum / static_cast<double>(point.count));
+  if (means.empty()) return "";
+  const auto [low, high] = std::minmax_element(means.begin(), means.end());
+  const double range = *high > *low ? *high - *low : 1;
+  std::string points;
+  for (size_t i = 0; i < means.size(); ++i) {
+    const double x = kWidth * static_cast<double>(i) / std::max(1.0, static_cast<double>(means.size() - 1));
+    points += cat(x, ",", kHeight * (*high - means[i]) / range, " ");
+  }
+  return cat("<h3>", html_escaped(curve.name), "</h3><p>", means.front(), " → ", means.back(), ", from ",
+             *low, " to ", *high, "</p><svg viewBox=\"-4 -4 648 128\"><polyline points=\"", points,
+             "\"/></svg>\n");
+}
+
+std::string Report::page(const Facts& config) {
+  read_on();
   std::string html =
-      cat("<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>", html_escaped(run), "</title><style>",
-          kStyle, "</style></head><body>\n<h1>", html_escaped(run), "</h1>\n");
-  const std::vector<Curve> columns = columns_of(text_of(run + "/log.csv"));
-  if (!columns.empty() && !columns[0].values.empty())
-    html += cat("<p>", columns[0].values.size(), " steps</p>\n");
-  for (const Curve& curve : columns) {
+      cat("<!DOCTYPE html><html><head><meta charset=\"utf-8\"><title>", html_escaped(run_), "</title><style>",
+          kStyle, "</style></head><body>\n<h1>", html_escaped(run_), "</h1>\n");
+  if (lines_ > 0) html += cat("<p>", lines_, " steps</p>\n");
+  for (const Curve& curve : curves_) {
     if (curve.name != "epoch" && curve.name != "step") html += drawing_of(curve);
   }
   html += "<h2>First and last sample</h2>\n<p>dark, enhanced, reference where there is one</p>\n" +
-          samples_of(run);
+          samples_of(run_);
   html += "<h2>Configuration</h2>\n<table>\n";
   for (const auto& [key, value] : config)
     html += cat("<tr><td>", html_escaped(key), "</td><td>", html_escaped(value), "</td></tr>\n");

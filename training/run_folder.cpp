@@ -11,7 +11,6 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
-#include "luxgrad/training/report.h"
 
 namespace lux {
 namespace {
@@ -73,8 +72,9 @@ std::string made(const std::string& path) {
 
 bool RunFolder::used(const std::string& path) {
   const std::string checkpoints = path + "/checkpoints";
-  return fs::exists(path + "/config.toml") || trained(path) ||
-         (fs::is_directory(checkpoints) && !checkpoint_paths(checkpoints).empty());
+  std::error_code none;  // what cannot be looked at cannot be made, and then that is said
+  return fs::exists(path + "/config.toml", none) || trained(path) ||
+         (fs::is_directory(checkpoints, none) && !checkpoint_paths(checkpoints).empty());
 }
 
 bool RunFolder::trained(const std::string& path) {
@@ -87,7 +87,7 @@ bool RunFolder::trained(const std::string& path) {
 }
 
 RunFolder::RunFolder(std::string path)
-    : path_(std::move(path)), lock_(FolderLock::take(made(path_)).value()) {
+    : path_(std::move(path)), report_(path_), lock_(FolderLock::take(made(path_)).value()) {
   for (const char* const part : {"", "/checkpoints", "/samples"}) {
     (void)remove_temporary_files(path_ + part).value();
   }
@@ -179,8 +179,8 @@ std::string RunFolder::save_not_finite(const State& tensors, const Facts& metada
   return path;
 }
 
-bool RunFolder::write_report(const Facts& config) const {
-  const std::string html = report_of(path_, config);
+bool RunFolder::write_report(const Facts& config) {
+  const std::string html = report_.page(config);
   return static_cast<bool>(write_file_atomically(path_ + "/report.html", bytes_of(html)));
 }
 

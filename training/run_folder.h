@@ -15,6 +15,7 @@
 
 #include "luxgrad/data/folder.h"
 #include "luxgrad/training/checkpoint.h"
+#include "luxgrad/training/report.h"
 
 namespace lux {
 
@@ -80,7 +81,7 @@ class RunFolder {
   /// FileException.
   std::string save_not_finite(const State& tensors, const Facts& metadata) const;
   /// report.html (training/report.h). False when the system refused it.
-  bool write_report(const Facts& config) const;
+  bool write_report(const Facts& config);
   /// samples/epoch_012.png: pictures [1, H, W, 3] of one size side by side. Throws FileException.
   void save_sample(int64_t epoch, const Tensors& pictures) const;
 
@@ -88,6 +89,7 @@ class RunFolder {
   std::string checkpoints() const { return path_ + "/checkpoints"; }
 
   std::string path_;
+  Report report_;
   FolderLock lock_;
   int64_t jsonl_bytes_ = 0, csv_bytes_ = 0;
 };

@@ -63,6 +63,7 @@ class Trainer {
   std::optional<double> validation_psnr();
   double psnr_of(const Batch& batch) const;
   void judge(double criterion);
+  Batch next_batch();
   void show_sample();
   /// Whether the run is over: all its steps are done, or validation has stood still for as long as the recipe
   /// waits.
@@ -70,7 +71,7 @@ class Trainer {
     const bool tired = recipe_.patience > 0 && progress_.plateau_waited >= recipe_.patience;
     return (progress_.step >= steps_ || tired) && progress_.epoch_over == 0;
   }
-  void say_how_well_learnt();
+  void say_how_well_learnt(double last_loss);
   void save();
 
   const TrainOptions& options_;
@@ -130,7 +131,7 @@ TrainResult Trainer::run() {
   while (!over() && !stopped()) {
     if (progress_.epoch_over == 0) {
       const Stopwatch waiting;
-      const Batch batch = loader_->next();
+      const Batch batch = next_batch();
       update(batch, waiting.seconds());
       const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
       progress_.epoch_over = ++progress_.batch == loader_->batches_per_epoch() || stage_done ? 1 : 0;
@@ -140,7 +141,7 @@ TrainResult Trainer::run() {
     const bool epoch_done = progress_.batch == 0 && recipe_.overfit == 0;
     if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped()) save();
   }
-  if (recipe_.overfit > 0 && over() && last_loss_) say_how_well_learnt();
+  if (recipe_.overfit > 0 && over() && last_loss_) say_how_well_learnt(*last_loss_);
   (void)folder_.write_report(config_);
   result_.progress = progress_;
   result_.finished = over();
@@ -253,7 +254,7 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
   facts["what"] = text;
   facts["step"] = std::to_string(progress_.step);
   facts["key"] = std::to_string(input.key);
-  for (const std::string& name : batch.names) facts["pictures"] += name + "\n";
+  for (const std::string& name : batch.names) facts["pictures"] += printable(name) + "\n";
   try {
     listener_.on_notice("what the step worked with: " + folder_.save_not_finite(tensors, facts));
   } catch (const std::exception& refused) {  // the run ends for the other reason
@@ -313,12 +314,23 @@ bool Trainer::validate() {
   return true;
 }
 
-// A picture of what the network does now; one that the disk refuses is not worth the run.
-void Trainer::show_sample() {
-  const Batch sample = loader_->sample();
-  Tensors pictures{sample.low, recipe_.objective->result(*model_, sample.low, sample.high)};
-  if (sample.high.defined()) pictures.push_back(sample.high);
+// Where a picture cannot be read any more, what was learned is kept first.
+Batch Trainer::next_batch() {
   try {
+    return loader_->next();
+  } catch (const FileException&) {
+    save();
+    throw;
+  }
+}
+
+// A picture of what the network does now; one that cannot be read, or that the disk refuses, is not worth the
+// run.
+void Trainer::show_sample() {
+  try {
+    const Batch sample = loader_->sample();
+    Tensors pictures{sample.low, recipe_.objective->result(*model_, sample.low, sample.high)};
+    if (sample.high.defined()) pictures.push_back(sample.high);
     folder_.save_sample(progress_.epoch, pictures);
   } catch (const FileException& refused) {
     listener_.on_notice(refused.what());
@@ -349,11 +361,11 @@ void Trainer::judge(double criterion) {
 }
 
 // After squares were learned by heart.
-void Trainer::say_how_well_learnt() {
+void Trainer::say_how_well_learnt(double last_loss) {
   loader_->seek(0, 0);
   const Batch batch = loader_->next();
   std::string text =
-      cat("loss ", exact_text(progress_.first_loss), " before, ", exact_text(*last_loss_), " after");
+      cat("loss ", exact_text(progress_.first_loss), " before, ", exact_text(last_loss), " after");
   if (batch.high.defined()) text += cat(", PSNR ", exact_text(std::round(100 * psnr_of(batch)) / 100), " dB");
   listener_.on_notice(text);
 }
