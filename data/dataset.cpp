@@ -15,27 +15,32 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// What is a picture in a folder, by its name: files, or whatever is no folder, for whoever reads them to
+/// refuse broken links and pipes.
+enum class Among : uint8_t { files, all };
+
 /// Appends the relative paths of the pictures under `folder / below`.
-void collect(const fs::path& folder, const fs::path& below, bool recursive, std::vector<std::string>& found) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder / below)) {
+void collect(const fs::path& folder, const fs::path& below, bool recursive, Among among,
+             std::vector<std::string>& found) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(below.empty() ? folder : folder / below)) {
     const fs::path name = entry.path().filename();
     if (name.native().starts_with('.')) continue;
     std::error_code unknown;  // a broken link is neither file nor folder
     if (entry.is_directory(unknown)) {
-      if (recursive && !entry.is_symlink(unknown)) collect(folder, below / name, recursive, found);
-    } else if (entry.is_regular_file(unknown) && image_format_of(name.native())) {
+      if (recursive && !entry.is_symlink(unknown)) collect(folder, below / name, recursive, among, found);
+    } else if ((among == Among::all || entry.is_regular_file(unknown)) && image_format_of(name.native())) {
       found.push_back((below / name).native());
     }
   }
 }
 
-std::vector<std::string> relative_images(const std::string& folder, bool recursive) {
+std::vector<std::string> relative_images(const std::string& folder, bool recursive, Among among) {
   std::vector<std::string> found;
   try {
-    collect(folder, {}, recursive, found);
+    collect(folder, {}, recursive, among, found);
   } catch (const fs::filesystem_error& error) {
     const bool missing = error.code() == std::errc::no_such_file_or_directory;
-    throw FileException({missing ? FileErrorCode::missing : FileErrorCode::unreadable, folder, -1,
+    throw FileException({missing ? FileErrorCode::missing : FileErrorCode::unreadable, error.path1(), -1,
                          cat("cannot be listed: ", error.code().message())});
   }
   std::sort(found.begin(), found.end());
@@ -57,7 +62,7 @@ std::string key_of(const std::string& folder, const std::string& name) {
 /// Relative paths by their key. Reports those that two files have.
 std::map<std::string, std::string> by_key(const std::string& folder, std::vector<std::string>& problems) {
   std::map<std::string, std::string> keys;
-  for (const std::string& name : relative_images(folder, true)) {
+  for (const std::string& name : relative_images(folder, true, Among::all)) {
     const auto [place, is_new] = keys.emplace(key_of(folder, name), name);
     if (!is_new) problems.push_back(cat(inside(folder, name), " and ", place->second, " have the same name"));
   }
@@ -73,14 +78,14 @@ std::string lower_case(std::string text) {
 }
 
 std::vector<std::string> list_images(const std::string& folder, bool recursive) {
-  std::vector<std::string> paths = relative_images(folder, recursive);
+  std::vector<std::string> paths = relative_images(folder, recursive, Among::files);
   for (std::string& path : paths) path = inside(folder, path);
   return paths;
 }
 
 PictureList unpaired_folder(const std::string& folder) {
   PictureList pictures;
-  for (const std::string& name : relative_images(folder, true))
+  for (const std::string& name : relative_images(folder, true, Among::all))
     pictures.push_back({name, inside(folder, name), ""});
   if (pictures.empty()) throw FileException({FileErrorCode::missing, folder, -1, "has no pictures"});
   return pictures;

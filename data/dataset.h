@@ -12,7 +12,7 @@
 
 namespace lux {
 
-/// The pictures of a folder by extension, sorted by their path relative to it, as `folder/path`. Hidden files
+/// The picture files of a folder by extension, sorted by their path relative to it, as `folder/path`. Hidden files
 /// and folders are left out. Throws FileException when the folder cannot be listed.
 std::vector<std::string> list_images(const std::string& folder, bool recursive = false);
 
