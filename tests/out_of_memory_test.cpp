@@ -19,6 +19,7 @@
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tools/stages.h"
 #include "luxgrad/training/run_folder.h"
 #include "luxgrad/training/stepper.h"
 #include "narrow_models.h"
@@ -233,6 +234,61 @@ TEST_CASE("threads start, or fewer do the work") {
         run_chunks(64,
                    [&](int64_t i) { CHECK(squares[static_cast<size_t>(i)] % (i + 1) == (i == 0 ? 0 : 1)); });
       });
+}
+
+namespace {
+
+/// Carries texts through the stages; each stage makes its own, and throws where it is told to.
+struct TextStages {
+  static constexpr size_t kJobs = 8, kThrows = 3;
+  std::string throwing;  // a stage, at job kThrows
+  std::array<std::string, kJobs> texts{};
+  size_t reported = 0;
+
+  void pass(const char* stage, size_t job) {
+    if (stage == throwing && job == kThrows) throw Error(throwing);
+    texts[job] += cat(std::string(40, ' '), stage);
+  }
+  void run(int loaders, int savers) {
+    for (std::string& text : texts) text = {};
+    reported = 0;
+    run_stages(kJobs, loaders, savers,
+               {.load = [&](size_t i) { pass("load", i); },
+                .work = [&](size_t i) { pass("work", i); },
+                .save = [&](size_t i) { pass("save", i); },
+                .report =
+                    [&](size_t i) {
+                      pass("report", i);
+                      CHECK(i == reported);
+                      ++reported;
+                    }});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("stages do their work with fewer threads, or end them and pass the error on") {
+  TextStages stages;
+  fail_every_allocation(
+      "stages",
+      [&] {
+        const OnExit drop_texts([&] { stages.texts = {}; });
+        stages.run(2, 1);
+        CHECK(stages.reported == TextStages::kJobs);
+      },
+      [&] { CHECK(stages.reported <= TextStages::kJobs); });
+}
+
+TEST_CASE("what a stage throws reaches the caller, once nothing is at work") {
+  for (const char* const stage : {"load", "work", "save", "report"}) {
+    CAPTURE(stage);
+    for (const int threads : {0, 1, 3}) {
+      CAPTURE(threads);
+      TextStages stages{stage};
+      CHECK_THROWS_WITH_AS(stages.run(threads, threads), stage, Error);
+      CHECK(stages.reported <= TextStages::kThrows);
+    }
+  }
 }
 
 TEST_CASE("the loader ends its thread and passes the error on") {
