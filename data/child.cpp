@@ -99,6 +99,7 @@ bool all_asleep(pid_t process) {
 /// Reads the child's standard error to its end, so that it never waits for a reader.
 struct Child::Listener {
   explicit Listener(int from) : descriptor(from) {
+    first.reserve(kLongestComplaint);  // the thread must not run out of memory
     const BlockedSignals blocked;
     thread = std::thread([this] { listen(); });
   }
@@ -140,6 +141,7 @@ Child::Child() = default;
 Result<Child> Child::start(const ChildSpec& spec) {
   const std::string& program = spec.arguments.front();
   const auto failed = [&](const char* what) {
+    if (errno == ENOMEM) throw OutOfMemory(cat(program, ": no memory left to start it"));
     return FileError{FileErrorCode::unreadable, program, -1, cat(what, ": ", std::strerror(errno))};
   };
   Pipe input, output, errors, report;

@@ -25,7 +25,7 @@ struct ChildSpec {
 /// and may gain no privileges.
 class Child {
  public:
-  /// FileErrorCode::missing where there is no such program.
+  /// FileErrorCode::missing where there is no such program. Throws OutOfMemory.
   static Result<Child> start(const ChildSpec& spec);
 
   Child(Child&& other) noexcept;

@@ -1,5 +1,8 @@
 #include "luxgrad/data/ffmpeg.h"
 
+#include <sys/resource.h>
+
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <iterator>
@@ -13,6 +16,16 @@ constexpr const char* kFormats =
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,ogg,asf,nut,yuv4mpegpipe,mxf,"
     "wtv,"
     "h264,hevc,ivf,rm,dv,obu,gif,apng";
+
+/// Whether the child found no memory because this program is limited to less than a child may have.
+bool lacks_memory(const std::string& complaint) {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur >= static_cast<rlim_t>(kMemory)) return false;
+  constexpr const char* kWords[] = {"Cannot allocate memory", "failed to map segment", "get_buffer() failed",
+                                    "Resource temporarily unavailable"};
+  return std::any_of(std::begin(kWords), std::end(kWords),
+                     [&](const char* words) { return complaint.find(words) != std::string::npos; });
+}
 
 }  // namespace
 
@@ -58,6 +71,7 @@ FileError refused(const std::string& path, const std::string& complaint, const c
   };
   if (complaint.find("whitelist") != std::string::npos)
     return error("is of a kind that is not read; lists of other files never are");
+  if (lacks_memory(complaint)) throw OutOfMemory(cat(path, ": no memory left for ffmpeg, which reads it"));
   if (complaint.empty()) return error(cat("cannot be read as ", kind));
   std::string text = complaint;
   for (const std::string& name : {cat("file:", path, ": "), cat(path, ": ")}) {

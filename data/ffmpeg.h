@@ -26,7 +26,8 @@ std::string ratio_text(const Rational& ratio);
 
 /// The error for a child that could not be started, for the file that needs it.
 FileError needs_program(const std::string& path, const FileError& error);
-/// What is wrong with a file, from what the child complained of.
+/// What is wrong with a file, from what the child complained of. Throws OutOfMemory where that is memory, and
+/// this program has less than a child may take.
 FileError refused(const std::string& path, const std::string& complaint, const char* kind = "a film");
 
 }  // namespace lux::ffmpeg

@@ -162,8 +162,10 @@ void Image::allocate(int64_t new_width, int64_t new_height, int new_channels, in
 Result<Image> decode_image(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   try {
     return attempt([&] { return upright(read_any(bytes, limits)); });
+  } catch (const OutOfMemory&) {  // which says how large the picture is
+    throw;
   } catch (const std::bad_alloc&) {
-    throw OutOfMemory("decode_image: no memory left for the picture");
+    throw OutOfMemory("no memory left for the picture");
   }
 }
 
@@ -208,11 +210,15 @@ std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int qu
   fail("encode_image: WebP, TIFF, AVIF and JPEG XL are written to files only");
 }
 
-Image load_image(const std::string& path, const ImageLimits& limits) {
+Image load_image(const std::string& path, const ImageLimits& limits) try {
   const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
   if (const auto foreign = foreign_format_of(bytes); foreign && path != "-")
     return read_foreign_image(path, bytes, *foreign, limits).value();
   return decode_image(bytes, limits).in_file(path).value();
+} catch (const OutOfMemory& error) {
+  throw OutOfMemory(cat(path, ": ", error.what()));
+} catch (const std::bad_alloc&) {
+  throw OutOfMemory(cat(path, ": no memory left for the file"));
 }
 
 void save_image(const std::string& path, const Image& image, const SaveOptions& options) {

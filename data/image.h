@@ -53,7 +53,7 @@ std::optional<ImageFormat> image_format_of(const std::string& path);
 std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int quality = 95);
 
 /// `decode_image` of a file, or of standard input for "-"; a file of another format is read by a child
-/// `ffmpeg` (data/foreign_image.h). Throws FileException.
+/// `ffmpeg` (data/foreign_image.h). Throws FileException, and OutOfMemory that names the file.
 Image load_image(const std::string& path, const ImageLimits& limits = {});
 
 struct SaveOptions {

@@ -47,14 +47,16 @@ void LiveSource::read_all() {
   VideoFrame frame;
   for (;;) {
     Result<bool> more = false;
+    std::exception_ptr thrown;
     try {
       more = source_->next(frame);
-    } catch (const std::exception& error) {  // no memory
-      more = FileError{FileErrorCode::unreadable, "", -1, error.what()};
+    } catch (...) {  // no memory
+      thrown = std::current_exception();
     }
     const std::lock_guard lock(mutex_);
     if (!more || !more.value() || abandoned_) {
-      if (!more) error_ = more.error();
+      end_ = std::move(more);
+      thrown_ = thrown;
       ended_ = true;
       arrived_.notify_one();
       return;
@@ -71,7 +73,8 @@ void LiveSource::read_all() {
 Result<bool> LiveSource::next(VideoFrame& frame) {
   std::unique_lock lock(mutex_);
   arrived_.wait(lock, [&] { return count_ > 0 || ended_; });
-  if (count_ == 0) return error_ ? Result<bool>(*error_) : Result<bool>(false);
+  if (count_ == 0 && thrown_ != nullptr) std::rethrow_exception(thrown_);
+  if (count_ == 0) return end_ ? Result<bool>(false) : end_;
   while (count_ > 1 && Clock::now() - ring_[first_].since > latency_) drop_first();
   std::swap(frame, ring_[first_].frame);
   first_ = (first_ + 1) % ring_.size();

@@ -4,8 +4,8 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
-#include <optional>
 #include <thread>
 
 #include "luxgrad/data/video.h"
@@ -45,7 +45,8 @@ class LiveSource final : public FrameSource {
   size_t first_ = 0, count_ = 0;
   int64_t dropped_ = 0;
   bool ended_ = false, abandoned_ = false;
-  std::optional<FileError> error_;
+  Result<bool> end_ = false;   // what the source said last
+  std::exception_ptr thrown_;  // or threw
   std::thread thread_;
 };
 

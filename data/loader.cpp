@@ -9,6 +9,7 @@
 #include <map>
 #include <mutex>
 #include <numeric>
+#include <system_error>
 #include <thread>
 
 #include "luxgrad/tensor/blocked_signals.h"
@@ -104,6 +105,7 @@ class Loader::Worker {
   void start();
   void stop();
   void produce(int64_t epoch, int64_t index);
+  void set_next_after(const Batch& batch);
   Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
   Pair drawn_from(const Pair& source, Generator generator) const;
   Pair square_of(const Pair& source, Generator& generator) const;
@@ -142,17 +144,21 @@ int64_t Loader::Worker::batches_per_epoch() const {
   return (samples_per_epoch() + (options_.drop_last ? 0 : options_.batch_size - 1)) / options_.batch_size;
 }
 
+// Where the system has no thread, there is none.
 void Loader::Worker::start() {
   const BlockedSignals blocked;
-  thread_ = std::thread([this, epoch = epoch_, index = index_] {
-    try {
-      produce(epoch, index);
-    } catch (...) {
-      const std::lock_guard lock(mutex_);
-      error_ = std::current_exception();
-      changed_.notify_all();
-    }
-  });
+  try {
+    thread_ = std::thread([this, epoch = epoch_, index = index_] {
+      try {
+        produce(epoch, index);
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+        changed_.notify_all();
+      }
+    });
+  } catch (const std::system_error&) {
+  }
 }
 
 void Loader::Worker::stop() {
@@ -177,15 +183,24 @@ void Loader::Worker::seek(int64_t epoch, int64_t index) {
 
 Batch Loader::Worker::next() {
   if (!thread_.joinable()) start();
+  if (!thread_.joinable()) {
+    Batch batch = make_batch(epoch_, index_, order_of(samples_per_epoch(), options_, epoch_));
+    set_next_after(batch);
+    return batch;
+  }
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return !ready_.empty() || error_ != nullptr; });
   if (ready_.empty()) std::rethrow_exception(error_);
   Batch batch = std::move(ready_.front());
   ready_.pop_front();
   changed_.notify_all();
+  set_next_after(batch);
+  return batch;
+}
+
+void Loader::Worker::set_next_after(const Batch& batch) {
   index_ = batch.index + 1 < batches_per_epoch() ? batch.index + 1 : 0;
   epoch_ = index_ == 0 ? batch.epoch + 1 : batch.epoch;
-  return batch;
 }
 
 void Loader::Worker::produce(int64_t epoch, int64_t index) {

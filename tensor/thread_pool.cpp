@@ -12,6 +12,7 @@
 #include <exception>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <string_view>
 #include <system_error>
 #include <thread>
@@ -104,10 +105,19 @@ class ThreadPool {
       try {
         workers_.emplace_back([this, seen = generation_.load()]() mutable { serve(seen); });
       } catch (const std::system_error&) {
-        wanted_ = static_cast<int>(workers_.size()) + 1;
+        go_on_with_half();
+      } catch (const std::bad_alloc&) {
+        go_on_with_half();
       }
     }
     return !workers_.empty();
+  }
+
+  // The stacks of those that there are may have taken all memory, which the work needs, too.
+  void go_on_with_half() {
+    const auto started = static_cast<int>(workers_.size());
+    stop();
+    wanted_ = 1 + started / 2;
   }
 
   void stop() {

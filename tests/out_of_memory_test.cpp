@@ -19,6 +19,7 @@
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tools/stages.h"
 #include "luxgrad/training/run_folder.h"
 #include "luxgrad/training/stepper.h"
 #include "narrow_models.h"
@@ -235,6 +236,73 @@ TEST_CASE("threads start, or fewer do the work") {
       });
 }
 
+namespace {
+
+/// Carries texts through the stages; each stage makes its own, and throws where it is told to.
+struct TextStages {
+  static constexpr size_t kJobs = 8, kThrows = 3;
+  std::string throwing;  // a stage, at job kThrows
+  std::array<std::string, kJobs> texts{};
+  size_t reported = 0;
+
+  void pass(const char* stage, size_t job) {
+    if (stage == throwing && job == kThrows) throw Error(throwing);
+    texts[job] += cat(std::string(40, ' '), stage);
+  }
+  void run(int loaders, int savers) {
+    for (std::string& text : texts) text = {};
+    reported = 0;
+    run_stages(kJobs, loaders, savers,
+               {.load = [&](size_t i) { pass("load", i); },
+                .work = [&](size_t i) { pass("work", i); },
+                .save = [&](size_t i) { pass("save", i); },
+                .report =
+                    [&](size_t i) {
+                      pass("report", i);
+                      CHECK(i == reported);
+                      ++reported;
+                    }});
+  }
+};
+
+}  // namespace
+
+TEST_CASE("stages do their work with fewer threads, or end them and pass the error on") {
+  TextStages stages;
+  fail_every_allocation(
+      "stages",
+      [&] {
+        const OnExit drop_texts([&] { stages.texts = {}; });
+        stages.run(2, 1);
+        CHECK(stages.reported == TextStages::kJobs);
+      },
+      [&] { CHECK(stages.reported <= TextStages::kJobs); });
+}
+
+TEST_CASE("where no thread can be started, the caller does all of the work") {
+  const Threads wanted(4);
+  const NoNewThreads none;
+  int64_t sum = 0;  // of one thread
+  run_chunks(64, [&](int64_t i) { sum += i; });
+  CHECK(sum == 64 * 63 / 2);
+  CHECK(num_threads() == 1);
+  TextStages stages;
+  stages.run(3, 3);
+  CHECK(stages.reported == TextStages::kJobs);
+}
+
+TEST_CASE("what a stage throws reaches the caller, once nothing is at work") {
+  for (const char* const stage : {"load", "work", "save", "report"}) {
+    CAPTURE(stage);
+    for (const int threads : {0, 1, 3}) {
+      CAPTURE(threads);
+      TextStages stages{stage};
+      CHECK_THROWS_WITH_AS(stages.run(threads, threads), stage, Error);
+      CHECK(stages.reported <= TextStages::kThrows);
+    }
+  }
+}
+
 TEST_CASE("the loader ends its thread and passes the error on") {
   const TemporaryFolder folder(in_memory());
   for (const char* const part : {"low", "high"}) {
@@ -245,6 +313,15 @@ TEST_CASE("the loader ends its thread and passes the error on") {
   const PictureList pictures = open_dataset(folder.path()).pictures;
   const LoaderOptions options{.batch_size = 2, .size = 16};
   const Tensor expected = Loader(pictures, options).next().low;
+  {
+    const NoNewThreads none;
+    Loader alone(pictures, options);
+    Loader other(pictures, options);
+    other.seek(1, 0);
+    CHECK(same_bits(alone.next().low, expected));
+    CHECK(alone.next().index == 1);
+    CHECK(same_bits(alone.next().low, other.next().low));
+  }
   bool same = true;
   fail_every_allocation(
       "loader", [&] { same = same_bits(Loader(pictures, options).next().low, expected); },
@@ -321,6 +398,16 @@ class Photos : public Workplace {
   }
 };
 
+/// Checks that a picture was enhanced, or is named in a sentence with what it needs.
+void done_or_refused(const ChildResult& result) {
+  CAPTURE(result.err);
+  CHECK((result.code == 0 || result.code == 6));
+  if (result.code == 0) return;
+  CHECK(lines_of(result.err) == 1);
+  CHECK((contains(result.err, " dark.") || contains(result.err, " bright.")));
+  CHECK((contains(result.err, " needs at least ") || contains(result.err, " are needed")));
+}
+
 }  // namespace
 
 TEST_CASE("the tool under every limit of memory is done, or ends with its own code and what it needs") {
@@ -331,10 +418,8 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
   for (rlim_t megabytes = 64; megabytes <= 2048; megabytes += 64) {
     CAPTURE(megabytes);
     const ChildResult result =
-        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}, limited(megabytes));
-    CAPTURE(result.err);
-    CHECK((result.code == 0 || result.code == 6));
-    CHECK(contains(result.err, "zero_dce needs at least ") == (result.code == 6));
+        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite", "-j2"}, limited(megabytes));
+    done_or_refused(result);
     ++(result.code == 0 ? done : refused);
     if (megabytes % 256 != 64) continue;
     const ChildResult trained = here.train("zero_dce", cat("run_", megabytes), "32", "2", megabytes);
@@ -344,6 +429,52 @@ TEST_CASE("the tool under every limit of memory is done, or ends with its own co
   }
   CHECK(done >= 20);
   MESSAGE(refused, " limits refused a picture, ", done, " were enough");
+}
+
+TEST_CASE(
+    "whichever stage of a picture finds no memory, its file is named, and its size where that is known") {
+  if (!limits_hold()) return;
+  const Workplace here;
+  const bool ffmpeg = here.run({"-version"}, {}, "/usr/bin/ffmpeg").code == 0;
+  if (!ffmpeg) MESSAGE("skipped: WebP, without ffmpeg");
+  const auto enhanced = [&](const std::string& format, rlim_t megabytes) {
+    return here.run({"enhance", "-i", "dark." + format, "-o", "bright." + format, "-j1", "--overwrite",
+                     "--progress", "none"},
+                    limited(megabytes));
+  };
+  Image black;
+  black.allocate(1500, 1000, 3, 8);
+  for (const std::string format : {"jpg", "png", "bmp", "webp"}) {
+    if (format == "webp" && !ffmpeg) continue;
+    save_image(here.path("dark." + format), black);
+    for (const unsigned megabytes : {28u, 32u, 40u, 48u, 128u, 200u}) {
+      if ((megabytes > 48) != (format == "webp")) continue;
+      CAPTURE(format);
+      CAPTURE(megabytes);
+      done_or_refused(enhanced(format, megabytes));
+    }
+  }
+  black.allocate(6000, 4000, 3, 8);
+  for (const std::string format : {"jpg", "png"}) {
+    save_image(here.path("dark." + format), black);
+    CHECK(contains(enhanced(format, 64).err,
+                   cat("dark.", format,
+                       ": no memory left for a picture of 6000 x 4000 pixels, which needs at least 72000000 "
+                       "bytes; more than ")));
+  }
+}
+
+TEST_CASE("threads that take all memory are no reason for another error") {
+  if (!limits_hold()) return;
+  const Workplace here;
+  save_noise(here.path("dark.png"), 64, 64);
+  for (const auto& [threads, megabytes] :
+       {std::pair<int, rlim_t>{8, 64}, {16, 128}, {64, 512}, {256, 1024}}) {
+    CAPTURE(threads);
+    done_or_refused(
+        here.run({"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite", "-j", cat(threads)},
+                 limited(megabytes)));
+  }
 }
 
 TEST_CASE("a training that finds no memory says what it needs, as far as that can be found out") {
@@ -401,9 +532,29 @@ TEST_CASE("a command that finds no memory says how much was not enough") {
     CHECK(megabytes > 10);
     CHECK(megabytes <= 64 * 1.048576);
   }
-  for (rlim_t megabytes = 16; megabytes < 64; megabytes += 8) {  // nothing is made before main
-    CAPTURE(megabytes);
-    const int code = here.run({"info", "zero_dce"}, limited(megabytes)).code;
-    CHECK((code == 0 || code == 6));
+}
+
+TEST_CASE("from 16 MB on no limit is so low that a command ends without a sentence") {
+  if (!limits_hold()) return;
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  const std::vector<std::vector<std::string>> commands = {
+      {"--version"},
+      {"--help"},
+      {"info"},
+      {"info", "zero_dce"},
+      {"--wrong"},
+      {"enhance", "--wrong"},
+      {"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}};
+  for (const auto& command : commands) {
+    const int sound = contains(command.back(), "wrong") ? 2 : 0;
+    for (rlim_t kilobytes = 16 << 10; kilobytes < 40 << 10; kilobytes += 1 << 10) {
+      CAPTURE(command);
+      CAPTURE(kilobytes);
+      const ChildResult result = here.run(command, {.address_bytes = kilobytes << 10});
+      CAPTURE(result.err);
+      CHECK((result.code == sound || result.code == 6));
+      if (result.code == 6) CHECK(result.err.starts_with("luxgrad: error: "));
+    }
   }
 }

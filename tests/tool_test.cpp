@@ -86,6 +86,11 @@ TEST_CASE("an output that cannot be written gives 6, with nothing half-written")
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "/dev/full", "-f", "png", "--overwrite"}).code == 6);
   CHECK(here.run({"enhance", "-i", "dark.png", "-o", "-"}, {.output = "/dev/full"}).code == 6);
   CHECK(here.run({"info"}, {.output = "/dev/full"}).code == 6);
+  for (int i = 0; i < 8; ++i) save_noise(here.path(cat("in/", i, ".png")), 40, 30);
+  const ChildResult lines =
+      here.run({"enhance", "-i", "in", "-o", "many/", "--json"}, {.output = "/dev/full"});
+  CHECK(lines.code == 6);
+  CHECK(lines.err == "luxgrad: error: standard output: No space left on device\n");
   const ChildResult full = here.run({"enhance", "-i", "dark.png", "-o", "out/b.png"}, {.file_bytes = 4096});
   CHECK(full.code == 6);
   CHECK(contains(full.err, "out/b.png"));

@@ -187,7 +187,7 @@ class Enhance final : public Command {
     const auto report = [&](size_t i) {
       if (const auto& failure = works[i].failure()) {
         progress.clear();
-        print_error(failure->message);
+        print_failure(*failure);
         failures.push_back(failure->code);
       }
       if (json_) {

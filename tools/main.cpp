@@ -5,10 +5,15 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <atomic>
 #include <csignal>
+#include <exception>
+#include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "luxgrad/data/file.h"
 #include "luxgrad/tools/commands.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
@@ -16,6 +21,32 @@
 
 namespace lux {
 namespace {
+
+/// Where there is no memory even for a message.
+ExitCode report_without_memory() {
+  constexpr std::string_view kSentence = "luxgrad: error: out of memory, none is left to say for what\n";
+  (void)!write(STDERR_FILENO, kSentence.data(), kSentence.size());
+  return ExitCode::exhausted;
+}
+
+std::atomic<bool> memory_was_wanted{false};
+std::terminate_handler default_end = nullptr;
+
+/// Where no exception may pass memory is wanted, too: before main, by statics of the libraries, and by some
+/// of their functions.
+void end_without_memory() {
+  if (!memory_was_wanted) default_end();  // a fault of this program
+  remove_unfinished_files();
+  _exit(static_cast<int>(report_without_memory()));
+}
+
+[[gnu::constructor(101)]] void before_all_statics() {
+  default_end = std::set_terminate(end_without_memory);
+  std::set_new_handler([] {
+    memory_was_wanted = true;
+    throw std::bad_alloc();
+  });
+}
 
 /// Files opened later must not become standard streams, whatever the caller closed.
 void open_standard_streams() {
@@ -96,6 +127,22 @@ ExitCode run(const std::vector<std::string>& arguments) {
   return run_command(find_command(first), {arguments.begin() + 1, arguments.end()});
 }
 
+/// The code that `action` gives, or that of the error that it ends with, which is reported.
+template <class F>
+ExitCode code_of(F action) {
+  try {
+    return action();
+  } catch (...) {
+    try {
+      const Failure failure = failure_of(std::current_exception());
+      print_failure(failure);
+      return failure.code;
+    } catch (...) {
+      return report_without_memory();
+    }
+  }
+}
+
 }  // namespace
 }  // namespace lux
 
@@ -106,16 +153,7 @@ int main(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   lux::clean_up_on_signals();
-  const auto attempt = [](auto&& action) {
-    try {
-      return action();
-    } catch (...) {
-      const lux::Failure failure = lux::failure_of(std::current_exception());
-      lux::print_failure(failure);
-      return failure.code;
-    }
-  };
-  const lux::ExitCode code = attempt([&] { return lux::run({argv + 1, argv + argc}); });
-  const lux::ExitCode flushed = attempt([] { return lux::flush_results(), lux::ExitCode::ok; });
+  const lux::ExitCode code = lux::code_of([&] { return lux::run({argv + 1, argv + argc}); });
+  const lux::ExitCode flushed = lux::code_of([] { return lux::flush_results(), lux::ExitCode::ok; });
   return static_cast<int>(code == lux::ExitCode::ok ? flushed : code);
 }

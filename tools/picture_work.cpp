@@ -25,6 +25,7 @@
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
+#include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/compare_page.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
@@ -50,15 +51,16 @@ Image beside(const Image& before, const Image& after) {
   return both;
 }
 
-/// The error at work, completed by what the network needs for such a picture where memory was the reason.
-[[noreturn]] void rethrow_with_need(const Model& model, const Image& picture) {
+/// The error at work; where memory was wanted, with the file and what the network needs for such a picture.
+[[noreturn]] void rethrow_with_need(const std::string& file, const Model& model, int64_t width,
+                                    int64_t height) {
   const std::exception_ptr error = std::current_exception();
   const Failure failure = failure_of(error);
-  if (failure.code != ExitCode::exhausted) std::rethrow_exception(error);
+  if (!failure.out_of_memory) std::rethrow_exception(error);
   throw CommandError(ExitCode::exhausted,
-                     cat(failure.message, "; ", model.name(), " needs at least ",
-                         megabytes(enhance_plan(model, picture.height, picture.width).bytes), " for ",
-                         picture.width, " x ", picture.height, " pixels"));
+                     cat(file, ": ", failure.message, "; ", model.name(), " needs at least ",
+                         megabytes(enhance_plan(model, height, width).bytes), " for ", width, " x ", height,
+                         " pixels", num_threads() > 1 ? "; fewer --threads take less" : ""));
 }
 
 /// Values proportional to light become display values (IEC 61966-2-1, sRGB), which the networks know.
@@ -203,12 +205,12 @@ void PictureWork::verify_tiles() const {
 
 void PictureWork::enhance() {
   attempt(network_seconds_, [&] {
-    check_memory();
-    if (options_.verify_tiles) verify_tiles();
     try {
+      check_memory();
+      if (options_.verify_tiles) verify_tiles();
       needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
     } catch (...) {
-      rethrow_with_need(model_, before_);
+      rethrow_with_need(job_.input, model_, width_, height_);
     }
     if (options_.strip) after_.exif.clear();
     before_ = {};
@@ -243,34 +245,44 @@ void PictureWork::enhance_tensor() {
 
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
-    const ImageFormat format = format_of(job_, batch_);
-    if (job_.output == "-") {
-      const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
-      write_result_bytes(bytes);
-      bytes_ = static_cast<int64_t>(bytes.size());
-      hash_ = sha256(bytes);
-    } else {
-      const fs::path folder = fs::path(job_.output).parent_path();
-      if (!folder.empty() && job_.output != batch_.output) (void)make_folders(folder).value();
-      if (is_foreign(format)) {
-        if (!after_.icc.empty() && format != ImageFormat::webp) {
-          print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
-                         ", its colours will look others; PNG, JPEG and WebP keep it"));
-        }
-        bytes_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
-        hash_ = sha256(read_file(job_.output).value());
-      } else {
-        const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
-        bytes_ = write_file_atomically(job_.output, bytes).value();
-        hash_ = sha256(bytes);
-      }
+    try {
+      write_files();
+    } catch (const std::bad_alloc&) {
+      throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",
+                            megabytes(static_cast<int64_t>(after_.samples.size())),
+                            " before they are packed"));
     }
-    if (curves_.defined()) save_curves();
-    if (picture_.defined() && !job_.kept.contains(batch_.page))
-      save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
   });
   after_ = {};  // reports may wait
   picture_ = curves_ = {};
+}
+
+void PictureWork::write_files() {
+  const ImageFormat format = format_of(job_, batch_);
+  if (job_.output == "-") {
+    const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
+    write_result_bytes(bytes);
+    bytes_ = static_cast<int64_t>(bytes.size());
+    hash_ = sha256(bytes);
+  } else {
+    const fs::path folder = fs::path(job_.output).parent_path();
+    if (!folder.empty() && job_.output != batch_.output) (void)make_folders(folder).value();
+    if (is_foreign(format)) {
+      if (!after_.icc.empty() && format != ImageFormat::webp) {
+        print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
+                       ", its colours will look others; PNG, JPEG and WebP keep it"));
+      }
+      bytes_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
+      hash_ = sha256(read_file(job_.output).value());
+    } else {
+      const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
+      bytes_ = write_file_atomically(job_.output, bytes).value();
+      hash_ = sha256(bytes);
+    }
+  }
+  if (curves_.defined()) save_curves();
+  if (picture_.defined() && !job_.kept.contains(batch_.page))
+    save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
 }
 
 void PictureWork::save_curves() const {

@@ -52,6 +52,7 @@ class PictureWork {
   void verify_tiles() const;
   void enhance_rows_of_photo();
   void enhance_tensor();
+  void write_files();
   void save_curves() const;
 
   const Job& job_;

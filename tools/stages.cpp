@@ -1,7 +1,9 @@
 #include "luxgrad/tools/stages.h"
 
 #include <condition_variable>
+#include <exception>
 #include <mutex>
+#include <new>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -17,21 +19,26 @@ class StageRun {
       : jobs_(jobs), ahead_(2 * static_cast<size_t>(loaders)), stages_(stages), done_(jobs, Step::none) {
     const BlockedSignals blocked;
     try {
-      for (int i = 0; i < loaders; ++i, ++loaders_) threads_.emplace_back([this] { load_all(); });
-      for (int i = 0; i < savers; ++i, ++savers_) threads_.emplace_back([this] { save_all(); });
+      for (int i = 0; i < loaders; ++i, ++loaders_) start([this] { load_all(); });
+      for (int i = 0; i < savers; ++i, ++savers_) start([this] { save_all(); });
     } catch (const std::system_error&) {  // fewer, or none
+    } catch (const std::bad_alloc&) {
     }
+  }
+  StageRun(const StageRun&) = delete;
+  StageRun& operator=(const StageRun&) = delete;
+
+  ~StageRun() {
+    stop();
+    for (std::thread& thread : threads_) thread.join();
   }
 
   /// The caller's part. What no thread does is done here.
   void run() {
     for (size_t job = 0; job < jobs_; ++job) {
       if (loaders_ == 0) stages_.load(job);
-      {
-        std::unique_lock lock(mutex_);
-        if (loaders_ > 0) changed_.wait(lock, [&] { return done_[job] >= Step::loaded; });
-        if (savers_ > 0) changed_.wait(lock, [&] { return job - saved_ < 2 * savers_ + 1; });
-      }
+      if (loaders_ > 0) wait_until([&] { return done_[job] >= Step::loaded; });
+      if (savers_ > 0) wait_until([&] { return job - saved_ < 2 * savers_ + 1; });
       stages_.work(job);
       if (savers_ == 0) stages_.save(job);
       {
@@ -43,11 +50,38 @@ class StageRun {
       report_what_is_done(false);
     }
     report_what_is_done(true);
-    for (std::thread& thread : threads_) thread.join();
   }
 
  private:
   enum class Step : unsigned char { none, loaded, saved };
+
+  template <class F>
+  void start(F work) {
+    threads_.emplace_back([this, work] {
+      try {
+        work();
+      } catch (...) {
+        const std::lock_guard lock(mutex_);
+        if (error_ == nullptr) error_ = std::current_exception();
+        stopping_ = true;
+        changed_.notify_all();
+      }
+    });
+  }
+
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+
+  /// For the caller: waits, and throws what a thread has thrown.
+  template <class F>
+  void wait_until(F ready) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return stopping_ || ready(); });
+    if (error_ != nullptr) std::rethrow_exception(error_);
+  }
 
   void load_all() {
     for (;;) {
@@ -56,7 +90,8 @@ class StageRun {
         std::unique_lock lock(mutex_);
         if (to_load_ == jobs_) return;
         job = to_load_++;
-        changed_.wait(lock, [&] { return job <= worked_ + ahead_; });
+        changed_.wait(lock, [&] { return stopping_ || job <= worked_ + ahead_; });
+        if (stopping_) return;
       }
       stages_.load(job);
       set(job, Step::loaded);
@@ -70,7 +105,8 @@ class StageRun {
         std::unique_lock lock(mutex_);
         if (to_save_ == jobs_) return;
         job = to_save_++;
-        changed_.wait(lock, [&] { return job < worked_; });
+        changed_.wait(lock, [&] { return stopping_ || job < worked_; });
+        if (stopping_) return;
       }
       stages_.save(job);
       set(job, Step::saved);
@@ -88,10 +124,10 @@ class StageRun {
 
   void report_what_is_done(bool wait) {
     for (; reported_ < jobs_; ++reported_) {
+      const auto ready = [&] { return done_[reported_] == Step::saved; };
+      if (wait) wait_until(ready);
       {
-        std::unique_lock lock(mutex_);
-        const auto ready = [&] { return done_[reported_] == Step::saved; };
-        if (wait) changed_.wait(lock, ready);
+        const std::lock_guard lock(mutex_);
         if (!ready()) return;
       }
       stages_.report(reported_);
@@ -105,6 +141,8 @@ class StageRun {
   std::vector<Step> done_;
   size_t to_load_ = 0, worked_ = 0, to_save_ = 0, saved_ = 0, reported_ = 0;
   size_t loaders_ = 0, savers_ = 0;
+  bool stopping_ = false;     // no new job begins
+  std::exception_ptr error_;  // the first of a thread
   std::vector<std::thread> threads_;
 };
 

@@ -16,8 +16,9 @@ struct Stages {
 };
 
 /// Runs each job through the stages, in `loaders` and `savers` threads beside the caller's. At most
-/// 2·(loaders + savers) + 3 jobs are between their load and their report. Stages must not throw. Where the
-/// system has no more threads, those that there are do the work.
+/// 2·(loaders + savers) + 3 jobs are between their load and their report. Where the system has no more
+/// threads or memory for them, those that there are do the work. Throws what a stage throws, the first where
+/// several do; by then no job is at work any more, and those that had not begun never will.
 void run_stages(size_t jobs, int loaders, int savers, const Stages& stages);
 
 }  // namespace lux
