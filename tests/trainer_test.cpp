@@ -215,6 +215,25 @@ TEST_CASE("a finished run can be made longer") {
   check_equal(whole.checkpoint, run(longer).checkpoint);
 }
 
+TEST_CASE("a checkpoint of more steps than the run has, or of epochs without steps, is not resumed") {
+  const Setting setting;
+  TrainOptions options = setting.options("run", "official", 4);
+  const Checkpoint whole = read_checkpoint(run(options).checkpoint).value();
+  options.resume = true;
+  for (const auto& [step, epoch] : {std::pair<int64_t, int64_t>{100, 1}, {4, int64_t{1} << 53}}) {
+    Checkpoint hostile = whole;
+    hostile.progress.step = step;
+    hostile.progress.epoch = epoch;
+    hostile.progress.epoch_over = 1;
+    const std::string path = cat(options.run, "/checkpoints/", checkpoint_name(step));
+    save_checkpoint(path, hostile);
+    const std::string expected = cat("train: the run to be resumed has done ", step, " steps in ", epoch,
+                                     " epochs, expected at most 4 steps, and one in each epoch");
+    CHECK_THROWS_WITH_AS(run(options), expected.c_str(), Error);
+    std::filesystem::remove(path);
+  }
+}
+
 TEST_CASE("a run whose rate depends on its length cannot be made longer") {
   const Setting setting;
   TrainOptions options = setting.options("falling", "default", 2);

@@ -159,6 +159,9 @@ void Trainer::restore() {
     const Checkpoint& checkpoint = found->checkpoint;
     check_same_pictures(checkpoint.config, folder_.manifest(), data_);
     check_same_run(checkpoint.config, config_);
+    const int64_t done = checkpoint.progress.step, epochs = checkpoint.progress.epoch;
+    check(done <= steps_ && epochs <= done, "train: the run to be resumed has done ", done, " steps in ",
+          epochs, " epochs, expected at most ", steps_, " steps, and one in each epoch");
     model_->load_state_dict(checkpoint.weights);
     stepper_.load_state_dict(checkpoint.optimizer);
     progress_ = checkpoint.progress;
