@@ -44,6 +44,8 @@ bool ratio_from(std::string_view text, const char* what, Rational& ratio) {
     refuse(malformed, -1, "has ", in_quotes(std::string(text)), " for ", what);
   const Rational read{number_from(text.substr(0, colon), what), number_from(text.substr(colon + 1), what)};
   if (read.num == 0 || read.den == 0) return false;
+  if (std::min(read.num, read.den) < 0 || std::max(read.num, read.den) > INT32_MAX)
+    refuse(malformed, -1, "has ", in_quotes(std::string(text)), " for ", what);
   ratio = read;
   return true;
 }

@@ -534,6 +534,34 @@ TEST_CASE("a command that finds no memory says how much was not enough") {
   }
 }
 
+TEST_CASE("the tool without any memory from some allocation on still says so") {
+  if (!limits_hold()) return;
+  const Workplace here;
+  save_noise(here.path("dark.png"));
+  save_noise(here.path("in/a.png"));
+  save_noise(here.path("in/b.png"));
+  const std::pair<std::vector<std::string>, int> commands[] = {
+      {{"--version"}, 7},  // the first ones fail before main
+      {{"info", "zero_dce"}, 101},
+      {{"enhance", "-i", "dark.png", "-o", "bright.png", "--overwrite"}, 53},
+      {{"enhance", "-i", "in", "-o", "out/", "--overwrite"}, 53}};
+  for (const auto& [command, stride] : commands) {
+    int refused = 0;
+    for (int64_t k = 1;; k += stride) {
+      CAPTURE(command);
+      CAPTURE(k);
+      const ChildResult result = here.run(
+          command, {.environment = {{"LD_PRELOAD", LUX_NO_MEMORY}, {"LUX_FAILING_ALLOCATION", cat(k)}}});
+      CAPTURE(result.err);
+      if (result.code == 0) break;
+      ++refused;
+      REQUIRE(result.code == 6);
+      CHECK(contains(result.err, "luxgrad: error: "));
+    }
+    CHECK(refused > 5);
+  }
+}
+
 TEST_CASE("from 16 MB on no limit is so low that a command ends without a sentence") {
   if (!limits_hold()) return;
   const Workplace here;

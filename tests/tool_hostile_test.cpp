@@ -197,6 +197,26 @@ TEST_CASE("every byte that a name may hold: right outputs, and a terminal never 
   CHECK(first_control(good.out) == "");
   CHECK(first_control(good.err) == "");
 
+  for (const std::vector<std::string>& option :
+       {std::vector<std::string>{"--memory", "2G"}, {"--verify-tiles"}}) {
+    std::vector<std::string> command = {"enhance", "-i",          "in",         "-o",
+                                        "out",     "--overwrite", "--progress", "none"};
+    command.insert(command.end(), option.begin(), option.end());
+    const ChildResult noted = here.run(command);
+    CHECK(noted.code == 0);
+    CHECK(lines_of(noted.err) == static_cast<int64_t>(names.size()));
+    CHECK(first_control(noted.err) == "");
+  }
+  fs::create_directory(here.path("photos"));
+  save_noise(here.path("photos/a.png"), 33, 33);
+  const ChildResult trained = here.run({"train", "zero_dce", "--data", "photos", "--run", "r\x1b[31mY\x07",
+                                        "--steps", "1", "--size", "32", "--batch", "1"});
+  INFO(trained.err);
+  CHECK(trained.code == 0);
+  CHECK(contains(trained.out, "r\\x1b[31mY\\x07/"));
+  CHECK(first_control(trained.out) == "");
+  CHECK(first_control(trained.err) == "");
+
   for (const std::string& name : names) spill(here.path("in/" + name), "no picture");
   const ChildResult bad = here.run({"enhance", "-i", "in", "-o", "bad", "--json"});
   CHECK(bad.code == 1);

@@ -195,6 +195,15 @@ TEST_CASE("verify names what is damaged in a run, and what is good") {
   CHECK(damaged == 1);
   CHECK(here.run({"verify", newest}).code == 3);
   CHECK(here.run({"verify", "absent"}).code == 3);
+  fs::create_directory(here.path("empty.safetensors"));
+  result = here.run({"verify", "run", "empty.safetensors"});
+  CHECK(result.code == 3);
+  CHECK(result.err == "luxgrad: error: empty.safetensors: holds no weights, checkpoints or pictures\n");
+  spill(here.path("film.mp4"), std::string("\0\0\0\x18"
+                                           "ftypmp42",
+                                           12));
+  CHECK(here.run({"verify", "film.mp4", "in/0.png"}).code == 0);
+  CHECK(here.run({"verify", "film.mp4"}).code == 3);
 }
 
 TEST_CASE("a device that is not there is one sentence and gives 5; auto is the CPU") {

@@ -196,6 +196,8 @@ TEST_CASE("a file of options is a small text without tables; what is none is ref
       {"recompute = maybe\n", "line 1: "},
       {"option = []\n", "line 1: option has no value"},
       {"batch = [1, 2]\n", "line 1: "},
+      {"resume = [true, false]\n", "line 1: resume: expected one value, got 2"},
+      {"epochs = 3\nsteps = 5\n", "--steps"},
       {std::string(1 << 20, '#') + "\n", "larger than"},
       {"data = \"\x1b[2J\"\n", "line 1: is no printable UTF-8 text"},
   };
@@ -209,6 +211,13 @@ TEST_CASE("a file of options is a small text without tables; what is none is ref
   CHECK(planned.code == 0);
   CHECK(contains(planned.out, "concat = keras\n"));
   CHECK(contains(planned.out, "size = 32\n"));
+  spill(here.path("plan.toml"), "epochs = 3\nsize = 32\ndata = 'photos'\n");
+  const ChildResult stepped =
+      here.run({"train", "zero_dce", "--dry-run", "--config", "plan.toml", "--steps", "5", "--size", "16"});
+  INFO(stepped.err);
+  CHECK(stepped.code == 0);
+  CHECK(contains(stepped.out, "steps = 5\n"));
+  CHECK(contains(stepped.out, "size = 16\n"));
 }
 
 TEST_CASE("folders low and high are trained on as pairs, others are made dark") {

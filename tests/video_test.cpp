@@ -203,9 +203,10 @@ TEST_CASE("Y4M: parameters of others, and what is refused") {
   CHECK(head("YUV4MPEG2 W99999999999999999999 H6") == "has \"99999999999999999999\" for width");
   CHECK(head("YUV4MPEG2 W8x H6") == "has \"8x\" for width");
   CHECK(head("YUV4MPEG2 W20000 H6") == "is 20000 x 6 pixels, expected at most 16384 on a side");
+  CHECK(head("YUV4MPEG2 W8 H6 A1:-1") == "has \"1:-1\" for aspect of a pixel");
   CHECK(head("YUV4MPEG2 W8 H6 F25") == "has \"25\" for frame rate");
-  CHECK(head("YUV4MPEG2 W8 H6 F-1:1") == "declares the ratio 1:-1");
-  CHECK(head("YUV4MPEG2 W8 H6 F1:9999999999") == "declares the ratio 9999999999:1");
+  CHECK(head("YUV4MPEG2 W8 H6 F-1:1") == "has \"-1:1\" for frame rate");
+  CHECK(head("YUV4MPEG2 W8 H6 F1:9999999999") == "has \"1:9999999999\" for frame rate");
   CHECK(head("YUV4MPEG2 W8 H6 C411") == "has the colour space \"411\", expected mono, 420, 422 or 444");
   CHECK(head("YUV4MPEG2 W8 H6 C444alpha") ==
         "has the colour space \"444alpha\", expected mono, 420, 422 or 444");

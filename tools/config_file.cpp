@@ -1,6 +1,7 @@
 #include "luxgrad/tools/config_file.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "luxgrad/data/settings.h"
 #include "luxgrad/tools/exit_code.h"
@@ -28,12 +29,22 @@ void set(CLI::Option& option, const Setting& setting) {
 void read_config(CLI::App& app, const std::string& path) {
   Result<std::vector<Setting>> settings = read_settings(path);
   if (!settings) usage_error(settings.error().message());
+  std::vector<const CLI::Option*> given;  // on the command line
+  for (const CLI::Option* const option : app.get_options()) {
+    if (!option->empty()) given.push_back(option);
+  }
+  const auto is_given = [&](const CLI::Option* option) {
+    return std::find(given.begin(), given.end(), option) != given.end();
+  };
   for (const Setting& setting : settings.value()) {
     const std::string place = cat(path, ": line ", setting.line, ": ");
     CLI::Option* const option = find_option(app, setting.name);
     check_usage(option != nullptr, place, "unknown option ", setting.name);
-    if (!option->empty()) continue;
+    const auto excluded = option->get_excludes();
+    if (is_given(option) || std::any_of(excluded.begin(), excluded.end(), is_given)) continue;
     check_usage(!setting.values.empty(), place, setting.name, " has no value");
+    check_usage(option->get_expected_min() > 0 || setting.values.size() == 1, place, setting.name,
+                ": expected one value, got ", setting.values.size());
     try {
       set(*option, setting);
     } catch (const CLI::ParseError& error) {

@@ -34,6 +34,18 @@ void write_error_line(const std::string& line) {
   std::fwrite((line + "\n").data(), 1, line.size() + 1, stderr);
 }
 
+/// Printable, but for its line breaks.
+std::string printable_lines(std::string_view text) {
+  std::string safe;
+  for (;;) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    safe += printable(std::string(text.substr(0, end)));
+    if (end == text.size()) return safe;
+    safe += '\n';
+    text.remove_prefix(end + 1);
+  }
+}
+
 std::string duration(double seconds) {
   const auto whole = static_cast<int64_t>(std::lround(seconds));
   return whole < 60 ? cat(whole, " s") : cat(whole / 60, " min ", whole % 60, " s");
@@ -55,18 +67,19 @@ std::string shortened(const std::string& text, size_t most) {
 
 }  // namespace
 
-void print_result(std::string_view line) {
-  const std::string text = cat(line, "\n");
+void print_result(std::string_view lines) {
+  const std::string text = cat(printable_lines(lines), "\n");
   errno = 0;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && output_error == 0)
     output_error = errno;
 }
 
-void print_note(std::string_view line) { write_error_line(std::string(line)); }
+void print_note(std::string_view line) { write_error_line(printable(std::string(line))); }
 
 void print_error(std::string_view message) {
   const bool red = colors(STDERR_FILENO);
-  write_error_line(cat("luxgrad: ", red ? "\033[31merror:\033[0m " : "error: ", message));
+  write_error_line(
+      cat("luxgrad: ", red ? "\033[31merror:\033[0m " : "error: ", printable(std::string(message))));
 }
 
 void print_failure(const Failure& failure) {
@@ -139,8 +152,8 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
     drawn_ = true;
   } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
     last_line_ = now;
-    print_note(total < 0 ? cat(done, "  ", printable(detail))
-                         : cat(done, "/", total, ", ", remaining(done, total), " left  ", printable(detail)));
+    print_note(total < 0 ? cat(done, "  ", detail)
+                         : cat(done, "/", total, ", ", remaining(done, total), " left  ", detail));
   }
 }
 

@@ -1,5 +1,6 @@
-// The two streams of the tool: results go to standard output, everything else to standard error. Escape codes
-// appear only on a terminal that wants them.
+// The two streams of the tool: results go to standard output, everything else to standard error. What drives
+// a terminal in a text that is handed over, a hostile name for example, is printed as \xNN (tensor/text.h);
+// codes of the tool's own appear only on a terminal that wants them.
 #pragma once
 
 #include <chrono>
@@ -12,9 +13,9 @@
 
 namespace lux {
 
-/// Writes text and a line break to standard output.
-void print_result(std::string_view line);
-/// Writes the line, which must be printable (data/result.h), to standard error.
+/// Writes one line or more to standard output. A name that must not break its line is made printable before.
+void print_result(std::string_view lines);
+/// Writes the line to standard error.
 void print_note(std::string_view line);
 /// Like print_note, as `luxgrad: error: …`, red where that is possible.
 void print_error(std::string_view message);

@@ -67,7 +67,7 @@ class Convert final : public Command {
       for (const auto& [key, value] : to_metadata(model)) facts[key] = value;
       save_weights(output_, model.state_dict(), facts);
     }
-    print_note(cat(printable(output_), ": ", model.name(), ", ", model.state_dict().size(), " tensors, ",
+    print_note(cat(output_, ": ", model.name(), ", ", model.state_dict().size(), " tensors, ",
                    model.parameter_count(), " parameters"));
     if (as_arrays && model.config() != make_model(model.name())->config())
       print_note("an .npz does not say which options the network has; name them where it is used");
@@ -88,7 +88,7 @@ class Convert final : public Command {
     const NoGrad no_grad;
     if (!same_bits(enhance(model, probe()), enhance(*again.model, probe())))
       throw CommandError(ExitCode::check_failed, cat(output_, ": enhances a picture to other values"));
-    print_note(cat(printable(output_), ": reads back bit by bit, and enhances a picture to the same bits"));
+    print_note(cat(output_, ": reads back bit by bit, and enhances a picture to the same bits"));
     return ExitCode::ok;
   }
 

@@ -192,7 +192,7 @@ class Evaluate final : public Command {
   PictureList opened() const {
     if (!data_.empty()) {
       const Dataset dataset = open_dataset(data_, {.part = DatasetPart::evaluation, .names = list_});
-      print_note(printable(dataset.found));
+      print_note(dataset.found);
       return dataset.pictures;
     }
     const PictureList pairs = paired_folder(low_, high_);

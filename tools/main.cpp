@@ -9,6 +9,7 @@
 #include <csignal>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -112,7 +113,8 @@ ExitCode run_command(const CommandEntry& entry, std::vector<std::string> argumen
 
 ExitCode run(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
-    print_note(overview());
+    std::istringstream lines(overview());
+    for (std::string line; std::getline(lines, line);) print_note(line);
     return ExitCode::usage;
   }
   const std::string& first = arguments.front();

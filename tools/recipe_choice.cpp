@@ -107,6 +107,8 @@ void add_recipe_options(CLI::App& app, RecipeChoice& choice) {
   app.add_option("--compat", choice.compat, cat("Repeat an artefact of the published code:", compat_list()))
       ->type_name("NAME");
   add_number(app, "--epochs", choice.epochs, "Passes over the data (default: the recipe's, as of all below)");
+  if (CLI::Option* const steps = app.get_option_no_throw("--steps"))
+    app.get_option("--epochs")->excludes(steps);
   add_number(app, "--batch", choice.batch, "Pictures per update");
   add_number(app, "--size", choice.size, "Side of the training pictures in pixels");
   add_number(app, "--squares", choice.squares,

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/dataset.h"
+#include "luxgrad/data/film.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/tensor_file.h"
 #include "luxgrad/tools/command.h"
@@ -58,11 +59,16 @@ class Verify final : public Command {
       std::error_code ignored;
       if (fs::is_directory(input, ignored)) {
         const std::vector<std::string> below = files_below(input);
+        if (below.empty())
+          throw CommandError(ExitCode::refused, cat(input, ": holds no weights, checkpoints or pictures"));
         files.insert(files.end(), below.begin(), below.end());
+      } else if (is_film_name(input)) {
+        print_note(cat(input, ": is passed over, films cannot be verified"));
       } else {
         files.push_back(input);
       }
     }
+    if (files.empty()) throw CommandError(ExitCode::refused, "nothing to verify");
     const auto damaged =
         std::count_if(files.begin(), files.end(), [&](const auto& file) { return !good(file); });
     print_note(cat(files.size() - static_cast<size_t>(damaged), " good, ", damaged, " damaged"));

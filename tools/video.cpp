@@ -124,7 +124,7 @@ class Video final : public Command {
  private:
   template <class... Parts>
   static ExitCode stopped(const Parts&... how) {
-    print_note(printable(cat("luxgrad: stopped by signal ", last_signal(), how...)));
+    print_note(cat("luxgrad: stopped by signal ", last_signal(), how...));
     return static_cast<ExitCode>(128 + last_signal());
   }
 
@@ -227,7 +227,7 @@ class Video final : public Command {
 
   void report(const Tally& tally, const Model& model) const {
     for (const std::string& complaint : {source_->complaint(), sink_->complaint()}) {
-      if (!complaint.empty()) print_note(printable(cat("luxgrad: warning: ", complaint)));
+      if (!complaint.empty()) print_note(cat("luxgrad: warning: ", complaint));
     }
     const VideoFormat& format = source_->format();
     const double rate = tally.seconds > 0 ? static_cast<double>(tally.frames) / tally.seconds : 0;
