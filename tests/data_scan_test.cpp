@@ -159,6 +159,56 @@ TEST_CASE("folders without one good picture are refused, whatever may be skipped
   CHECK(contains(result.err, "1 of 1 pictures are bad, as listed\n"));
 }
 
+TEST_CASE("names that are no UTF-8 are trained on, resumed, known again and shown") {
+  const Collection here(false);
+  const std::string data = "dd\xff";
+  fs::create_directory(here.path(data));
+  for (const char* const name : {"a\xff", "a\xfe", "b\x1b"})
+    save_noise(here.path(cat(data, "/", name, ".png")), 34, 33, std::hash<std::string>{}(name));
+  const auto train = [&](const std::string& run, const std::vector<std::string>& more,
+                         const char* steps = "2") {
+    std::vector<std::string> command = training(run, more);
+    command[3] = data;
+    command[15] = steps;
+    command[9] = "1";  // the batch
+    return here.run(command);
+  };
+  CHECK(train("run\xff", {}).code == 0);
+  CHECK(contains(slurp(here.path("run\xff/config.toml")), "data = \"dd\\\\xff\"\n"));
+  std::vector<std::string> names;
+  for (const nlohmann::json& line : json_lines(slurp(here.path("run\xff/manifest.jsonl"))))
+    names.push_back(line["file"]);
+  CHECK(names == std::vector<std::string>{"a\\xfe.png", "a\\xff.png", "b\\x1b.png"});
+  CHECK(train("run\xff", {"--resume"}).code == 0);
+
+  const ChildResult ruined = train("ruined", {"--lr", "1e30"}, "9");
+  CHECK(ruined.code == 5);
+  CHECK(contains(ruined.err, "what the step worked with: ruined/not_finite.safetensors\n"));
+  const Facts facts = load_weights(here.path("ruined/not_finite.safetensors")).metadata;
+  CHECK(std::find(names.begin(), names.end(), facts.at("pictures").substr(0, 9)) != names.end());
+
+  fs::rename(here.path(data + "/a\xff.png"), here.path(data + "/a\xfd.png"));
+  const ChildResult other = train("run\xff", {"--resume"});
+  CHECK(other.code == 4);
+  CHECK(contains(other.err, "a\\xff.png is gone, a\\xfd.png is new\n"));
+}
+
+TEST_CASE("a list that names no picture is refused, also where it would only validate") {
+  const Collection here(false);
+  for (const char* const text : {"", "# 100.png\n"}) {
+    spill(here.path("names.txt"), text);
+    for (const char* const option : {"--list", "--validation"}) {
+      for (const char* const more : {"--skip-bad=100", "--dry-run"}) {
+        const ChildResult refused = here.run(training("run", {option, "names.txt", more}));
+        CAPTURE(option);
+        CHECK(refused.code == 3);
+        CHECK(contains(refused.err, "names.txt: names no picture\n"));
+        CHECK_FALSE(fs::exists(here.path("run")));
+      }
+    }
+  }
+}
+
 TEST_CASE("the manifest is one JSON object per file, and a resumed run must find the same files") {
   const Collection here(false);
   REQUIRE(here.run(training("run")).code == 0);

@@ -272,31 +272,6 @@ TEST_CASE("squares, turns, patches, the end of the rate and listed validation ch
   CHECK(here.run({"train", "reference_guided", "--data", "pairs", "--squares", "2", "--dry-run"}).code == 2);
 }
 
-TEST_CASE("a list without names, and a run folder that cannot be, are refused in a sentence") {
-  const Workplace here;
-  make_pairs(here, 2);
-  spill(here.path("empty.txt"), "# nothing\n\n");
-  const auto run = [&](const std::string& folder, std::vector<std::string> more) {
-    std::vector<std::string> command = {"train", "zero_dce", "--data",  "pairs",
-                                        "--run", folder,     "--steps", "1"};
-    command.insert(command.end(), more.begin(), more.end());
-    return here.run(command);
-  };
-  for (const char* const option : {"--list", "--validation"}) {
-    const ChildResult result = run("run", {option, "empty.txt"});
-    INFO(option, ": ", result.err);
-    CHECK(result.code == 3);
-    CHECK(contains(result.err, "empty.txt: names no picture"));
-  }
-  fs::create_symlink("loop", here.path("loop"));
-  for (const std::string& folder : {std::string(300, 'a'), std::string("loop")}) {
-    const ChildResult result = run(folder, {});
-    INFO(result.err);
-    CHECK(result.code == 6);
-    CHECK_FALSE(contains(result.err, "filesystem error"));
-  }
-}
-
 TEST_CASE("--perceptual adds what VGG16 sees to the loss, or says why not") {
   const Workplace here;
   make_pairs(here, 2);

@@ -322,6 +322,20 @@ TEST_CASE("a disk with room for few checkpoints is said before the first step") 
         std::vector<std::string>{options.run + ": the disk has room for 2 more checkpoints only"});
 }
 
+TEST_CASE("a start that fails before its first checkpoint leaves no run behind") {
+  struct FullDisk : FileOps {
+    int64_t free_bytes(const char*) override { return 20'000; }  // for a configuration, for no checkpoint
+  };
+  const Setting setting;
+  const TrainOptions options = setting.options("run", "official", 1);
+  FullDisk disk;
+  set_file_ops(&disk);
+  CHECK_THROWS_WITH_AS(run(options), doctest::Contains("its disk has 20000 left"), FileException);
+  set_file_ops(nullptr);
+  CHECK_FALSE(RunFolder::used(options.run));
+  CHECK(run(options).finished);
+}
+
 TEST_CASE("a log that cannot be written is said once, and the training goes on") {
   struct FullLog : FileOps {
     std::atomic<int> log = -1;  // the loader opens and closes pictures meanwhile
@@ -453,19 +467,6 @@ TEST_CASE("a sample that cannot be read is said, and the training goes on") {
   CHECK(run(options, thief).finished);
   REQUIRE(thief.notices.size() == 2);
   CHECK(thief.notices[0].find("cannot be opened") != std::string::npos);
-}
-
-TEST_CASE("folders whose names are no UTF-8 train and resume") {
-  const Setting setting;
-  TrainOptions options = setting.options("run");
-  const std::string odd = options.data + "\xff\x1b";
-  std::filesystem::rename(options.data, odd);
-  options.data = odd;
-  Witness witness(2);
-  CHECK_FALSE(run(options, witness).finished);
-  CHECK(witness.config.at("data").ends_with("\\xff\\x1b"));
-  options.resume = true;
-  CHECK(run(options).finished);
 }
 
 TEST_CASE("what training refuses") {

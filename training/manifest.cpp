@@ -9,9 +9,7 @@
 namespace lux {
 namespace {
 
-std::string quoted(const std::string& text) {
-  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
+std::string quoted(const std::string& text) { return nlohmann::json(printable(text)).dump(); }
 
 /// Hashes by name; lines that are none of a manifest are passed over.
 std::map<std::string, std::string> hashes_in(const std::string& manifest) {

@@ -9,7 +9,8 @@
 
 namespace lux {
 
-/// The text of manifest.jsonl: `{"file":"low/1.png","bytes":1234,"width":600,"height":400,"sha256":"…"}`.
+/// The text of manifest.jsonl: `{"file":"low/1.png","bytes":1234,"width":600,"height":400,"sha256":"…"}`,
+/// names `printable`.
 std::string manifest_of(const std::vector<ScannedFile>& files);
 
 /// What differs between two manifests, for a person: `2.png has other content, 3.png is gone, 4.png is new`;

@@ -156,7 +156,7 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
   Facts facts = facts_of(options.recipe);
   facts["model"] = model.name();
   for (const auto& [key, value] : model.config()) facts["option." + key] = value;
-  facts["data"] = printable(options.data);
+  facts["data"] = printable(options.data);  // names need not be UTF-8, metadata must
   facts["pictures"] = std::to_string(data.pictures.size());
   facts["pictures_sha256"] = digest_of(manifest_of(data.files));
   if (options.validation > 0) {

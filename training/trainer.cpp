@@ -116,9 +116,9 @@ TrainResult Trainer::run() {
     listener_.on_notice(
         log + " is shorter than its checkpoint says: lines are lost, it goes on after the last whole one");
   }
+  save();  // a disk that takes no checkpoint is better known now than after hours
   folder_.write_config(config_);
   folder_.write_manifest(manifest_of(data_.files));
-  save();  // a disk that takes no checkpoint is better known now than after hours
   if (const int64_t room = folder_.room_for(result_.checkpoint); room >= 0 && room < RunFolder::kKept + 1) {
     listener_.on_notice(cat(folder_.path(), ": the disk has room for ", room, " more checkpoints only"));
   }
@@ -254,7 +254,7 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
   for (const auto& [name, weight] : model_->state_dict()) tensors["weights/" + name] = weight;
   for (const auto& [name, moment] : stepper_.state_dict()) tensors["optimizer/" + name] = moment;
   Facts facts = to_metadata(*model_);
-  facts["what"] = text;
+  facts["what"] = printable(text);
   facts["step"] = std::to_string(progress_.step);
   facts["key"] = std::to_string(input.key);
   for (const std::string& name : batch.names) facts["pictures"] += printable(name) + "\n";
