@@ -280,6 +280,49 @@ TEST_CASE("a log that is shorter than its checkpoint says goes on after its last
   CHECK(longer.substr(kept, 4) == "2,3,");
 }
 
+TEST_CASE("a log whose checkpoint ends inside a line of it goes on before that line, and that is said") {
+  const Studio here;
+  REQUIRE(here.train("run", 2).code == 0);
+  const std::string log = slurp(here.path("run/log.jsonl"));
+  spill(here.path("run/log.jsonl"),
+        log.substr(0, log.find('\n')) + " " + log.substr(log.find('\n')) + "more\n");
+  const ChildResult resumed = here.resume("run");
+  CHECK(resumed.code == 0);
+  CHECK(contains(resumed.err,
+                 "run/log.jsonl is another one than its checkpoint knows, which ends inside a line"));
+  CHECK_FALSE(contains(resumed.err, "shorter"));
+  CHECK(json_lines(slurp(here.path("run/log.jsonl"))).size() == kSteps - 1);
+}
+
+TEST_CASE("a run folder whose name leads nowhere is refused in a sentence") {
+  const Studio here;
+  const std::string longest(300, 'a');
+  fs::create_symlink(here.path("loop"), here.path("loop"));
+  fs::create_directories(here.path("closed/run/checkpoints"));
+  fs::create_directories(here.path("half/checkpoints"));
+  fs::permissions(here.path("closed"), fs::perms::none);
+  fs::permissions(here.path("half/checkpoints"), fs::perms::none);
+  for (const auto& [run, sentence] :
+       {std::pair<std::string, std::string>{longest,
+                                            "/config.toml: cannot be looked at: File name too long\n"},
+        {"loop", "loop/config.toml: cannot be looked at: Too many levels of symbolic links\n"},
+        {"closed/run", "closed/run/config.toml: cannot be looked at: Permission denied\n"},
+        {"half", "half/checkpoints: cannot be listed: Permission denied\n"}}) {
+    CAPTURE(run);
+    for (const char* const more : {"--seed=0", "--resume"}) {
+      std::vector<std::string> command = Studio::training(run);
+      command.emplace_back(more);
+      const ChildResult result = here.run(command, {.obedient = true});
+      CAPTURE(result.err);
+      CHECK(result.code == 6);
+      CHECK(contains(result.err, sentence));
+      CHECK(lines_of(result.err) == 1);
+    }
+  }
+  for (const char* const name : {"closed", "half/checkpoints"})
+    fs::permissions(here.path(name), fs::perms::owner_all);
+}
+
 TEST_CASE("a run folder that takes no checkpoint is refused before the first step") {
   const Studio here;
   const ChildResult small = here.train("small", kSteps, {.file_bytes = 20'000});

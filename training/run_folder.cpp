@@ -68,13 +68,24 @@ std::string made(const std::string& path) {
   return path;
 }
 
+// Whether something bears the name. Throws FileException where the system does not say.
+bool is_there(const std::string& path) {
+  std::error_code error;
+  const bool found = fs::exists(path, error);
+  if (error)
+    throw FileException({FileErrorCode::unwritable, path, -1, "cannot be looked at: " + error.message()});
+  return found;
+}
+
 }  // namespace
 
 bool RunFolder::used(const std::string& path) {
+  if (is_there(path + "/config.toml") || trained(path)) return true;
   const std::string checkpoints = path + "/checkpoints";
-  std::error_code none;  // what cannot be looked at cannot be made, and then that is said
-  return fs::exists(path + "/config.toml", none) || trained(path) ||
-         (fs::is_directory(checkpoints, none) && !checkpoint_paths(checkpoints).empty());
+  if (!is_there(checkpoints)) return false;
+  Result<std::vector<std::string>> names = list_folder(checkpoints);
+  if (!names) throw FileException({FileErrorCode::unwritable, checkpoints, -1, names.error().reason});
+  return std::any_of(names->begin(), names->end(), is_checkpoint_name);
 }
 
 bool RunFolder::trained(const std::string& path) {
@@ -125,15 +136,26 @@ bool RunFolder::log_validation(int64_t epoch, double psnr) {
 }
 
 std::vector<std::string> RunFolder::rewind_logs(const Progress& progress) {
-  std::vector<std::string> shorter;
+  std::vector<std::string> notices;
   const auto rewind = [&](const std::string& log, int64_t bytes) {
+    std::error_code none;
+    const bool longer = fs::is_regular_file(fs::symlink_status(log, none)) &&
+                        fs::file_size(log, none) >= static_cast<uintmax_t>(bytes);
     const int64_t kept = keep_lines(log, bytes).value();
-    if (kept < bytes) shorter.push_back(log);
+    if (kept < bytes)
+      notices.push_back(
+          longer
+              ? log +
+                    " is another one than its checkpoint knows, which ends inside a line of it: it goes on "
+                    "after the last whole one before"
+              : log +
+                    " is shorter than its checkpoint says: lines are lost, it goes on after the last whole "
+                    "one");
     return kept;
   };
   jsonl_bytes_ = rewind(path_ + "/log.jsonl", progress.jsonl_bytes);
   csv_bytes_ = rewind(path_ + "/log.csv", progress.csv_bytes);
-  return shorter;
+  return notices;
 }
 
 std::string RunFolder::save(const Checkpoint& checkpoint) const {

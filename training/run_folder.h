@@ -37,7 +37,7 @@ class RunFolder {
   static constexpr int64_t kKept = 2;
 
   /// Whether a run was started in the folder `path` before: any of its files is there. Throws FileException
-  /// where its checkpoints cannot be listed.
+  /// (unwritable) where the system does not say.
   static bool used(const std::string& path);
   /// Whether it came further than what stands before the first step: there are lines in a log, or best
   /// weights.
@@ -61,9 +61,9 @@ class RunFolder {
   bool log(const StepRecord& record);
   /// Appends `{"epoch":3,"validation_psnr":18.2}` to log.jsonl. False when the system refused it.
   bool log_validation(int64_t epoch, double psnr);
-  /// Cuts the logs back to the lengths that a checkpoint knows, or to their last whole lines where they are
-  /// shorter, and continues from there, each in a new file (`keep_lines`). Returns the paths of those that
-  /// are shorter. Throws FileException.
+  /// Cuts the logs back to the lengths that a checkpoint knows, or to the last whole lines before, where they
+  /// are shorter or have no line that ends there, and continues from there, each in a new file
+  /// (`keep_lines`). Returns a sentence about each of those. Throws FileException.
   std::vector<std::string> rewind_logs(const Progress& progress);
   int64_t jsonl_bytes() const { return jsonl_bytes_; }
   int64_t csv_bytes() const { return csv_bytes_; }

@@ -112,10 +112,7 @@ Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
 
 TrainResult Trainer::run() {
   if (options_.resume) restore();
-  for (const std::string& log : folder_.rewind_logs(progress_)) {
-    listener_.on_notice(
-        log + " is shorter than its checkpoint says: lines are lost, it goes on after the last whole one");
-  }
+  for (const std::string& notice : folder_.rewind_logs(progress_)) listener_.on_notice(notice);
   save();  // a disk that takes no checkpoint is better known now than after hours
   folder_.write_config(config_);
   folder_.write_manifest(manifest_of(data_.files));
