@@ -15,35 +15,47 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// What is a picture in a folder, by its name: files, or whatever is no folder, for whoever reads them to
-/// refuse broken links and pipes.
-enum class Among : uint8_t { files, all };
+using Faults = std::vector<FileError>;
 
-/// Appends the relative paths of the pictures under `folder / below`.
-void collect(const fs::path& folder, const fs::path& below, bool recursive, Among among,
-             std::vector<std::string>& found) {
-  for (const fs::directory_entry& entry : fs::directory_iterator(below.empty() ? folder : folder / below)) {
-    const fs::path name = entry.path().filename();
-    if (name.native().starts_with('.')) continue;
-    std::error_code unknown;  // a broken link is neither file nor folder
-    if (entry.is_directory(unknown)) {
-      if (recursive && !entry.is_symlink(unknown)) collect(folder, below / name, recursive, among, found);
-    } else if ((among == Among::all || entry.is_regular_file(unknown)) && image_format_of(name.native())) {
-      found.push_back((below / name).native());
+/// Appends the relative paths of what has a picture's name under `folder / below`, and the folders that
+/// cannot be listed. A link to a folder leads nowhere; with a picture's name it is a bad picture, as a
+/// dangling one.
+void collect(const fs::path& folder, const fs::path& below, bool recursive, std::vector<std::string>& found,
+             Faults& faults) {
+  try {
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder / below)) {
+      const fs::path name = entry.path().filename();
+      if (name.native().starts_with('.')) continue;
+      std::error_code unknown;
+      if (entry.is_directory(unknown) && !entry.is_symlink(unknown)) {
+        if (recursive) collect(folder, below / name, recursive, found, faults);
+      } else if (image_format_of(name.native())) {
+        found.push_back((below / name).native());
+      }
     }
+  } catch (const fs::filesystem_error& error) {
+    const bool missing = error.code() == std::errc::no_such_file_or_directory;
+    faults.push_back({missing ? FileErrorCode::missing : FileErrorCode::unreadable,
+                      below.empty() ? folder : folder / below, -1,
+                      cat("cannot be listed: ", error.code().message())});
   }
 }
 
-std::vector<std::string> relative_images(const std::string& folder, bool recursive, Among among) {
+/// Faults are folders below that cannot be listed. Throws FileException for the folder itself.
+std::vector<std::string> relative_images(const std::string& folder, bool recursive, Faults& faults) {
   std::vector<std::string> found;
-  try {
-    collect(folder, {}, recursive, among, found);
-  } catch (const fs::filesystem_error& error) {
-    const bool missing = error.code() == std::errc::no_such_file_or_directory;
-    throw FileException({missing ? FileErrorCode::missing : FileErrorCode::unreadable, error.path1(), -1,
-                         cat("cannot be listed: ", error.code().message())});
-  }
+  collect(folder, {}, recursive, found, faults);
+  if (!faults.empty() && faults.back().file == folder) throw FileException(faults.back());
   std::sort(found.begin(), found.end());
+  return found;
+}
+
+/// `relative_images`, faults as sentences.
+std::vector<std::string> images_in(const std::string& folder, bool recursive,
+                                   std::vector<std::string>& problems) {
+  Faults faults;
+  std::vector<std::string> found = relative_images(folder, recursive, faults);
+  for (const FileError& fault : faults) problems.push_back(fault.message());
   return found;
 }
 
@@ -62,7 +74,7 @@ std::string key_of(const std::string& folder, const std::string& name) {
 /// Relative paths by their key. Reports those that two files have.
 std::map<std::string, std::string> by_key(const std::string& folder, std::vector<std::string>& problems) {
   std::map<std::string, std::string> keys;
-  for (const std::string& name : relative_images(folder, true, Among::all)) {
+  for (const std::string& name : images_in(folder, true, problems)) {
     const auto [place, is_new] = keys.emplace(key_of(folder, name), name);
     if (!is_new) problems.push_back(cat(inside(folder, name), " and ", place->second, " have the same name"));
   }
@@ -78,15 +90,26 @@ std::string lower_case(std::string text) {
 }
 
 std::vector<std::string> list_images(const std::string& folder, bool recursive) {
-  std::vector<std::string> paths = relative_images(folder, recursive, Among::files);
+  Faults faults;
+  std::vector<std::string> paths = relative_images(folder, recursive, faults);
+  if (!faults.empty()) throw FileException(faults.front());
   for (std::string& path : paths) path = inside(folder, path);
+  std::erase_if(paths, [](const std::string& path) {
+    std::error_code unknown;  // a link that dangles is no file
+    return !fs::is_regular_file(path, unknown);
+  });
   return paths;
 }
 
+PictureListing list_alone(const std::string& folder, bool recursive) {
+  PictureListing listing;
+  for (const std::string& name : images_in(folder, recursive, listing.problems))
+    listing.pictures.push_back({name, inside(folder, name), ""});
+  return listing;
+}
+
 PictureList unpaired_folder(const std::string& folder) {
-  PictureList pictures;
-  for (const std::string& name : relative_images(folder, true, Among::all))
-    pictures.push_back({name, inside(folder, name), ""});
+  PictureList pictures = sound(list_alone(folder));
   if (pictures.empty()) throw FileException({FileErrorCode::missing, folder, -1, "has no pictures"});
   return pictures;
 }

@@ -12,8 +12,9 @@
 
 namespace lux {
 
-/// The picture files of a folder by extension, sorted by their path relative to it, as `folder/path`. Hidden files
-/// and folders are left out. Throws FileException when the folder cannot be listed.
+/// The pictures of a folder by extension, sorted by their path relative to it, as `folder/path`. Hidden files
+/// and folders, and what is no regular file, are left out. Throws FileException when the folder, or one below
+/// that is asked for, cannot be listed.
 std::vector<std::string> list_images(const std::string& folder, bool recursive = false);
 
 class PicturePack;
@@ -30,18 +31,20 @@ struct PicturePaths {
 };
 using PictureList = std::vector<PicturePaths>;
 
-/// All pictures of a folder and its subfolders, without references. Throws FileException for an empty folder.
-PictureList unpaired_folder(const std::string& folder);
-
 /// Pictures, and sentences about those that are missing or in doubt; each begins with the path of a file.
 struct PictureListing {
   PictureList pictures;
   std::vector<std::string> problems;
 };
 
+/// All pictures of a folder and its subfolders, without references; also what has a picture's name and is no
+/// regular file, which reading refuses. Problems are subfolders that cannot be listed. Throws FileException
+/// where the folder itself cannot.
+PictureListing list_alone(const std::string& folder, bool recursive = true);
+
 /// The pictures of `low` and their references in `high`, matched by relative path without extension, where
-/// `low7` in a folder Low finds `normal7` in a folder Normal. Problems are pictures without partner and
-/// ambiguous ones.
+/// `low7` in a folder Low finds `normal7` in a folder Normal. Problems are pictures without partner,
+/// ambiguous ones, and subfolders that cannot be listed.
 PictureListing match_pairs(const std::string& low, const std::string& high);
 
 /// The pictures of a listing. Throws one FileException that lists all problems where there are any.
@@ -49,6 +52,9 @@ PictureList sound(PictureListing listing);
 
 /// `sound(match_pairs(low, high))`. Throws FileException for empty folders, too.
 PictureList paired_folder(const std::string& low, const std::string& high);
+
+/// `sound(list_alone(folder))`. Throws FileException for an empty folder, too.
+PictureList unpaired_folder(const std::string& folder);
 
 void sort_by_name(PictureList& pictures);
 

@@ -100,6 +100,18 @@ bool darker(const fs::path& a, const fs::path& b) {
   return left < right;
 }
 
+/// The pictures of a scene; a folder that cannot be listed is a problem.
+Names pictures_of(const std::string& scene, std::vector<std::string>& problems) {
+  try {
+    Names names;
+    for (const PicturePaths& picture : list_alone(scene, false).pictures) names.push_back(picture.low);
+    return names;
+  } catch (const FileException& closed) {
+    problems.emplace_back(closed.what());
+    return {};
+  }
+}
+
 PictureListing exposures(const Place& place, bool all, size_t& scenes) {
   PictureListing listing;
   const fs::path label_folder = place.folder / place.high;
@@ -111,9 +123,13 @@ PictureListing exposures(const Place& place, bool all, size_t& scenes) {
   scenes = 0;
   for (const std::string& scene : subfolders(place.folder)) {
     if (scene == place.high) continue;
-    Names pictures = list_images(place.folder / scene);
-    if (pictures.empty()) continue;
+    const size_t known = listing.problems.size();
+    Names pictures = pictures_of(place.folder / scene, listing.problems);
     const auto label = labels.find(scene);
+    if (pictures.empty()) {
+      if (listing.problems.size() > known && label != labels.end()) labels.erase(label);  // said once
+      continue;
+    }
     if (label == labels.end()) {
       listing.problems.push_back(
           cat((place.folder / scene).native(), " has no label in ", label_folder.native()));
@@ -167,7 +183,8 @@ Dataset opened_exposures(const Place& place, bool all) {
 }
 
 Dataset opened_folder(const std::string& folder) {
-  Dataset dataset{unpaired_folder(folder), {}, {}};
+  PictureListing listing = list_alone(folder);
+  Dataset dataset{std::move(listing.pictures), std::move(listing.problems), {}};
   dataset.found = counted(dataset.pictures.size(), "picture") + " without references";
   return dataset;
 }

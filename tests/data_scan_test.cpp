@@ -139,6 +139,65 @@ TEST_CASE(
   CHECK(last(damaged) == last(whole));
 }
 
+TEST_CASE("what has a picture's name and is no file, and a folder that cannot be listed, is listed") {
+  const Workplace here;
+  for (const char* const folder :
+       {"data/deep/closed", "pairs/low", "pairs/high", "sice/Label", "sice/1", "sice/2"})
+    fs::create_directories(here.path(folder));
+  for (uint64_t i = 0; i < 10; ++i) save_noise(here.path(cat("data/", i, ".png")), 34, 33, i);
+  spill(here.path("data/empty.png"), "");
+  fs::create_symlink("nowhere", here.path("data/dangling.png"));
+  fs::create_symlink("loop.png", here.path("data/loop.png"));
+  fs::create_directory_symlink(".", here.path("data/folder.png"));
+  fs::create_directory_symlink(".", here.path("data/folder"));  // has no picture's name
+  REQUIRE(mkfifo(here.path("data/pipe.png").c_str(), 0600) == 0);
+  save_noise(here.path("data/deep/closed/hidden.png"), 34, 33, 99);
+  fs::permissions(here.path("data/deep/closed"), fs::perms::none);
+  const std::vector<std::string> expected{
+      "data/deep/closed: cannot be listed: Permission denied",
+      "data/dangling.png: cannot be opened: No such file or directory",
+      "data/empty.png: is empty (at byte 0)",
+      "data/folder.png: is a directory, expected a regular file",
+      "data/loop.png: cannot be opened: Too many levels of symbolic links",
+      "data/pipe.png: is a named pipe, expected a regular file"};
+  const ChildResult refused = here.run(training("run"), {.obedient = true});
+  CHECK(refused.code == 3);
+  CHECK(complaints_in(refused.err) == expected);
+  CHECK(contains(refused.err, "6 of 16 pictures are bad, as listed; --skip-bad 38 trains without them\n"));
+  const ChildResult skipped = here.run(training("run", {"--skip-bad", "38"}), {.obedient = true});
+  CHECK(skipped.code == 0);
+  CHECK(complaints_in(skipped.err) == expected);
+  CHECK(lines_of(slurp(here.path("run/manifest.jsonl"))) == 10);
+  fs::permissions(here.path("data/deep/closed"), fs::perms::owner_all);
+
+  // A pair that dangles on both sides does not vanish.
+  for (const char* const part : {"low", "high"}) {
+    save_noise(here.path(cat("pairs/", part, "/1.png")), 34, 33, part[0]);
+    fs::create_symlink("nowhere", here.path(cat("pairs/", part, "/2.png")));
+  }
+  const DatasetScan pairs = scan_dataset(here.path("pairs"));
+  CHECK(pairs.pictures.size() == 1);
+  CHECK(pairs.bad == 1);
+  CHECK(pairs.problems ==
+        std::vector<std::string>{
+            here.path("pairs/low/2.png") + ": cannot be opened: No such file or directory",
+            here.path("pairs/high/2.png") + ": cannot be opened: No such file or directory"});
+
+  for (const int scene : {1, 2}) {
+    save_noise(here.path(cat("sice/Label/", scene, ".png")), 34, 33, 100);
+    for (uint64_t i = 1; i <= 4; ++i) save_noise(here.path(cat("sice/", scene, "/", i, ".png")), 34, 33, i);
+  }
+  fs::permissions(here.path("sice/2"), fs::perms::none);
+  std::vector<std::string> scenes = training("none", {"--dry-run"});
+  scenes[3] = "sice";
+  scenes[5] = "default";
+  const ChildResult closed = here.run(scenes, {.obedient = true});
+  CHECK(closed.code == 3);
+  CHECK(contains(closed.err, "sice/2: cannot be listed: Permission denied\n"));
+  CHECK(contains(closed.err, "1 of 3 pictures are bad"));
+  fs::permissions(here.path("sice/2"), fs::perms::owner_all);
+}
+
 TEST_CASE("a picture that may not be read is listed") {
   const Collection here(false);
   fs::permissions(here.low("142"), fs::perms::none);

@@ -15,7 +15,7 @@ TEST_CASE("pictures are listed by extension in the order of their names") {
   touch(root, {"b.png", "a.JPG", "10.bmp", "9.ppm", "sub/z.jpeg", "sub.png", "notes.txt", ".hidden.png",
                ".git/c.png", "-dash é\n.png"});
   fs::create_directory(folder.path() / "x.png");
-  fs::create_symlink(folder.path() / "none", folder.path() / "broken.png");  // for its reader to refuse
+  fs::create_symlink(folder.path() / "none", folder.path() / "broken.png");
   fs::create_symlink(folder.path(), folder.path() / "loop");
   CHECK(list_images(root) == Names{root + "/-dash é\n.png", root + "/10.bmp", root + "/9.ppm",
                                    root + "/a.JPG", root + "/b.png", root + "/sub.png"});
