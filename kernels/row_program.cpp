@@ -169,8 +169,8 @@ class Passage {
   }
 
  private:
-  // Rows that are computed at a time: where they are shorter than the picture's, as many pixels as a band of it
-  // has, or enough to make reading all weights worth while.
+  // Rows that are computed at a time: where they are shorter than the picture's, as many pixels as a band of
+  // it has, or enough to make reading all weights worth while.
   int64_t piece(size_t step) const {
     constexpr int64_t kEnough = 16384;
     const int64_t width = shapes_[step][2];
