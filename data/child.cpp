@@ -140,17 +140,17 @@ Child::Child() = default;
 
 Result<Child> Child::start(const ChildSpec& spec) {
   const std::string& program = spec.arguments.front();
-  const auto failed = [&](const char* what) {
-    if (errno == ENOMEM) throw OutOfMemory(cat(program, ": no memory left to start it"));
-    return FileError{FileErrorCode::unreadable, program, -1, cat(what, ": ", std::strerror(errno))};
+  const auto failed = [&](const char* what, int reason) {
+    if (reason == ENOMEM) throw OutOfMemory(cat(program, ": no memory left to start it"));
+    return FileError{FileErrorCode::unreadable, program, -1, cat(what, ": ", std::strerror(reason))};
   };
   Pipe input, output, errors, report;
   if ((spec.input && !input.open()) || (spec.output && !output.open()) || !errors.open() || !report.open())
-    return failed("no pipe to it");
+    return failed("no pipe to it", errno);
   Pipe nowhere;
   nowhere.read_end = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  nowhere.write_end = open("/dev/null", O_WRONLY | O_CLOEXEC);
-  if (nowhere.read_end < 0 || nowhere.write_end < 0) return failed("/dev/null cannot be opened");
+  if (nowhere.read_end >= 0) nowhere.write_end = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  if (nowhere.write_end < 0) return failed("/dev/null cannot be opened", errno);
   std::vector<char*> arguments;
   arguments.reserve(spec.arguments.size() + 1);
   for (const std::string& argument : spec.arguments) arguments.push_back(const_cast<char*>(argument.c_str()));
@@ -158,7 +158,7 @@ Result<Child> Child::start(const ChildSpec& spec) {
 
   Child child;
   child.process_ = fork();
-  if (child.process_ < 0) return failed("cannot be started");
+  if (child.process_ < 0) return failed("cannot be started", errno);
   if (child.process_ == 0) {
     become(spec, arguments.data(), spec.input ? input.read_end : nowhere.read_end,
            spec.output ? output.write_end : nowhere.write_end, errors.write_end, report.write_end);
@@ -172,10 +172,9 @@ Result<Child> Child::start(const ChildSpec& spec) {
   while (told < 0 && errno == EINTR);
   if (told > 0) {  // the end of this pipe is the start of the program
     child.wait();
-    errno = reason;
     if (reason == ENOENT)
       return FileError{FileErrorCode::missing, program, -1, "is a program that is not installed"};
-    return failed("cannot be started");
+    return failed("cannot be started", reason);
   }
   child.input_ = std::exchange(input.write_end, -1);
   child.output_ = std::exchange(output.read_end, -1);
