@@ -172,7 +172,7 @@ TEST_CASE("what has a picture's name and is no file, and a folder that cannot be
 
   // A pair that dangles on both sides does not vanish.
   for (const char* const part : {"low", "high"}) {
-    save_noise(here.path(cat("pairs/", part, "/1.png")), 34, 33, part[0]);
+    save_noise(here.path(cat("pairs/", part, "/1.png")), 34, 33, std::hash<std::string>{}(part));
     fs::create_symlink("nowhere", here.path(cat("pairs/", part, "/2.png")));
   }
   const DatasetScan pairs = scan_dataset(here.path("pairs"));

@@ -3,5 +3,5 @@
 
 [[gnu::constructor]] static void fail_from_here() {
   if (const char* const number = std::getenv("LUX_FAILING_ALLOCATION"))
-    heap::fail_allocation(std::atoll(number), true);
+    heap::fail_allocation(std::strtoll(number, nullptr, 10), true);
 }
