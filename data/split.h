@@ -10,7 +10,8 @@ namespace lux {
 
 /// The pictures that a text file names, in the order of the dataset: one name per line, as the dataset has
 /// it, with or without extension, or the folder that pictures are in. Empty lines and lines that begin with #
-/// say nothing. Problems are names that there are not. Throws FileException for a file that cannot be read.
+/// say nothing. Problems are names that there are not. Throws FileException for a file that cannot be read,
+/// or that names none.
 PictureListing select_named(const PictureList& pictures, const std::string& path);
 
 /// The first and the last part of a list; the last one holds `validation` elements, as Keras splits before it

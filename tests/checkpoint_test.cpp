@@ -302,6 +302,14 @@ TEST_CASE("no flipped bit of best weights goes unnoticed, that of the checksum's
   }
 }
 
+TEST_CASE("weights of others load without a checksum, whatever other digests they have") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "w.safetensors";
+  const Facts others{{"digest", sha256({})}, {"sha512", "7"}, {"model", "zero_dce"}, {"sha256_of_data", ""}};
+  save_safetensors(path, {example(1).weights, others});
+  CHECK_FALSE(load_weights(path).sealed);
+}
+
 TEST_CASE("best weights carry a checksum") {
   const TemporaryFolder folder;
   const std::string path = folder.path() / "best.safetensors";

@@ -83,7 +83,7 @@ std::optional<FoundCheckpoint> latest_checkpoint(const std::string& folder, std:
 void save_weights(const std::string& path, const State& state, const Facts& metadata);
 
 /// Weights and metadata of a weight file of any kind (data/tensor_file.h) or a checkpoint; what carries a
-/// SHA-256 must agree with it. Throws FileException.
+/// SHA-256 must agree with it, and one whose name has a wrong letter is refused. Throws FileException.
 struct Weights {
   State state;
   Facts metadata;

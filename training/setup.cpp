@@ -60,7 +60,7 @@ DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listene
   const int64_t all = static_cast<int64_t>(scan.pictures.size()) + scan.bad;
   if (scan.pictures.empty() ||
       100 * static_cast<double>(scan.bad) > options.skip_bad * static_cast<double>(all)) {
-    const int64_t percent = (100 * scan.bad + all - 1) / all;
+    const int64_t percent = all == 0 ? 100 : (100 * scan.bad + all - 1) / all;
     const std::string way = percent < 100 ? cat("; --skip-bad ", percent, " trains without them") : "";
     throw FileException({FileErrorCode::mismatch, options.data, -1,
                          cat(scan.bad, " of ", all, " pictures are bad, as listed", way)});
