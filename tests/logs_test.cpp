@@ -55,6 +55,17 @@ TEST_CASE("a report goes on reading where it stopped") {
   CHECK(second == Report(folder.path()).page({}));
 }
 
+TEST_CASE("a report shows the first and the last sample, by number") {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder.path() / "samples");
+  for (const char* const epoch : {"001", "999", "1000"})
+    spill(folder.path() / "samples" / cat("epoch_", epoch, ".png"), epoch);
+  const std::string page = Report(folder.path()).page({});
+  CHECK(page.find("epoch_001.png") < page.find("epoch_1000.png"));
+  CHECK(page.find("epoch_1000.png") != std::string::npos);
+  CHECK(page.find("epoch_999.png") == std::string::npos);
+}
+
 TEST_CASE("a report costs no more the longer the log is") {
   const TemporaryFolder folder;
   const std::string log = folder.path() / "log.csv";

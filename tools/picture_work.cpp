@@ -168,10 +168,10 @@ void PictureWork::check_memory() {
   }
   // Curves are those of the picture as a whole.
   const int64_t network = batch_.curves.empty() ? plan_.bytes : Liveness(model_).optimum(height_, width_);
-  const int64_t need = around + network / 8 * 9;
+  need_ = around + network / 8 * 9;
   const std::string sentence =
-      cat(model_.name(), " needs about ", megabytes(need), " for ", width_, " x ", height_, " pixels");
-  if (options_.memory > 0 && need > options_.memory)
+      cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
+  if (options_.memory > 0 && need_ > options_.memory)
     throw CommandError(ExitCode::exhausted,
                        cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
   if (options_.say_memory) print_note(cat(job_.input, ": ", sentence));
@@ -208,13 +208,35 @@ void PictureWork::enhance() {
     try {
       check_memory();
       if (options_.verify_tiles) verify_tiles();
-      needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
+      run_network();
     } catch (...) {
       rethrow_with_need(job_.input, model_, width_, height_);
     }
     if (options_.strip) after_.exif.clear();
     before_ = {};
   });
+}
+
+// Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.
+void PictureWork::run_network() {
+  bool smaller = false;
+  for (;;) {
+    try {
+      needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
+      break;
+    } catch (const std::bad_alloc&) {
+      const EnhancePlan failed = enhance_plan(model_, height_, width_, how());
+      memory_ = failed.bytes / 2;
+      plan_ = enhance_plan(model_, height_, width_, how());
+      if (plan_.bytes >= failed.bytes) throw;
+      memory_ = plan_.bytes;
+      smaller = true;
+    }
+  }
+  if (smaller) {
+    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(plan_.bytes),
+                   plan_.reduction > 0 ? ", approximately; --exact refuses that" : ""));
+  }
 }
 
 void PictureWork::enhance_rows_of_photo() {
@@ -322,6 +344,7 @@ std::string PictureWork::json_line() const {
     line["save_seconds"] = save_seconds_;
     if (plan_.reduction > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
+    if (need_ > 0) line["memory_estimate"] = need_;
     line["bytes"] = bytes_;
     line["sha256"] = hash_;
   }

@@ -50,6 +50,7 @@ class PictureWork {
   EnhanceOptions how() const;
   void check_memory();
   void verify_tiles() const;
+  void run_network();
   void enhance_rows_of_photo();
   void enhance_tensor();
   void write_files();
@@ -65,6 +66,7 @@ class PictureWork {
   bool skipped_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   int64_t memory_ = 0;  // that the network may take, 0: no limit
+  int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
   EnhancePlan plan_;
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;

@@ -174,7 +174,7 @@ class Train final : public Command {
         const int64_t bytes = predicted_step_memory(options_, step.batch * step.size * step.size);
         return cat(choice_.name, " needs about ", megabytes(bytes), " for a step on ", step.batch,
                    " pictures of ", step.size, " x ", step.size,
-                   " pixels; --batch, --size and --recompute change that");
+                   " pixels; --batch, --size, --threads and --recompute change that");
       } catch (const std::bad_alloc&) {
         return weights;
       }

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "luxgrad/data/file.h"
@@ -20,7 +22,10 @@ std::string samples_of(const std::string& run) {
   const auto names = list_folder(run + "/samples");
   if (!names || names.value().empty()) return html;
   std::vector<std::string> sorted = names.value();
-  std::sort(sorted.begin(), sorted.end());
+  const auto by_epoch = [](const std::string& one, const std::string& other) {  // epoch_1000 after epoch_999
+    return std::pair(one.size(), std::string_view(one)) < std::pair(other.size(), std::string_view(other));
+  };
+  std::sort(sorted.begin(), sorted.end(), by_epoch);
   sorted.erase(sorted.begin() + 1, sorted.end() - (sorted.size() > 1 ? 1 : 0));
   for (const std::string& name : sorted) {
     const auto bytes = read_file(cat(run, "/samples/", name));
