@@ -8,8 +8,10 @@
 #include "failing_malloc.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/loader.h"
+#include "luxgrad/data/y4m.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/models/steady.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/training/run_folder.h"
 #include "luxgrad/training/stepper.h"
@@ -24,7 +26,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int64_t kRounds = 20, kWarm = 4;
-constexpr int64_t kSteps = 200'000, kEnhancements = 20'000, kSaves = 500;
+constexpr int64_t kSteps = 200'000, kEnhancements = 20'000, kSaves = 500, kFrames = 20'000;
 constexpr int64_t kFirstStep = (int64_t{1} << 31) - 100;  // so that counters pass what 32 bits hold
 constexpr int64_t kMargin = int64_t{2} << 20;  // bytes that the process may grow after the warm rounds
 
@@ -46,9 +48,10 @@ class Studio {
     for (int64_t i = 0; i < part(kSteps / divisor_); ++i) train(loader.next());
     for (int64_t i = 0; i < part(kEnhancements / divisor_); ++i) brighten();
     for (int64_t i = 0; i < part(kSaves / divisor_); ++i) save();
+    show(part(kFrames / divisor_));
   }
 
-  int64_t steps = kFirstStep, enhancements = 0, saves = 0;
+  int64_t steps = kFirstStep, enhancements = 0, saves = 0, frames = 0;
 
  private:
   fs::path data() const {
@@ -80,6 +83,29 @@ class Studio {
     (void)run_.rewind_logs({});  // or the logs fill the memory that this folder may live in
   }
 
+  // A part of a film, which stays one for the network.
+  void show(int64_t count) {
+    const std::string dark = folder_.path() / "dark.y4m", bright = folder_.path() / "bright.y4m";
+    VideoFrame frame, answer;
+    const auto film = create_y4m(dark, format_);
+    frame.samples.resize(static_cast<size_t>(format_.frame_bytes()));
+    for (frame.time = 0; frame.time < count; ++frame.time) {
+      for (size_t i = 0; i < frame.samples.size(); ++i)
+        frame.samples[i] = static_cast<uint8_t>(16 + (7 * i + 3 * static_cast<size_t>(frame.time)) % 60);
+      REQUIRE(film->write(frame));
+    }
+    REQUIRE(film->finish(false));
+    const auto source = open_y4m(dark);
+    const auto sink = create_y4m(bright, format_);
+    while (source->next(frame).value()) {
+      from_tensor(steady_.next(to_tensor(frame, format_)), format_, answer);
+      answer.time = frame.time;
+      REQUIRE(sink->write(answer));
+      ++frames;
+    }
+    REQUIRE(sink->finish(false));
+  }
+
   static constexpr ImageFormat kFormats[] = {ImageFormat::png, ImageFormat::jpeg, ImageFormat::bmp,
                                              ImageFormat::pnm};
 
@@ -89,6 +115,8 @@ class Studio {
   Recipe recipe_ = make_recipe("zero_dce_plus", "official");
   std::unique_ptr<Model> model_ = make_model("zero_dce_plus");
   Stepper stepper_{recipe_, *model_};
+  VideoFormat format_{.width = 16, .height = 12};
+  SteadyEnhancer steady_{*model_, 0.8};
 };
 
 /// What the process holds between two rounds.
@@ -131,8 +159,10 @@ TEST_CASE("training, enhancing and saving for long holds no more at the end than
   CHECK(studio.steps - kFirstStep == kSteps / divisor);
   CHECK(studio.enhancements == kEnhancements / divisor);
   CHECK(studio.saves == kSaves / divisor);
+  CHECK(studio.frames == kFrames / divisor);
   const std::string figures =
       cat(kSteps / divisor, " steps, ", kEnhancements / divisor, " enhancements, ", kSaves / divisor,
-          " saves: the process grew by at most ", growth >> 10, " KiB, from ", before.resident >> 10);
+          " saves, ", kFrames / divisor, " frames: the process grew by at most ", growth >> 10, " KiB, from ",
+          before.resident >> 10);
   MESSAGE(figures);
 }
