@@ -1,6 +1,7 @@
 #include "luxgrad/data/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,17 +131,6 @@ Result<int> open_in_place(const std::string& path, int flags) {
 
 constexpr std::string_view kTemporary = ".tmp.";
 
-/// Opens a new file beside the target; `name` receives its path.
-int open_temporary(const std::string& folder, const std::string& target, std::string& name) {
-  static std::atomic<unsigned> serial{0};
-  for (int attempts = 0; attempts < 1000; ++attempts) {
-    name = cat(folder, ".", target.substr(0, 200), kTemporary, getpid(), ".", serial++);
-    const int descriptor = open_file(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
-    if (descriptor >= 0 || errno != EEXIST) return descriptor;
-  }
-  return -1;
-}
-
 /// Names of files that are being written, where a signal handler finds them. Longer names than the system
 /// takes are no names, and more files at a time than slots stay unknown.
 struct Unfinished {
@@ -168,7 +158,28 @@ void forget(int slot) {
   unfinished[static_cast<size_t>(slot)].taken = false;
 }
 
-/// `open_temporary`'s names: `.file.tmp.123.0`
+std::atomic<bool> ending{false};
+std::atomic<int> creating{0};
+thread_local bool creating_here = false;
+
+/// While a name is remembered and its file created. Threads that come too late wait for the process's end.
+struct Creating {
+  Creating() {
+    creating_here = true;
+    ++creating;
+    if (!ending) return;
+    --creating;
+    for (;;) pause();
+  }
+  ~Creating() {
+    --creating;
+    creating_here = false;
+  }
+  Creating(const Creating&) = delete;
+  Creating& operator=(const Creating&) = delete;
+};
+
+/// `NewFile`'s names: `.file.tmp.123.0`
 bool is_temporary(std::string_view name) {
   const size_t at = name.rfind(kTemporary);
   return name.starts_with('.') && at != std::string_view::npos && at > 0 &&
@@ -238,13 +249,26 @@ Result<NewFile> NewFile::create(const std::string& path) {
   NewFile file;
   file.path_ = path;
   file.folder_ = slash == std::string::npos ? "./" : path.substr(0, slash + 1);
-  file.descriptor_ = open_temporary(file.folder_, target, file.temporary_);
-  if (file.descriptor_ >= 0) {
-    file.slot_ = remember(file.temporary_);
-    return file;
-  }
-  file.temporary_.clear();
+  if (file.open_temporary(target)) return file;
   return system_error(FileErrorCode::unwritable, path, "cannot be created");
+}
+
+// The name is remembered first: a signal may come when the file is there, and nothing has returned.
+bool NewFile::open_temporary(const std::string& target) {
+  static std::atomic<unsigned> serial{0};
+  for (int attempts = 0; attempts < 1000; ++attempts) {
+    std::string name = cat(folder_, ".", target.substr(0, 200), kTemporary, getpid(), ".", serial++);
+    const Creating now;
+    slot_ = remember(name);
+    descriptor_ = open_file(name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW);
+    if (descriptor_ >= 0) {
+      temporary_ = std::move(name);
+      return true;
+    }
+    forget(std::exchange(slot_, -1));
+    if (errno != EEXIST) break;
+  }
+  return false;
 }
 
 FileError NewFile::give_up(const char* action) {
@@ -298,6 +322,13 @@ Result<int64_t> remove_temporary_files(const std::string& folder) {
     }
     return removed;
   });
+}
+
+void refuse_new_files() {
+  constexpr int kPatience = 2000;  // milliseconds; a file system may not answer
+  ending = true;
+  for (int waited = 0; creating > (creating_here ? 1 : 0) && waited < kPatience; ++waited)
+    (void)poll(nullptr, 0, 1);
 }
 
 void remove_unfinished_files() {

@@ -53,13 +53,18 @@ class NewFile {
 
  private:
   NewFile() = default;
+  bool open_temporary(const std::string& target);
   int descriptor_ = -1;
   std::string path_, folder_, temporary_;
   int slot_ = -1;  // where `remove_unfinished_files` finds it
 };
 
-/// Removes every `NewFile` that is neither kept nor given up. For a process that ends: it takes no lock and
-/// no memory, so that a signal handler may call it.
+/// For a process that ends, as the next one: from now on whoever creates a `NewFile` waits for that end.
+/// Returns when no other thread is creating one.
+void refuse_new_files();
+
+/// Removes every `NewFile` that is neither kept nor given up. It takes no lock and no memory, so that a
+/// signal handler may call it.
 void remove_unfinished_files();
 
 /// Writes a temporary file beside `path`, flushes it to the disk, renames it onto `path`, and flushes the

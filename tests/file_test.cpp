@@ -4,11 +4,14 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <numeric>
+#include <thread>
 
 #include "child_process.h"
 #include "file_ops_fakes.h"
@@ -176,6 +179,53 @@ TEST_CASE("a process that ends removes what it has not finished, and nothing els
   const NewFile last = NewFile::create(unfinished).value();
   remove_unfinished_files();
   CHECK_FALSE(std::filesystem::exists(last.temporary()));
+}
+
+TEST_CASE("a process that ends knows of a file as soon as it is there") {
+  struct Interrupted : FaultyOps {
+    int open(const char* path, int flags, mode_t mode) override {
+      const int descriptor = FaultyOps::open(path, flags, mode);
+      remove_unfinished_files();
+      return descriptor;
+    }
+  };
+  const TemporaryFolder folder;
+  Interrupted ops;
+  const OpsScope scope(ops);
+  const NewFile file = NewFile::create(folder.path() / "file").value();
+  CHECK(names_in(folder.path()).empty());
+}
+
+TEST_CASE("a process that ends waits for a file that is being created, and creates no other") {
+  struct SlowOps : FaultyOps {
+    int open(const char* path, int flags, mode_t mode) override {
+      ++begun;
+      usleep(50'000);
+      return FaultyOps::open(path, flags, mode);
+    }
+    std::atomic<int> begun{0};
+  };
+  const TemporaryFolder folder;
+  const pid_t child = fork();
+  if (child == 0) {
+    SlowOps ops;
+    const OpsScope scope(ops);
+    const auto create = [&](const char* name) {
+      const Result<NewFile> file = NewFile::create(folder.path() / name);
+      pause();
+    };
+    const std::jthread first(create, "first");
+    while (ops.begun == 0) usleep(100);
+    refuse_new_files();
+    remove_unfinished_files();
+    const std::jthread second(create, "second");
+    usleep(100'000);
+    _exit(ops.begun);
+  }
+  int status = 0;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(WEXITSTATUS(status) == 1);
+  CHECK(names_in(folder.path()).empty());
 }
 
 TEST_CASE("what the disk has no room for is refused before anything is written") {

@@ -16,9 +16,14 @@ std::atomic<int> last{0};
 static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int>::is_always_lock_free,
               "signal handlers may set nothing else");
 
+void remove_what_is_not_whole() {
+  refuse_new_files();
+  remove_unfinished_files();
+}
+
 void on_signal(int number) {
   if (stop_requested) {
-    remove_unfinished_files();
+    remove_what_is_not_whole();
     _exit(128 + number);
   }
   last = number;
@@ -26,7 +31,7 @@ void on_signal(int number) {
 }
 
 void leave(int number) {
-  remove_unfinished_files();
+  remove_what_is_not_whole();
   std::signal(number, SIG_DFL);
   std::raise(number);
 }
