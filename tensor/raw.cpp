@@ -1,12 +1,14 @@
 #include "luxgrad/tensor/raw.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <limits>
 
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/parallel.h"
+#include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
 namespace {
@@ -54,6 +56,14 @@ struct Convert {
   To* target;
   LUX_HD void operator()(int64_t i) const { target[i] = convert<To>(source[i]); }
 };
+
+// Counted without a branch, so in vectors.
+template <class T>
+bool finite_run(const T* data, int64_t count) {
+  int bad = 0;
+  for (int64_t i = 0; i < count; ++i) bad += std::isfinite(static_cast<Arith<T>>(data[i])) ? 0 : 1;
+  return bad == 0;
+}
 
 template <class T>
 struct Fill {
@@ -165,18 +175,29 @@ int64_t first_non_finite(const Tensor& tensor) {
       return first_non_finite(tensor.to(kCpu));
     }
     const T* const data = tensor.data<T>();
-    const auto bad = [data](int64_t i) { return !std::isfinite(static_cast<Arith<T>>(data[i])); };
-    constexpr int64_t kBlock = 1024;  // counted without a branch, so in vectors
+    constexpr int64_t kBlock = 1024;
     for (int64_t begin = 0; begin < tensor.numel(); begin += kBlock) {
-      const int64_t end = std::min(begin + kBlock, tensor.numel());
-      int count = 0;
-      for (int64_t i = begin; i < end; ++i) count += bad(i) ? 1 : 0;
-      for (int64_t i = begin; count > 0; ++i) {
-        if (bad(i)) return i;
+      if (finite_run(data + begin, std::min(kBlock, tensor.numel() - begin))) continue;
+      for (int64_t i = begin;; ++i) {
+        if (!finite_run(data + i, 1)) return i;
       }
     }
     return -1;
   });
+}
+
+bool all_finite(const Tensor& tensor) {
+  constexpr int64_t kRun = int64_t{1} << 15;
+  std::atomic<bool> finite{true};
+  dispatch(tensor.dtype(), [&](auto t) {
+    using T = decltype(t);
+    const T* const data = tensor.data<T>();
+    run_chunks((tensor.numel() + kRun - 1) / kRun, [&](int64_t chunk) {
+      const int64_t begin = chunk * kRun;
+      if (!finite_run(data + begin, std::min(kRun, tensor.numel() - begin))) finite = false;
+    });
+  });
+  return finite;
 }
 
 double l2_norm(const Tensor& tensor) {

@@ -18,6 +18,8 @@ void scale_(const Tensor& target, double factor);
 
 /// First element that is NaN or infinite, or -1.
 int64_t first_non_finite(const Tensor& tensor);
+/// Whether there is none; of a tensor on the CPU.
+bool all_finite(const Tensor& tensor);
 /// Square root of the sum of squares, summed in float64 in a fixed order.
 double l2_norm(const Tensor& tensor);
 

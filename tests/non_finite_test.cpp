@@ -81,10 +81,11 @@ class Saboteur : public TrainListener {
   int64_t first_, last_;
 };
 
-/// Counts what operators give, results and gradients, and may put NaN into one of them.
+/// Counts what operators give, results and gradients, and may put a value into one of them.
 class Injection final : public Observer {
  public:
   int64_t count = 0;
+  float value = kNan;
   int64_t at = -1;   ///< the result or list of gradients that is poisoned; -1: none
   std::string name;  ///< what was poisoned: an operator, for gradients with `grad ` before it
 
@@ -100,7 +101,7 @@ class Injection final : public Observer {
   void put(const std::string& op, const Tensor& tensor) {
     name = op;
     // Some, for dropout may drop one: then nothing has read it.
-    std::fill_n(tensor.data<float>(), std::min<int64_t>(8, tensor.numel()), kNan);
+    std::fill_n(tensor.data<float>(), std::min<int64_t>(8, tensor.numel()), value);
   }
 };
 
@@ -189,13 +190,18 @@ TEST_CASE(
       (void)objective.differentiate(*model, input, u);
       begins.push_back(begins.back() + counting.count);
     }
-    for (int64_t at = 0; at < begins.back(); at += all ? 1 : begins.back() / 20) {
+    constexpr float kValues[] = {kNan, kInf, -kInf};
+    const int64_t stride = all ? 1 : begins.back() / 20;
+    for (int64_t i = 0; i * stride < begins.back() * (all ? 3 : 1); ++i) {
+      const int64_t at = i * stride % begins.back();
       Injection injection;
       injection.at = at;
+      injection.value = kValues[all ? i / begins.back() : i % 3];
       const StepOutcome outcome = stepper.step(input, recipe.adam.lr);
       const std::string name = injection.name;
       CAPTURE(at);
       CAPTURE(name);
+      CAPTURE(injection.value);
       REQUIRE(outcome.failed >= 0);
       const auto update = static_cast<size_t>(outcome.failed);
       CHECK(begins[update] <= at);
@@ -239,7 +245,7 @@ TEST_CASE("a poisoned step is seen, named and skipped, and the run goes on") {
       REQUIRE(saboteur.notices.size() == 3);
       const std::string& notice = saboteur.notices[0];
       CAPTURE(notice);
-      CHECK(notice.starts_with(cat("step 6: loss or gradient is not finite, first in ", expected.begins)));
+      CHECK(notice.starts_with(cat("step 6: a result or gradient is not finite, first in ", expected.begins)));
       CHECK(contains(notice, expected.ends));
       const bool second = expected.place == Place::picture || expected.place == Place::activation;
       CHECK(notice.ends_with(second ? "picture 4.png; step skipped" : "picture 3.png; step skipped"));

@@ -299,7 +299,7 @@ TEST_CASE("numbers that are not finite are named, skipped three times, then the 
     message = stop.what();
   }
   INFO(message);
-  CHECK(message.find("loss or gradient is not finite, first in conv2d: element ") != std::string::npos);
+  CHECK(message.find("a result or gradient is not finite, first in conv2d: element ") != std::string::npos);
   CHECK(message.find(", picture picture_") != std::string::npos);
   CHECK(witness.notices.size() == 4);  // three skipped steps, and where the evidence is
   const auto skipped = std::count_if(witness.records.begin(), witness.records.end(),

@@ -1,5 +1,5 @@
-// Where numbers stop being finite. Nobody looks while all goes well: a step whose loss or gradient is not
-// finite is run again, watched operator by operator.
+// Where numbers stop being finite. Nobody looks closely while all goes well: a step with a result or gradient
+// that is not finite is run again, watched operator by operator.
 #pragma once
 
 #include <string>

@@ -4,10 +4,25 @@
 #include <cmath>
 #include <limits>
 
+#include "luxgrad/autograd/observer.h"
 #include "luxgrad/tensor/raw.h"
 
 namespace lux {
 namespace {
+
+/// An infinity may be gone before the loss: a sigmoid makes 1 of it. A NaN stays; who reads one has one.
+class Results final : public Observer {
+ public:
+  void on_forward(const char*, const Tensor& y, const Tensors& inputs) override {
+    const bool same_bytes = !inputs.empty() && inputs[0].defined() && inputs[0].storage() == y.storage();
+    if (finite_ && !same_bytes && y.device() == kCpu) finite_ = all_finite(y);
+  }
+  void on_backward(const char*, const Grads&) override {}
+  bool finite() const { return finite_; }
+
+ private:
+  bool finite_ = true;
+};
 
 std::string prefix_of(const std::string& optimizer) { return optimizer.empty() ? "" : optimizer + "/"; }
 
@@ -63,11 +78,12 @@ double Stepper::update(size_t u, const StepInput& input, double lr, StepOutcome&
   Adam& adam = optimizer_of(updates_[u]);
   adam.zero_grad();
   adam.set_lr(lr);
+  const Results results;
   const Loss loss = objective_->differentiate(model_, input, u);
   outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
   const double total = loss.total.item();
   for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());
-  if (std::isfinite(total) && std::isfinite(outcome.grad_norm))
+  if (results.finite() && std::isfinite(total) && std::isfinite(outcome.grad_norm))
     adam.step();
   else
     outcome.failed = static_cast<int64_t>(u);

@@ -11,7 +11,8 @@ namespace lux {
 struct StepOutcome {
   std::vector<std::pair<std::string, double>> losses;  ///< `total` of the last update, then all terms
   double grad_norm = 0;                                ///< of the last update, before clipping
-  /// The update whose loss or gradient is not finite; it and later ones changed nothing. -1: none.
+  /// The update in which a result, the loss or a gradient is not finite; it and later ones changed nothing.
+  /// -1: none.
   int64_t failed = -1;
 };
 

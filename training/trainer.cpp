@@ -234,7 +234,7 @@ void Trainer::skip(const StepInput& input, const Batch& batch, int64_t failed, c
   const auto update = static_cast<size_t>(std::max<int64_t>(0, failed));
   const std::string where = first_not_finite(*recipe_.objective, update, *model_, input, batch.names);
   const std::string text =
-      cat("step ", progress_.step, ": ", ruined.empty() ? "loss or gradient is not finite" : ruined,
+      cat("step ", progress_.step, ": ", ruined.empty() ? "a result or gradient is not finite" : ruined,
           where.empty() ? ", though all is finite when the step runs again" : cat(", first in ", where));
   if (ruined.empty() && ++progress_.skipped <= kMaxSkipped)
     return listener_.on_notice(text + "; step skipped");
