@@ -1,4 +1,6 @@
-// The one door to the disk: every system call that reads or changes a file, or lists or changes a folder.
+// The one door to the disk: every system call by which files and logs are written, folders listed or changed,
+// and whole files read. Beside it pass only streams of frames (data/byte_stream.h) and what asks for the kind
+// of a file.
 //
 // Whole files (data/file.h) and folders (data/folder.h) are built on it. A test that stands in this door can
 // fail any call, end the process there, or keep a record from which every state of a disk that lost its power

@@ -15,9 +15,9 @@ find build/coverage -name '*.gcda' -delete
 ctest --preset coverage --parallel "$(nproc)" -LE long
 
 # What reads files from outside, with what packs and unpacks for it.
-readers='bmp|byte_stream|child|deflate|ffmpeg|file|film_probe|film_read|foreign_image|image|jpeg_read|layout|npy|nut'
-readers+='|orientation|pickle|picture_pack|png_read|pnm|pth|safetensors|split|stb|tensor_file|torch_values|video|y4m|zip'
-readers+='|zip_writer'
+readers='bmp|byte_stream|child|dataset|deflate|ffmpeg|file|file_ops|film_probe|film_read|folder|foreign_image|image|jpeg_read'
+readers+='|layout|loader|npy|nut|orientation|pickle|picture_pack|png_read|pnm|pth|safetensors|scan|settings|split|stb'
+readers+='|tensor_file|torch_values|video|webp|y4m|zip|zip_writer'
 
 # gcov says "File 'data/png_read.cpp'", then "Lines executed:98.50% of 200", for the source and for every header it
 # includes, and for their sum without a name. Names may begin with a way to the sources.
@@ -28,7 +28,7 @@ find build/coverage/CMakeFiles/luxgrad.dir -name '*.gcda' -print0 |
     /^Lines executed/ && file != "" {
       run[file] = $3 * $5 / 100; all[file] = $5
       floor = file; sub(/\/.*/, "", floor)
-      if (file ~ "^(data/(" readers ")|training/(checkpoint|manifest))[.]cpp$") floor = "readers and checkpoints"
+      if (file ~ "^(data/(" readers ")|training/(checkpoint|manifest|run_folder))[.]cpp$") floor = "readers and checkpoints"
       floor_run[floor] += run[file]; floor_all[floor] += all[file]
       floor_run["all"] += run[file]; floor_all["all"] += all[file]
       printf "%6.1f %% of %4d  %s\n", $3, $5, file
