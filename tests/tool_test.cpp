@@ -70,6 +70,10 @@ TEST_CASE("weights: corrupt gives 3, not fitting 4, overflowing 5, and the neare
   CHECK(code({"-m", "huge.safetensors"}) == 5);
   CHECK(code({"-m", "huge.safetensors", "-x"}) == 5);
   CHECK_FALSE(fs::exists(here.path("out.png")));
+  const ChildResult table = here.run({"lut", "-i", "dark.png", "-o", "look.cube", "-m", "huge.safetensors"});
+  CHECK(table.code == 5);
+  CHECK(contains(table.err, "dark.png: the network's result is not finite"));
+  CHECK_FALSE(fs::exists(here.path("look.cube")));
   CHECK(code({"-m", "zero_dce_plus.safetensors"}) == 0);
 
   fs::create_directories(here.path("data/luxgrad"));
