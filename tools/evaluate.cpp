@@ -121,7 +121,7 @@ class Evaluate final : public Command {
         ->check(finite_number());
     app.add_option("--seed", bootstrap_.seed, "Of the bootstrap, and of the dropout of gan (default 0)")
         ->type_name("S")
-        ->check(finite_number(0));
+        ->check(whole_number());
     add_device_options(app, where_);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")

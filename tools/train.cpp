@@ -74,7 +74,7 @@ class Train final : public Command {
         ->type_name("N|FILE");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")
         ->type_name("S")
-        ->check(finite_number(0));
+        ->check(whole_number());
     app.add_option("--skip-bad", options_.skip_bad,
                    "Train without bad pictures where they are at most PERCENT of all (default 0)")
         ->type_name("PERCENT")
