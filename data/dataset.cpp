@@ -81,6 +81,17 @@ std::map<std::string, std::string> by_key(const std::string& folder, std::vector
   return keys;
 }
 
+/// The picture of a file, [1, H, W, 3]; only that of the bytes with this hash where there is one.
+Tensor picture_of(const std::string& path, const std::string& hash, const ImageLimits& limits) {
+  if (hash.empty()) return to_tensor(load_image(path, limits));
+  const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
+  if (sha256(bytes) != hash) {
+    throw FileException(
+        {FileErrorCode::mismatch, path, -1, "was replaced or changed since the dataset was looked at"});
+  }
+  return to_tensor(decode_image(bytes, limits).in_file(path).value());
+}
+
 }  // namespace
 
 std::string lower_case(std::string text) {
@@ -167,9 +178,9 @@ std::string sha256_of(const PictureList& pictures) {
 PicturePair read_pair(const PicturePaths& paths, const ImageLimits& limits) {
   if (paths.pack != nullptr)
     return {paths.pack->low(paths.index), paths.high.empty() ? Tensor() : paths.pack->high(paths.index)};
-  PicturePair pair{to_tensor(load_image(paths.low, limits)), {}};
+  PicturePair pair{picture_of(paths.low, paths.low_sha256, limits), {}};
   if (paths.high.empty()) return pair;
-  pair.high = to_tensor(load_image(paths.high, limits));
+  pair.high = picture_of(paths.high, paths.high_sha256, limits);
   if (pair.low.shape() == pair.high.shape()) return pair;
   const auto size_of = [](const Tensor& picture) { return cat(picture.size(2), " x ", picture.size(1)); };
   throw FileException({FileErrorCode::mismatch, paths.low, -1,

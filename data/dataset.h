@@ -26,6 +26,7 @@ struct PicturePaths {
   std::string high;                           ///< empty without reference
   std::shared_ptr<const PicturePack> pack{};  ///< where both are picture `index` of the archive `low`
   int64_t index = 0;
+  std::string low_sha256{}, high_sha256{};  ///< of the files' bytes as a scan found them; empty: any
 
   bool operator==(const PicturePaths&) const = default;
 };
@@ -70,7 +71,8 @@ struct PicturePair {
   Tensor low, high;
 };
 
-/// Reads an element. Throws FileException for unreadable files and for a reference of another size.
+/// Reads an element. Throws FileException for unreadable files, for those that have other bytes than a scan
+/// found, and for a reference of another size.
 PicturePair read_pair(const PicturePaths& paths, const ImageLimits& limits = {});
 
 }  // namespace lux

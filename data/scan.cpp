@@ -76,7 +76,9 @@ DatasetScan scan_dataset(const std::string& path, const DatasetOptions& options,
       if (!is_new) now.problems.push_back(cat(pictures[i].low, " has the same content as ", same->second));
     }
     if (now.problems.empty()) {
-      scan.pictures.push_back(pictures[i]);
+      PicturePaths& picture = scan.pictures.emplace_back(pictures[i]);
+      picture.low_sha256 = now.files[0].sha256;
+      if (now.files.size() == 2) picture.high_sha256 = now.files[1].sha256;
       std::move(now.files.begin(), now.files.end(), std::back_inserter(scan.files));
     } else {
       ++scan.bad;

@@ -14,7 +14,7 @@ struct ScannedFile {
 };
 
 struct DatasetScan {
-  PictureList pictures;            ///< the sound ones, in the order of their names
+  PictureList pictures;            ///< the sound ones with their hashes, in the order of their names
   std::vector<ScannedFile> files;  ///< of these pictures, in the same order, references after their pictures
   std::vector<std::string> problems;  ///< sentences, each begins with the path of a file
   int64_t bad = 0;                    ///< pictures or pairs that are left out

@@ -6,6 +6,7 @@
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/training/checkpoint.h"
 #include "luxgrad/training/manifest.h"
+#include "luxgrad/training/trainer.h"
 #include "scopes.h"
 #include "tool_workplace.h"
 
@@ -73,6 +74,15 @@ std::vector<std::string> training(const std::string& run, const std::vector<std:
   command.insert(command.end(), more.begin(), more.end());
   return command;
 }
+
+/// Replaces a file as soon as the dataset was looked at.
+struct Forger : TrainListener {
+  Forger(std::string path, uint64_t seed) : path(std::move(path)), seed(seed) {}
+  void on_start(const Facts&, int64_t, int64_t) override { save_noise(path, 34, 33, seed); }
+
+  std::string path;
+  uint64_t seed;
+};
 
 /// The lines that begin with one of the pictures' paths.
 std::vector<std::string> complaints_in(const std::string& text) {
@@ -302,4 +312,38 @@ TEST_CASE("the manifest is one JSON object per file, and a resumed run must find
   const ChildResult unknown = resumed();
   CHECK(unknown.code == 4);
   CHECK(contains(unknown.err, "manifest.jsonl is missing or changed"));
+}
+
+TEST_CASE("a picture that is replaced after the scan is not read, and not trained on") {
+  const Collection here(false);
+  const DatasetScan scan = scan_dataset(here.path("data"));
+  const PicturePaths& third = scan.pictures[3];
+  CHECK(third.low_sha256 == scan.files[6].sha256);
+  CHECK(third.high_sha256 == scan.files[7].sha256);
+  for (const std::string& path : {here.low("103"), here.high("103")}) {
+    CHECK_NOTHROW(read_pair(third));
+    const std::string before = slurp(path);
+    save_noise(path, 34, 33, 9077);
+    const std::string sentence = path + ": was replaced or changed since the dataset was looked at";
+    CHECK_THROWS_WITH_AS(read_pair(third), sentence.c_str(), FileException);
+    spill(path, before);
+  }
+  for (const std::string& path : {here.low("150"), here.high("150")}) {
+    const std::string before = slurp(path);
+    TrainOptions options;
+    options.model = "zero_dce_plus";
+    options.recipe = make_recipe("zero_dce_plus", "official");
+    options.recipe.size = 32;
+    options.data = here.path("data");
+    options.run = here.path("run");
+    options.steps = 13;
+    fs::remove_all(options.run);
+    Forger forger(path, 9077);
+    CHECK_THROWS_AS(train(options, forger), FileException);
+    CHECK_FALSE(fs::is_empty(options.run + "/checkpoints"));
+    spill(path, before);
+    options.resume = true;
+    TrainListener nobody;
+    CHECK(train(options, nobody).finished);
+  }
 }

@@ -70,6 +70,10 @@ TEST_CASE("weights: corrupt gives 3, not fitting 4, overflowing 5, and the neare
   CHECK(code({"-m", "huge.safetensors"}) == 5);
   CHECK(code({"-m", "huge.safetensors", "-x"}) == 5);
   CHECK_FALSE(fs::exists(here.path("out.png")));
+  const ChildResult table = here.run({"lut", "-i", "dark.png", "-o", "look.cube", "-m", "huge.safetensors"});
+  CHECK(table.code == 5);
+  CHECK(contains(table.err, "dark.png: the network's result is not finite"));
+  CHECK_FALSE(fs::exists(here.path("look.cube")));
   CHECK(code({"-m", "zero_dce_plus.safetensors"}) == 0);
 
   fs::create_directories(here.path("data/luxgrad"));
@@ -380,6 +384,16 @@ TEST_CASE("evaluate compares with references") {
   CHECK(nlohmann::json::parse(with({"high", "--list", "names.txt", "--json"}).out)["images"] == 2);
   spill(here.path("names.txt"), "7\n");
   CHECK(with({"high", "--list", "names.txt"}).code == 3);
+  TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));
+  for (auto& [name, tensor] : file.tensors) tensor = full(tensor.shape(), 1e30, tensor.options());
+  save_safetensors(here.path("huge.safetensors"), file);
+  for (const char* const form : {"--json", "--min-psnr=99", "--min-ssim=0.99"}) {
+    const ChildResult overflown = with({"high", "-m", "huge.safetensors", "--csv", "none.csv", form});
+    CHECK(overflown.code == 5);
+    CHECK(overflown.out.empty());
+    CHECK(contains(overflown.err, "0.png: the network's result is not finite"));
+  }
+  CHECK_FALSE(fs::exists(here.path("none.csv")));
   const std::string before = slurp(here.path("low/0.png"));
   CHECK(with({"high", "--csv", "low/0.png"}).code == 2);
   CHECK(slurp(here.path("low/0.png")) == before);

@@ -326,6 +326,16 @@ TEST_CASE("what cannot be trained is refused with the right code") {
               "66"}) == 2);
   CHECK(code({"train", "zero_dce", "--data", "photos", "--run", "run", "--seed", "-1"}) == 2);
   CHECK_FALSE(fs::exists(here.path("run")));
+  for (const char* const many : {"1e300", "18446744073709551616", "6", "1.5"}) {
+    for (const char* const how : {"--run=run", "--dry-run"}) {
+      const ChildResult refused = here.run(training({how, "--steps", "1", "--validation", many}));
+      INFO(refused.err);
+      CHECK(refused.code == 2);
+      CHECK(
+          contains(refused.err, "--validation: expected a share below 1 or a number of at most 4 pictures"));
+    }
+  }
+  CHECK_FALSE(fs::exists(here.path("run")));
   CHECK(code({"train", "zero_dce", "--data", "absent", "--run", "run"}) == 3);
   spill(here.path("photos/5.png"), "no picture");
   CHECK(code(training({"--run", "run", "--steps", "1"})) == 3);

@@ -49,7 +49,7 @@ class Enhance final : public Command {
                    "is free)")
         ->type_name("SIZE")
         ->transform(CLI::AsSizeValue(false).description(""))
-        ->transform(no_minus());  // the last one comes first
+        ->transform(whole_number());  // the last one comes first
     app.add_option("-t,--tile", work_.tile,
                    "Side of tiles in pixels, rounded up to what the network asks for (default 0: by memory)")
         ->type_name("N")

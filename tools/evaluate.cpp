@@ -121,7 +121,7 @@ class Evaluate final : public Command {
         ->check(finite_number());
     app.add_option("--seed", bootstrap_.seed, "Of the bootstrap, and of the dropout of gan (default 0)")
         ->type_name("S")
-        ->check(finite_number(0));
+        ->check(whole_number());
     add_device_options(app, where_);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
@@ -147,7 +147,8 @@ class Evaluate final : public Command {
       static_cast<void>(write_file_atomically(csv_, bytes_of(text)).value());
     }
     const Scores& mean = evaluations[0].mean;
-    return mean.at("psnr") < min_psnr_ || mean.at("ssim") < min_ssim_ ? ExitCode::check_failed : ExitCode::ok;
+    const bool good = mean.at("psnr") >= min_psnr_ && mean.at("ssim") >= min_ssim_;  // NaN is not
+    return good ? ExitCode::ok : ExitCode::check_failed;
   }
 
  private:
@@ -209,7 +210,9 @@ class Evaluate final : public Command {
     std::vector<Evaluation> evaluations;
     for (const Guide& guide : guides) {
       const auto guided = [&](const Tensor& low, const Tensor& high) {
-        return enhance(model, guide, low, high);
+        Tensor bright = enhance(model, guide, low, high);
+        check_finite(bright, pairs[static_cast<size_t>(done) % pairs.size()].name);
+        return bright;
       };
       evaluations.push_back(evaluate(guide.title, guided, pairs, each, lpips()));
     }

@@ -94,7 +94,7 @@ void add_guidance_options(CLI::App& app, Guidance& guidance) {
   add_statistics_options(app, guidance);
   app.add_option("--seed", guidance.seed, "gan: of the dropout (default 0)")
       ->type_name("S")
-      ->check(finite_number(0));
+      ->check(whole_number());
 }
 
 void add_statistics_options(CLI::App& app, Guidance& guidance) {

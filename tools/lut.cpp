@@ -60,6 +60,7 @@ class Lut final : public Command {
     apply(guidance_, *loaded.model);
     const Tensor before = to_tensor(load_image(input_));
     const Tensor after = enhance(*loaded.model, before, {.strength = strength_});
+    check_finite(after, input_);
     const ColorLut lut = fit_lut(before, after, size_);
     const std::string text = cube_text(lut, cat("luxgrad ", loaded.model->name(), ": ", input_));
     (void)write_file_atomically(output_, bytes_of(text)).value();

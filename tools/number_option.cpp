@@ -1,6 +1,9 @@
 #include "luxgrad/tools/number_option.h"
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdint>
+#include <cstdlib>
 
 #include "luxgrad/tensor/text.h"
 
@@ -26,9 +29,12 @@ CLI::Validator finite_number(double least, double most) {
   return {reason, ""};
 }
 
-CLI::Validator no_minus() {
+CLI::Validator whole_number() {
   const auto reason = [](std::string& text) {
-    return text.find('-') == std::string::npos ? "" : cat("expected no negative number, got ", text);
+    errno = 0;
+    (void)std::strtoull(text.c_str(), nullptr, 0);  // as CLI11 reads it, which does not look at errno
+    const bool fits = errno != ERANGE && text.find('-') == std::string::npos;
+    return fits ? "" : cat("expected a whole number from 0 to ", UINT64_MAX, ", got ", text);
   };
   return {reason, ""};
 }

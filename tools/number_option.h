@@ -16,7 +16,8 @@ inline constexpr double kAboveZero = std::numeric_limits<double>::denorm_min();
 CLI::Validator finite_number(double least = std::numeric_limits<double>::lowest(),
                              double most = std::numeric_limits<double>::max());
 
-/// Refuses a minus sign, which CLI11 takes for a large number where sizes are wanted.
-CLI::Validator no_minus();
+/// For numbers of 64 bits without sign: refuses a minus sign and what is larger, which CLI11 makes large
+/// numbers of. A unit may follow.
+CLI::Validator whole_number();
 
 }  // namespace lux

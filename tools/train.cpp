@@ -74,7 +74,7 @@ class Train final : public Command {
         ->type_name("N|FILE");
     app.add_option("--seed", options_.seed, "Of everything random (default 0)")
         ->type_name("S")
-        ->check(finite_number(0));
+        ->check(whole_number());
     app.add_option("--skip-bad", options_.skip_bad,
                    "Train without bad pictures where they are at most PERCENT of all (default 0)")
         ->type_name("PERCENT")
@@ -104,6 +104,8 @@ class Train final : public Command {
       return work();
     } catch (const FileException&) {
       throw;
+    } catch (const UnfitOption& error) {
+      throw CommandError(ExitCode::usage, cat("--", error.what()));
     } catch (...) {
       const Failure failure = failure_of(std::current_exception());
       if (failure.code != ExitCode::exhausted) throw;
@@ -189,6 +191,8 @@ class Train final : public Command {
     } catch (const NumericalStop& error) {
       throw CommandError(ExitCode::stopped, error.what());
     } catch (const FileException&) {
+      throw;
+    } catch (const UnfitOption&) {
       throw;
     } catch (const Error& error) {  // another run's folder, or another configuration
       throw CommandError(ExitCode::mismatch, error.what());

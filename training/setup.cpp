@@ -42,10 +42,18 @@ std::pair<PictureList, PictureList> split_by_list(const PictureList& pictures, c
   return parts;
 }
 
+int64_t validation_count_by_name(double wanted, int64_t pictures) {
+  try {
+    return validation_size(wanted, pictures);
+  } catch (const Error& error) {
+    throw UnfitOption(error.what());
+  }
+}
+
 std::pair<PictureList, PictureList> split_as_asked(const TrainOptions& options, const PictureList& pictures) {
   const auto all = static_cast<int64_t>(pictures.size());
   if (options.validation > 0)
-    return split_by_name(pictures, validation_size(options.validation, all), options.seed);
+    return split_by_name(pictures, validation_count_by_name(options.validation, all), options.seed);
   if (!options.validation_names.empty()) return split_by_list(pictures, options.validation_names);
   return split_dataset(pictures, validation_count(options, pictures));
 }

@@ -61,10 +61,17 @@ class NumericalStop : public Error {
   using Error::Error;
 };
 
+/// Options ask for more than the pictures give, which is known once these were looked at.
+class UnfitOption : public Error {
+ public:
+  using Error::Error;
+};
+
 /// Trains until all steps are done or the flag is set, and saves. Throws FileException for bad
 /// pictures (the listener is told of each before the first step) and for a run folder that cannot be written;
-/// NumericalStop; and Error for a run folder that holds another run, or a resume with another configuration.
-/// A run folder in which another process works gives FileErrorCode::busy.
+/// NumericalStop; UnfitOption for more pictures that validate than there are; and Error for a run folder that
+/// holds another run, or a resume with another configuration. A run folder in which another process works
+/// gives FileErrorCode::busy.
 TrainResult train(const TrainOptions& options, TrainListener& listener);
 
 }  // namespace lux
