@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/raw.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
 
@@ -52,6 +53,19 @@ TEST_CASE("a look that was kept is as good as its reference") {
       here.made_with({"--reference", "bright.png", "other.png", "--save-look", "both.json"});
   CHECK(here.made_with({"--look", "both.json"}) == both);
   CHECK(here.made_with({"--look", "look.json", "--reference", "other.png"}) == both);
+}
+
+TEST_CASE("a look that is not finite is neither kept nor used") {
+  const Guided here;
+  const std::unique_ptr<Model> model = make_model("reference_guided");
+  for (const auto& [name, weight] : model->state_dict()) fill_(weight, 1e30);
+  save_weights(here.path("huge.safetensors"), model->state_dict(), to_metadata(*model));
+  const ChildResult result = here.run({"enhance", "dark.png", "-o", "never.png", "-m", "huge.safetensors",
+                                       "--reference", "bright.png", "--save-look", "never.json"});
+  CHECK(result.code == 5);
+  CHECK(contains(result.err, "bright.png: the network's result is not finite"));
+  CHECK_FALSE(fs::exists(here.path("never.json")));
+  CHECK_FALSE(fs::exists(here.path("never.png")));
 }
 
 TEST_CASE("options of the network are named by --help, and a look has as many numbers as they say") {

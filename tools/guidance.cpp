@@ -51,7 +51,9 @@ Tensors load_looks(const ReferenceGuided& model, const std::string& path) {
 }
 
 Tensor look_of_picture(const ReferenceGuided& model, const std::string& path) {
-  return model.look_of(to_tensor(load_image(path))).to(kCpu);
+  const Tensor look = model.look_of(to_tensor(load_image(path))).to(kCpu);
+  check_finite(look, path);
+  return look;
 }
 
 void guide(const Guidance& guidance, ReferenceGuided& model) {

@@ -61,6 +61,8 @@ struct Tally {
 
 constexpr int64_t kWarmFrames = 100;
 
+constexpr double kLongestLatency = 1e9;  // milliseconds
+
 class Video final : public Command {
  public:
   explicit Video(CLI::App& app) {
@@ -90,7 +92,7 @@ class Video final : public Command {
     app.add_option("--latency", latency_,
                    "Live: drop frames that have waited longer than so many milliseconds")
         ->type_name("MS")
-        ->check(finite_number(0));
+        ->check(finite_number(0, kLongestLatency));
     app.add_option("--compat", compat_, "256: the published program, 256x256, BGR, truncated")
         ->type_name("NAME")
         ->check(CLI::IsMember({"256"}).description(""));
