@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <csignal>
 #include <cstring>
 #include <filesystem>
@@ -24,6 +25,7 @@ namespace lux {
 namespace {
 
 constexpr size_t kLongestComplaint = 400;
+constexpr size_t kLongestLine = PATH_MAX + kLongestComplaint;  // names a file to its end
 constexpr int kPipeBytes = 1 << 20;  // room for some frames, so that both sides work at the same time
 
 void close_one(int& descriptor) {
@@ -100,6 +102,8 @@ bool all_asleep(pid_t process) {
 struct Child::Listener {
   explicit Listener(int from) : descriptor(from) {
     first.reserve(kLongestComplaint);  // the thread must not run out of memory
+    last.reserve(kLongestLine);
+    line.reserve(kLongestLine);
     const BlockedSignals blocked;
     thread = std::thread([this] { listen(); });
   }
@@ -121,17 +125,21 @@ struct Child::Listener {
       if (got <= 0) return;
       const std::lock_guard lock(mutex);
       for (size_t i = 0; i < static_cast<size_t>(got); ++i) {
-        if (part[i] == '\n' || part[i] == '\r')
+        if (part[i] == '\n' || part[i] == '\r') {
           ++lines;
-        else if (lines == 0 && first.size() < kLongestComplaint)
-          first += part[i];
+          last.swap(line);
+          line.clear();
+          continue;
+        }
+        if (lines == 0 && first.size() < kLongestComplaint) first += part[i];
+        if (line.size() < kLongestLine) line += part[i];
       }
     }
   }
 
   int descriptor;
   std::mutex mutex;
-  std::string first;
+  std::string first, last, line;
   int64_t lines = 0;
   std::thread thread;
 };
@@ -160,8 +168,11 @@ Result<Child> Child::start(const ChildSpec& spec) {
   child.process_ = fork();
   if (child.process_ < 0) return failed("cannot be started", errno);
   if (child.process_ == 0) {
-    become(spec, arguments.data(), spec.input ? input.read_end : nowhere.read_end,
-           spec.output ? output.write_end : nowhere.write_end, errors.write_end, report.write_end);
+    const int to = spec.output             ? output.write_end
+                   : spec.output_file >= 0 ? spec.output_file
+                                           : nowhere.write_end;
+    become(spec, arguments.data(), spec.input ? input.read_end : nowhere.read_end, to, errors.write_end,
+           report.write_end);
   }
   close_one(report.write_end);
   close_one(errors.write_end);
@@ -187,6 +198,7 @@ Child::Child(Child&& other) noexcept
       output_(std::exchange(other.output_, -1)),
       listener_(std::move(other.listener_)),
       first_(std::move(other.first_)),
+      last_(std::move(other.last_)),
       lines_(other.lines_) {}
 
 Child::~Child() {
@@ -224,6 +236,7 @@ int Child::wait() {
   if (listener_ != nullptr) {
     listener_->join();  // all was said
     first_ = std::move(listener_->first);
+    last_ = std::move(listener_->last);
     lines_ = listener_->lines;
     listener_.reset();
   }
@@ -234,6 +247,12 @@ std::string Child::first_complaint() const {
   if (listener_ == nullptr) return first_;
   const std::lock_guard lock(listener_->mutex);
   return listener_->first;
+}
+
+std::string Child::last_complaint() const {
+  if (listener_ == nullptr) return last_;
+  const std::lock_guard lock(listener_->mutex);
+  return listener_->last;
 }
 
 int64_t Child::complaints() const {

@@ -17,6 +17,7 @@ struct ChildSpec {
   std::vector<std::string> arguments;  ///< the first is looked for in $PATH
   bool input = false;                  ///< a pipe to its standard input; else that is empty
   bool output = false;                 ///< a pipe from its standard output; else that goes nowhere
+  int output_file = -1;                ///< a descriptor that it has as standard output instead
   int64_t memory_bytes = 0;            ///< of addresses; 0: no limit
   int64_t cpu_seconds = 0;             ///< 0: no limit
 };
@@ -50,6 +51,7 @@ class Child {
 
   /// What it said on standard error so far: the first line, and how many there are.
   std::string first_complaint() const;
+  std::string last_complaint() const;  ///< the last whole line
   int64_t complaints() const;
 
  private:
@@ -59,7 +61,7 @@ class Child {
   pid_t process_ = -1;
   int input_ = -1, output_ = -1;
   std::unique_ptr<Listener> listener_;
-  std::string first_;  // what the listener heard
+  std::string first_, last_;  // what the listener heard
   int64_t lines_ = 0;
 };
 

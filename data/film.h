@@ -63,7 +63,8 @@ struct WriteFilmOptions {
 bool is_film_name(const std::string& path);
 
 /// Writes a film. `original` names the file whose sound and so on is copied, of the same range; nothing is
-/// where that is empty. The film gets its name when it is whole. Throws FileException.
+/// where that is empty. The film gets its name when it is whole: not where the disk
+/// took less than all of it. Throws FileException.
 std::unique_ptr<FrameSink> create_film(const std::string& path, const VideoFormat& format,
                                        const WriteFilmOptions& options, const std::string& original = {},
                                        const FilmInfo& info = {}, const TimeRange& range = {});

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <optional>
@@ -187,10 +189,22 @@ class FilmSink final : public FrameSink {
     const int code = child_->wait();
     constexpr int kInterrupted = 255;
     if (code != 0 && !(cut_short && code == kInterrupted)) return failure(*child_);
+    if (const std::string reason = loss(); !reason.empty())
+      return FileError{unwritable, path_, -1, cat("cannot be written: ", reason)};
     return file_.keep();
   }
 
  private:
+  /// Why the disk does not hold all that ffmpeg wrote; empty where it does. Its exit code is 0 where the last
+  /// bytes were not taken, but then its last words are about the file. Other complaints are about faults of
+  /// the original.
+  std::string loss() const {
+    const std::string words = child_->last_complaint(), &name = file_.temporary();
+    if (const size_t at = words.find(name); at != std::string::npos)
+      return words.substr(std::min(words.size(), at + name.size() + 2));
+    return lseek(file_.descriptor(), 0, SEEK_END) > 0 ? "" : "nothing of it came to the disk";
+  }
+
   FileError failure(Child& child) {
     child.close_input();
     child.wait();

@@ -1,8 +1,10 @@
 #include "luxgrad/data/foreign_image.h"
 
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <cstring>
 #include <string_view>
 
@@ -71,16 +73,30 @@ Image with_notes(Image image, std::span<const uint8_t> file, ImageFormat format)
   return upright(std::move(image));
 }
 
-/// Puts EXIF and the profile into the WebP file that ffmpeg wrote.
-Result<bool> add_notes(const NewFile& file, const Image& image) {
-  if (image.exif.empty() && image.icc.empty()) return true;
-  const Result<std::vector<uint8_t>> plain = read_file(file.temporary());
-  if (!plain) return plain.error();
-  const auto whole = attempt([&] { return with_webp_notes(plain.value(), image); });
-  if (!whole) return whole.error();
-  lseek(file.descriptor(), 0, SEEK_SET);
-  return write_bytes(file.descriptor(), whole.value());  // longer than what it replaces
+/// What comes from a descriptor until its end; of more than `most` bytes, more than `most`.
+std::vector<uint8_t> bytes_from(int descriptor, int64_t most) {
+  std::vector<uint8_t> bytes;
+  std::array<uint8_t, 65536> part{};
+  for (ssize_t got = 1; got > 0 && static_cast<int64_t>(bytes.size()) <= most;) {
+    got = read(descriptor, part.data(), part.size());
+    if (got > 0) bytes.insert(bytes.end(), part.begin(), part.begin() + got);
+  }
+  return bytes;
 }
+
+/// A file without a name or a disk, for what the child encodes. A pipe would not do: AVIF tells at its begin
+/// where its parts are, so that its writer goes back there. A file beside the result would not, either: the
+/// child does not fail on a full disk, and makes the file anew after whoever is stopped has removed it.
+struct MemoryFile {
+  static constexpr const char* kNameInChild = "file:/proc/self/fd/1";  // as its standard output
+  int descriptor = memfd_create("picture", MFD_CLOEXEC);
+  MemoryFile() = default;
+  MemoryFile(const MemoryFile&) = delete;
+  MemoryFile& operator=(const MemoryFile&) = delete;
+  ~MemoryFile() {
+    if (descriptor >= 0) close(descriptor);
+  }
+};
 
 }  // namespace
 
@@ -137,12 +153,7 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
                        .cpu_seconds = kReadSeconds};
   Result<Child> child = Child::start(spec);
   if (!child) return needs_program(path, child.error());
-  std::vector<uint8_t> png;
-  std::array<uint8_t, 65536> part{};
-  for (ssize_t got = 1; got > 0 && static_cast<int64_t>(png.size()) <= limits.decode_bytes;) {
-    got = read(child->output(), part.data(), part.size());
-    if (got > 0) png.insert(png.end(), part.begin(), part.begin() + got);
-  }
+  const std::vector<uint8_t> png = bytes_from(child->output(), limits.decode_bytes);
   if (static_cast<int64_t>(png.size()) > limits.decode_bytes)
     return FileError{too_large, path, -1, "is too large"};
   const int code = child->wait();
@@ -156,26 +167,29 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
 
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,
                                     int quality) {
-  Result<NewFile> file = NewFile::create(path);
-  if (!file) return file.error();
+  if (const Result<bool> free = replaceable(path); !free) return free.error();  // before the work
+  const auto failed = [&](const std::string& reason) { return FileError{unwritable, path, -1, reason}; };
+  const MemoryFile file;
+  if (file.descriptor < 0) return failed(cat("cannot be encoded in memory: ", std::strerror(errno)));
   Words words = {"ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", "-f", "png_pipe", "-i", "pipe:0"};
   add(words, encoder_words(format, quality));
-  words.push_back(cat("file:", file->temporary()));
-  Result<Child> child = Child::start({.arguments = words, .input = true});
+  words.emplace_back(MemoryFile::kNameInChild);
+  Result<Child> child = Child::start({.arguments = words, .input = true, .output_file = file.descriptor});
   if (!child) return needs_program(path, child.error());
   const Result<bool> sent = write_bytes(child->input(), write_png(image));
   child->close_input();
-  if (child->wait() != 0 || !sent) {
-    return FileError{unwritable, path, -1, cat("cannot be encoded: ", child->first_complaint())};
+  const int code = child->wait();
+  // ffmpeg's exit code is 0 where its last bytes were not taken; but it says so.
+  if (code != 0 || !sent || child->complaints() > 0)
+    return failed(cat("cannot be encoded: ", child->first_complaint()));
+  std::vector<uint8_t> bytes = bytes_from(file.descriptor, kMaxFileBytes);
+  if (bytes.empty()) return failed("cannot be encoded: ffmpeg wrote nothing");
+  if (format == ImageFormat::webp && !(image.exif.empty() && image.icc.empty())) {
+    auto noted = attempt([&] { return with_webp_notes(bytes, image); });
+    if (!noted) return failed(noted.error().reason);
+    bytes = std::move(*noted);
   }
-  if (format == ImageFormat::webp) {
-    const Result<bool> added = add_notes(*file, image);
-    if (!added) return FileError{unwritable, path, -1, added.error().reason};
-  }
-  const auto bytes = static_cast<int64_t>(lseek(file->descriptor(), 0, SEEK_END));
-  const Result<bool> kept = file->keep();
-  if (!kept) return kept.error();
-  return bytes;
+  return write_file_atomically(path, bytes);
 }
 
 }  // namespace lux

@@ -95,3 +95,30 @@ inline std::string y4m_of(const Workplace& here, const std::string& name) {
   output_of(here, "ffmpeg", {"-i", name, "-map", "0:v:0", "-pix_fmt", "yuv420p", "-y", "decoded.y4m"});
   return slurp(here.path("decoded.y4m"));
 }
+
+/// Runs the tool, with `disk/NAME` as its output, on a disk of its own with so many KiB left beside the file
+/// `old` of that name, or no file where that is empty. Exit code 50 where the disk holds anything else
+/// afterwards, 52 where no file system may be mounted.
+inline ChildResult run_on_full_disk(const Workplace& here, const std::string& command,
+                                    const std::string& name, int kilobytes, const std::string& old = "") {
+  fs::create_directories(here.path("disk"));
+  const std::string output = "disk/" + name;
+  const std::string before = old.empty() ? "" : "cp " + old + " " + output + "; ";
+  const std::string same = old.empty() ? "[ ! -e " + output + " ]" : "cmp -s " + old + " " + output;
+  const std::string script =
+      lux::cat("mount -t tmpfs -o size=1m none disk || exit 52; ", before, "head -c ", kilobytes,
+               "k /dev/zero >disk/room; cat /dev/zero >disk/filler 2>/dev/null; "
+               "rm disk/room; ",
+               LUX_TOOL, " ", command, " -o ", output, " --overwrite; code=$?; ", "rm disk/filler; ", same,
+               " || exit 50; rm -f ", output, "; [ -z \"$(ls -A disk)\" ] || exit 50; exit $code");
+  return here.run({"-m", "/bin/sh", "-c", script}, {}, program_path("unshare"));
+}
+
+/// Says so where no file system may be mounted.
+inline bool without_mounts(const Workplace& here) {
+  const bool missing =
+      program_path("unshare").empty() ||
+      here.run({"-m", "/bin/sh", "-c", "mount -t tmpfs none in"}, {}, program_path("unshare")).code != 0;
+  if (missing) MESSAGE("skipped: no file system may be mounted here");
+  return missing;
+}

@@ -276,6 +276,45 @@ TEST_CASE("other formats go through ffmpeg, and without it one sentence says so"
   CHECK(here.files("all") == Names{"a.webp", "b.tif", "c.png"});
 }
 
+TEST_CASE("a full disk refuses a picture of every format, and the old one stays") {
+  const Workplace here;
+  if (without_ffmpeg() || without_mounts(here)) return;
+  save_image(here.path("in.png"), gentle(24, 16));
+  save_noise(here.path("large.png"), 400, 300);
+  for (const std::string format : {"webp", "tif", "avif", "jxl", "png"}) {
+    const std::string old = "old." + format;
+    save_image(here.path(old), gentle(24, 16));
+    for (const auto& [input, kilobytes] : {std::pair{"in.png", 0}, {"large.png", 8}}) {
+      CAPTURE(kilobytes);
+      const ChildResult result =
+          run_on_full_disk(here, cat("enhance -s 0 -q 100 -i ", input), "a." + format, kilobytes, old);
+      CHECK(result.code == 6);
+      CHECK(contains(result.err, cat("disk/a.", format, ": cannot be written: it needs ")));
+    }
+  }
+}
+
+// The child that encodes made its file anew, after whoever was stopped had removed it.
+TEST_CASE("a signal while ffmpeg encodes leaves nothing") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  save_image(here.path("in.png"), gentle(24, 16));
+  fs::create_directory(here.path("slow"));
+  fs::create_directory(here.path("out"));
+  spill(here.path("slow/ffmpeg"),
+        cat("#!/bin/sh\necho >started\nsleep 0.3\nexec ", program_path("ffmpeg"), " \"$@\"\n"));
+  fs::permissions(here.path("slow/ffmpeg"), fs::perms::all);
+  ChildOptions options{.environment = {{"PATH", here.path("slow") + ":" + std::getenv("PATH")}}};
+  options.interruption = {.file = here.path("started"), .lines = 1, .signals = {SIGTERM}};
+  for (const char* format : {"webp", "tif", "avif", "jxl"}) {
+    CAPTURE(format);
+    spill(here.path("started"), "");
+    CHECK(here.run({"enhance", "in.png", "-o", cat("out/a.", format)}, options).code == 128 + SIGTERM);
+    usleep(1'000'000);  // the child is at work still
+    CHECK(here.files("out").empty());
+  }
+}
+
 TEST_CASE("a page with before and after needs nothing else") {
   const Workplace here;
   save_noise(here.path("a<b>.png"));

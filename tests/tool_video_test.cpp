@@ -418,6 +418,30 @@ TEST_CASE("an encoder that is not there, or that fails, is a sentence, and nothi
   CHECK(here.files(".").size() == 3);
 }
 
+// ffmpeg's exit code is 0 where the disk did not take its last bytes.
+TEST_CASE("a full disk refuses a film of every container, and the old one stays") {
+  const Workplace here;
+  if (without_ffmpeg() || without_mounts(here)) return;
+  spill(here.path("in.y4m"), y4m_noise(128, 96, 8));
+  for (const std::string container : {"mp4", "mov", "mkv", "webm", "ts", "avi"}) {
+    const std::string name = "v." + container;
+    REQUIRE(here.run({"video", "-i", "in.y4m", "-s", "0", "--crf", "8", "-o", name}).code == 0);
+    REQUIRE(fs::file_size(here.path(name)) > 44 << 10);
+    for (const int kilobytes : {0, 40}) {
+      for (const std::string& old : {std::string(), name}) {
+        CAPTURE(name);
+        CAPTURE(kilobytes);
+        const ChildResult result =
+            run_on_full_disk(here, "video -i in.y4m -s 0 --crf 8", name, kilobytes, old);
+        CAPTURE(result.err);
+        CHECK(result.code == 6);
+        CHECK(contains(result.err, cat("disk/", name, ": cannot be ")));
+        CHECK(contains(result.err, "No space left on device"));
+      }
+    }
+  }
+}
+
 TEST_CASE("films of other forms: odd sizes, 10 bits, full range, red, green and blue, damaged") {
   if (without_ffmpeg()) return;
   const Workplace here;
