@@ -16,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -150,6 +151,8 @@ Result<Child> Child::start(const ChildSpec& spec) {
   const std::string& program = spec.arguments.front();
   const auto failed = [&](const char* what, int reason) {
     if (reason == ENOMEM) throw OutOfMemory(cat(program, ": no memory left to start it"));
+    if (reason == EMFILE || reason == ENFILE || reason == EAGAIN)  // nothing is wrong with any file
+      throw std::system_error(reason, std::generic_category(), cat(program, ": ", what));
     return FileError{FileErrorCode::unreadable, program, -1, cat(what, ": ", std::strerror(reason))};
   };
   Pipe input, output, errors, report;

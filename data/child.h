@@ -26,7 +26,8 @@ struct ChildSpec {
 /// and may gain no privileges.
 class Child {
  public:
-  /// FileErrorCode::missing where there is no such program. Throws OutOfMemory.
+  /// FileErrorCode::missing where there is no such program. Throws OutOfMemory, and std::system_error where
+  /// descriptors, processes or threads are used up.
   static Result<Child> start(const ChildSpec& spec);
 
   Child(Child&& other) noexcept;

@@ -2,10 +2,11 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <iterator>
+#include <system_error>
 
 namespace lux::ffmpeg {
 namespace {
@@ -17,14 +18,13 @@ constexpr const char* kFormats =
     "wtv,"
     "h264,hevc,ivf,rm,dv,obu,gif,apng";
 
-/// Whether the child found no memory because this program is limited to less than a child may have.
-bool lacks_memory(const std::string& complaint) {
+/// Throws OutOfMemory where this program is limited to less than a child may have. What a child then says is
+/// of no use: it may lack memory anywhere, and has hundreds of sentences for that.
+void check_means(const std::string& path, const std::string& complaint) {
   rlimit limit{};
-  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur >= static_cast<rlim_t>(kMemory)) return false;
-  constexpr const char* kWords[] = {"Cannot allocate memory", "failed to map segment", "get_buffer() failed",
-                                    "Resource temporarily unavailable"};
-  return std::any_of(std::begin(kWords), std::end(kWords),
-                     [&](const char* words) { return complaint.find(words) != std::string::npos; });
+  if (getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur >= static_cast<rlim_t>(kMemory)) return;
+  throw OutOfMemory(cat(path, ": ffmpeg failed under a limit of ", limit.rlim_cur >> 20, " MiB of memory",
+                        complaint.empty() ? "" : ": ", complaint));
 }
 
 }  // namespace
@@ -59,10 +59,21 @@ std::string seconds_text(double seconds) {
 
 std::string ratio_text(const Rational& ratio) { return cat(ratio.num, "/", ratio.den); }
 
-FileError needs_program(const std::string& path, const FileError& error) {
-  if (error.code != FileErrorCode::missing) return error;
-  return {FileErrorCode::unsupported, path, -1,
-          cat("needs the program ", error.file, ", which is not installed (Debian: apt-get install ffmpeg)")};
+Result<Child> start(const std::string& path, const ChildSpec& spec) {
+  try {
+    Result<Child> child = Child::start(spec);
+    if (child) return child;
+    const FileError& error = child.error();
+    return FileError{FileErrorCode::unsupported, path, -1,
+                     error.code == FileErrorCode::missing
+                         ? cat("needs the program ", error.file,
+                               ", which is not installed (Debian: apt-get install ffmpeg)")
+                         : cat("needs the program ", error.file, ", which ", error.reason)};
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(cat(path, ": ", error.what()));
+  } catch (const std::system_error& error) {
+    throw std::system_error(error.code(), cat(path, ": ", spec.arguments.front(), " cannot be started"));
+  }
 }
 
 FileError refused(const std::string& path, const std::string& complaint, const char* kind) {
@@ -71,13 +82,22 @@ FileError refused(const std::string& path, const std::string& complaint, const c
   };
   if (complaint.find("whitelist") != std::string::npos)
     return error("is of a kind that is not read; lists of other files never are");
-  if (lacks_memory(complaint)) throw OutOfMemory(cat(path, ": no memory left for ffmpeg, which reads it"));
+  check_means(path, complaint);
   if (complaint.empty()) return error(cat("cannot be read as ", kind));
   std::string text = complaint;
   for (const std::string& name : {cat("file:", path, ": "), cat(path, ": ")}) {
     if (const size_t at = text.find(name); at != std::string::npos) text.erase(at, name.size());
   }
   return error(cat("cannot be read as ", kind, ": ", text));
+}
+
+FileError not_encoded(const std::string& path, const Child& child, int code) {
+  std::string reason = child.first_complaint();
+  check_means(path, reason);
+  if (reason.empty())
+    reason = code > 128 ? cat("signal ", code - 128, " ended ffmpeg: ", strsignal(code - 128))
+                        : "ffmpeg ended before its work did";
+  return {FileErrorCode::unwritable, path, -1, cat("cannot be encoded: ", reason)};
 }
 
 }  // namespace lux::ffmpeg

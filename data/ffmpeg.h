@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "luxgrad/data/child.h"
 #include "luxgrad/data/film.h"
 
 namespace lux::ffmpeg {
@@ -24,10 +25,14 @@ Words range_words(const TimeRange& range);
 std::string seconds_text(double seconds);
 std::string ratio_text(const Rational& ratio);
 
-/// The error for a child that could not be started, for the file that needs it.
-FileError needs_program(const std::string& path, const FileError& error);
-/// What is wrong with a file, from what the child complained of. Throws OutOfMemory where that is memory, and
-/// this program has less than a child may take.
+/// A child for the file that needs it. FileErrorCode::unsupported where the program is missing. Throws
+/// OutOfMemory, and std::system_error where the system has no descriptors or processes left; both name the
+/// file.
+Result<Child> start(const std::string& path, const ChildSpec& spec);
+/// What is wrong with a file, from what the child complained of. Throws OutOfMemory where this program has
+/// less than a child may take.
 FileError refused(const std::string& path, const std::string& complaint, const char* kind = "a film");
+/// Why a child that has ended with `code` wrote no file. Throws OutOfMemory like `refused`.
+FileError not_encoded(const std::string& path, const Child& child, int code);
 
 }  // namespace lux::ffmpeg

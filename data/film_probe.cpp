@@ -24,8 +24,8 @@ constexpr size_t kMaxCompanions = 64;
 
 /// All that the child says, up to a limit.
 Result<std::string> output_of(const ChildSpec& spec, const std::string& path) {
-  Result<Child> child = Child::start(spec);
-  if (!child) return needs_program(path, child.error());
+  Result<Child> child = start(path, spec);
+  if (!child) return child.error();
   std::string text;
   std::array<char, 8192> part{};
   for (ssize_t got = 1; got > 0 && text.size() <= kMaxProbe;) {

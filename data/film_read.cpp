@@ -49,7 +49,7 @@ class Film final : public FrameSource {
 
   Result<bool> next(VideoFrame& frame) override {
     Result<bool> read = reader_.next(bytes_, frame);
-    if (!read) return std::move(read).in_file(path_);
+    if (!read) return stopped() ? std::move(read).in_file(path_) : cause_of(read.error());
     if (!*read) return end();
     // Damaged films may have frames at the time of others; every frame needs its own.
     frame.time = last_ = std::max<int64_t>(frame.time, last_ + 1);
@@ -60,17 +60,23 @@ class Film final : public FrameSource {
   NutReader opened(const VideoFormat& format) {
     Result<NutReader> reader = NutReader::open(bytes_, format);
     if (reader) return std::move(*reader);
-    if (stop_ != nullptr && *stop_) throw FileException(reader.error());  // and nobody waits for the child
+    if (stopped()) throw FileException(reader.error());  // and nobody waits for the child
+    throw FileException(cause_of(reader.error()));
+  }
+
+  bool stopped() const { return stop_ != nullptr && *stop_; }
+
+  /// What the child says is nearer to the cause of an error of its stream.
+  FileError cause_of(FileError error) {
     child_.close_output();
     const bool failed = child_.wait() != 0 || child_.complaints() > 0;
-    // What the child says is nearer to the cause.
-    FileError error = failed ? refused(path_, child_.first_complaint()) : reader.error();
+    if (failed) error = refused(path_, child_.first_complaint());
     error.file = path_;
-    throw FileException(std::move(error));
+    return error;
   }
 
   Result<bool> end() {
-    if (stop_ != nullptr && *stop_) return false;
+    if (stopped()) return false;
     const int code = child_.wait();
     if (code != 0) return refused(path_, child_.first_complaint());
     if (child_.complaints() > 0)
@@ -109,9 +115,8 @@ std::unique_ptr<FrameSource> open_film(const std::string& path, const FilmInfo& 
     add(words, {"-fps_mode", "passthrough", "-enc_time_base", ratio_text(format.time_base)});
   }
   add(words, {"-f", "nut", "pipe:1"});
-  Result<Child> child = Child::start({.arguments = words, .output = true, .memory_bytes = kMemory});
-  if (!child) throw FileException(needs_program(path, child.error()));
-  return std::make_unique<Film>(path, info, options, std::move(*child));
+  Child child = start(path, {.arguments = words, .output = true, .memory_bytes = kMemory}).value();
+  return std::make_unique<Film>(path, info, options, std::move(child));
 }
 
 }  // namespace lux

@@ -163,11 +163,11 @@ class FilmSink final : public FrameSink {
 
   Result<bool> write(const VideoFrame& frame) override {
     if (!child_) {
-      Result<Child> child = Child::start({.arguments = command(frame.time),
+      Result<Child> child = start(path_, {.arguments = command(frame.time),
                                           .input = true,
                                           .output = true,
                                           .memory_bytes = writer_memory(format_)});
-      if (!child) return needs_program(path_, child.error());
+      if (!child) return child.error();
       child_.emplace(std::move(*child));
       if (!write_bytes(child_->input(), nut_header(format_))) return failure(*child_);
     }
@@ -188,7 +188,7 @@ class FilmSink final : public FrameSink {
     child_->close_input();
     const int code = child_->wait();
     constexpr int kInterrupted = 255;
-    if (code != 0 && !(cut_short && code == kInterrupted)) return failure(*child_);
+    if (code != 0 && !(cut_short && code == kInterrupted)) return not_encoded(path_, *child_, code);
     if (const std::string reason = loss(); !reason.empty())
       return FileError{unwritable, path_, -1, cat("cannot be written: ", reason)};
     return file_.keep();
@@ -207,10 +207,8 @@ class FilmSink final : public FrameSink {
 
   FileError failure(Child& child) {
     child.close_input();
-    child.wait();
-    const std::string complaint = child.first_complaint();
-    return {unwritable, path_, -1,
-            cat("cannot be encoded: ", complaint.empty() ? "ffmpeg ended before its input did" : complaint)};
+    const int code = child.wait();
+    return not_encoded(path_, child, code);
   }
 
   Words command(int64_t first_time) const {

@@ -151,8 +151,8 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
                        .output = true,
                        .memory_bytes = kMemory,
                        .cpu_seconds = kReadSeconds};
-  Result<Child> child = Child::start(spec);
-  if (!child) return needs_program(path, child.error());
+  Result<Child> child = start(path, spec);
+  if (!child) return child.error();
   const std::vector<uint8_t> png = bytes_from(child->output(), limits.decode_bytes);
   if (static_cast<int64_t>(png.size()) > limits.decode_bytes)
     return FileError{too_large, path, -1, "is too large"};
@@ -174,14 +174,13 @@ Result<int64_t> write_foreign_image(const std::string& path, const Image& image,
   Words words = {"ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", "-f", "png_pipe", "-i", "pipe:0"};
   add(words, encoder_words(format, quality));
   words.emplace_back(MemoryFile::kNameInChild);
-  Result<Child> child = Child::start({.arguments = words, .input = true, .output_file = file.descriptor});
-  if (!child) return needs_program(path, child.error());
+  Result<Child> child = start(path, {.arguments = words, .input = true, .output_file = file.descriptor});
+  if (!child) return child.error();
   const Result<bool> sent = write_bytes(child->input(), write_png(image));
   child->close_input();
   const int code = child->wait();
   // ffmpeg's exit code is 0 where its last bytes were not taken; but it says so.
-  if (code != 0 || !sent || child->complaints() > 0)
-    return failed(cat("cannot be encoded: ", child->first_complaint()));
+  if (code != 0 || !sent || child->complaints() > 0) return not_encoded(path, *child, code);
   std::vector<uint8_t> bytes = bytes_from(file.descriptor, kMaxFileBytes);
   if (bytes.empty()) return failed("cannot be encoded: ffmpeg wrote nothing");
   if (format == ImageFormat::webp && !(image.exif.empty() && image.icc.empty())) {

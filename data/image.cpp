@@ -216,7 +216,8 @@ Image load_image(const std::string& path, const ImageLimits& limits) try {
     return read_foreign_image(path, bytes, *foreign, limits).value();
   return decode_image(bytes, limits).in_file(path).value();
 } catch (const OutOfMemory& error) {
-  throw OutOfMemory(cat(path, ": ", error.what()));
+  const std::string text = error.what();  // what ffmpeg lacked names the file already
+  throw OutOfMemory(text.starts_with(path) ? text : cat(path, ": ", text));
 } catch (const std::bad_alloc&) {
   throw OutOfMemory(cat(path, ": no memory left for the file"));
 }

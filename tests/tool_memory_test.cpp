@@ -1,7 +1,5 @@
 // The tool where memory ends: under limits of all sizes, and with allocations that fail.
-#include <doctest/doctest.h>
-
-#include "tool_workplace.h"
+#include "films.h"
 
 using namespace lux;
 
@@ -88,6 +86,33 @@ TEST_CASE(
                    cat("dark.", format,
                        ": no memory left for a picture of 6000 x 4000 pixels, which needs at least 72000000 "
                        "bytes; more than ")));
+  }
+}
+
+// ffmpeg has hundreds of sentences for a want of memory; a sound file is not bad for any of them.
+TEST_CASE("whatever ffmpeg says under a limit of memory, it counts as one, and its file is named") {
+  if (!limits_hold() || without_ffmpeg()) return;
+  const Workplace here;
+  for (const char* name : {"in.webp", "in.tif", "in.png"}) save_noise(here.path(name), 1500, 1000);
+  make_film(here, "in.mp4", "25", "0.2", {"-an"}, kDark, "640x480");
+  const std::pair<std::string, std::string> works[] = {
+      {"in.webp", "o.png"}, {"in.tif", "o.png"}, {"in.png", "o.webp"}, {"in.mp4", "o.mp4"}};
+  for (const auto& [input, output] : works) {
+    int refused = 0;
+    for (const rlim_t megabytes : {16u, 24u, 100u, 280u, 300u, 320u, 440u, 512u}) {
+      CAPTURE(input);
+      CAPTURE(megabytes);
+      const ChildResult result = here.run({input == "in.mp4" ? "video" : "enhance", "-i", input, "-o", output,
+                                           "-s", "0", "--overwrite", "--progress", "none"},
+                                          limited(megabytes));
+      CAPTURE(result.err);
+      REQUIRE((result.code == 0 || result.code == 6));
+      if (result.code == 0) continue;
+      ++refused;
+      CHECK((contains(result.err, input + ": ") || contains(result.err, output + ": ")));
+      CHECK((contains(result.err, "memory") || contains(result.err, "Resource temporarily unavailable")));
+    }
+    CHECK(refused >= 3);
   }
 }
 

@@ -294,6 +294,29 @@ TEST_CASE("a full disk refuses a picture of every format, and the old one stays"
   }
 }
 
+TEST_CASE("what the system has no more of for ffmpeg is no fault of a picture") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  save_noise(here.path("in.png"), 400, 300);
+  save_noise(here.path("in.webp"));
+  const auto limited = [&](const std::string& limit, const std::string& files) {
+    return here.run({"-c", cat("ulimit ", limit, "; exec ", LUX_TOOL, " enhance -s 0 ", files)}, {},
+                    "/bin/sh");
+  };
+  for (const auto& [files, named] :
+       {std::pair{"-i in.webp -o out.png", "in.webp"}, {"-i in.png -o out.webp", "out.webp"}}) {
+    const ChildResult result = limited("-n 6", files);
+    CHECK(result.code == 6);
+    CHECK(contains(result.err, cat(named, ": ffmpeg cannot be started: Too many open files")));
+  }
+  for (const char* format : {"webp", "tif", "avif", "jxl"}) {
+    const ChildResult result = limited("-f 2", cat("-i in.png -q 100 -o out.", format));
+    CHECK(result.code == 6);
+    CHECK(
+        contains(result.err, cat("out.", format, ": cannot be encoded: signal 25 ended ffmpeg: File size ")));
+  }
+}
+
 // The child that encodes made its file anew, after whoever was stopped had removed it.
 TEST_CASE("a signal while ffmpeg encodes leaves nothing") {
   if (without_ffmpeg()) return;

@@ -40,9 +40,10 @@ Failure failure_of(const std::exception_ptr& error) {
     return {ExitCode::exhausted, sentence(e), {}, true};
   } catch (const std::bad_alloc&) {
     return {ExitCode::exhausted, "out of memory", {}, true};
-  } catch (const std::system_error& e) {  // no room for a thread, or for the listing of a folder
+  } catch (const std::system_error& e) {  // no room for a thread, a child, or for the listing of a folder
     const bool exhausted =
-        e.code() == std::errc::resource_unavailable_try_again || e.code() == std::errc::not_enough_memory;
+        e.code() == std::errc::resource_unavailable_try_again || e.code() == std::errc::not_enough_memory ||
+        e.code() == std::errc::too_many_files_open || e.code() == std::errc::too_many_files_open_in_system;
     return {exhausted ? ExitCode::exhausted : ExitCode::refused, sentence(e)};
   } catch (const std::exception& e) {
     return {ExitCode::refused, sentence(e)};
