@@ -245,7 +245,8 @@ TEST_CASE("a poisoned step is seen, named and skipped, and the run goes on") {
       REQUIRE(saboteur.notices.size() == 3);
       const std::string& notice = saboteur.notices[0];
       CAPTURE(notice);
-      CHECK(notice.starts_with(cat("step 6: a result or gradient is not finite, first in ", expected.begins)));
+      CHECK(
+          notice.starts_with(cat("step 6: a result or gradient is not finite, first in ", expected.begins)));
       CHECK(contains(notice, expected.ends));
       const bool second = expected.place == Place::picture || expected.place == Place::activation;
       CHECK(notice.ends_with(second ? "picture 4.png; step skipped" : "picture 3.png; step skipped"));
