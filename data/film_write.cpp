@@ -189,7 +189,7 @@ class FilmSink final : public FrameSink {
     const int code = child_->wait();
     constexpr int kInterrupted = 255;
     if (code != 0 && !(cut_short && code == kInterrupted)) return not_encoded(path_, *child_, code);
-    if (const std::string reason = loss(); !reason.empty())
+    if (const std::string reason = loss(*child_); !reason.empty())
       return FileError{unwritable, path_, -1, cat("cannot be written: ", reason)};
     return file_.keep();
   }
@@ -198,8 +198,8 @@ class FilmSink final : public FrameSink {
   /// Why the disk does not hold all that ffmpeg wrote; empty where it does. Its exit code is 0 where the last
   /// bytes were not taken, but then its last words are about the file. Other complaints are about faults of
   /// the original.
-  std::string loss() const {
-    const std::string words = child_->last_complaint(), &name = file_.temporary();
+  std::string loss(const Child& child) const {
+    const std::string words = child.last_complaint(), &name = file_.temporary();
     if (const size_t at = words.find(name); at != std::string::npos)
       return words.substr(std::min(words.size(), at + name.size() + 2));
     return lseek(file_.descriptor(), 0, SEEK_END) > 0 ? "" : "nothing of it came to the disk";
