@@ -57,10 +57,16 @@ Image beside(const Image& before, const Image& after) {
   const std::exception_ptr error = std::current_exception();
   const Failure failure = failure_of(error);
   if (!failure.out_of_memory) std::rethrow_exception(error);
-  throw CommandError(ExitCode::exhausted,
-                     cat(file, ": ", failure.message, "; ", model.name(), " needs at least ",
-                         megabytes(enhance_plan(model, height, width).bytes), " for ", width, " x ", height,
-                         " pixels", num_threads() > 1 ? "; fewer --threads take less" : ""));
+  std::string need;
+  try {
+    need = megabytes(enhance_plan(model, height, width).bytes);
+  } catch (const std::bad_alloc&) {  // not even that can be found out
+    throw OutOfMemory(cat(file, ": ", failure.message));
+  }
+  throw CommandError(
+      ExitCode::exhausted,
+      cat(file, ": ", failure.message, "; ", model.name(), " needs at least ", need, " for ", width, " x ",
+          height, " pixels", num_threads() > 1 ? "; fewer --threads take less" : ""));
 }
 
 /// Values proportional to light become display values (IEC 61966-2-1, sRGB), which the networks know.
