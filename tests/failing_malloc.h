@@ -11,7 +11,7 @@
 #include <cstdlib>
 #include <new>
 
-#include "sanitized.h"
+#include "instrumented.h"
 
 namespace heap {
 

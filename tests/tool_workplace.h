@@ -9,11 +9,11 @@
 #include <sstream>
 
 #include "child_process.h"
+#include "instrumented.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
-#include "sanitized.h"
 #include "temporary_folder.h"
 
 namespace fs = std::filesystem;
@@ -60,8 +60,8 @@ class Workplace {
 
 /// For tests of limits of memory.
 inline bool limits_hold() {
-  if (kSanitized) MESSAGE("skipped: sanitizers take more memory than the limits");
-  return !kSanitized;
+  if (kInstrumented) MESSAGE("skipped: sanitizers and gcov take more memory than the limits");
+  return !kInstrumented;
 }
 
 inline lux::Image noise(int64_t width, int64_t height, int channels = 3, int bits = 8, uint64_t seed = 1) {

@@ -1,4 +1,4 @@
-// Whether a sanitizer that needs memory of its own stands behind every allocation. For tests of limits.
+// Whether a sanitizer or gcov is there, which need memory and descriptors of their own. For tests of limits.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -9,8 +9,8 @@
 #endif
 #endif
 
-#ifdef LUX_SANITIZED
-inline constexpr bool kSanitized = true;
+#if defined(LUX_SANITIZED) || defined(LUX_COVERAGE)
+inline constexpr bool kInstrumented = true;
 #else
-inline constexpr bool kSanitized = false;
+inline constexpr bool kInstrumented = false;
 #endif
