@@ -265,6 +265,13 @@ TEST_CASE("NUT: another size or form than expected, cuts and damage are refused"
   CHECK(nut_frames(whole, format_of(6, 4, Chroma::c444)).error().reason ==
         "has frames of another form than was asked for");
   CHECK(nut_frames(bytes_of("no film at all, but text"), format).error().reason == "is no NUT stream");
+  for (const int64_t size : {format.frame_bytes() - 1, format.frame_bytes() + 1}) {
+    Bytes other = nut_header(format);
+    other.insert(other.end(), {0, 1, static_cast<uint8_t>(size), 0, 0, 0, 0});
+    other.insert(other.end(), static_cast<size_t>(size), 7);
+    CHECK(nut_frames(other, format).error().reason ==
+          cat("has a frame of ", size, " bytes, expected ", format.frame_bytes()));
+  }
   int accepted = 0;
   for (size_t length = 0; length < whole.size(); ++length)
     accepted +=
