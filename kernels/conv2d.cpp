@@ -193,10 +193,16 @@ Tensor output_gradient(const Conv2dProblem& s, const Tensor& gy, const Tensor& y
 }
 
 // `[1, 8, 8, 3] and [1, 8, 8, 4]`
-std::string shapes_of(const Tensors& tensors) {
+std::string listed(const std::vector<Shape>& shapes) {
   std::string text;
-  for (size_t m = 0; m < tensors.size(); ++m) append(text += m == 0 ? "" : " and ", tensors[m].shape());
+  for (size_t m = 0; m < shapes.size(); ++m) append(text += m == 0 ? "" : " and ", shapes[m]);
   return text;
+}
+
+std::vector<Shape> shapes_of(const Tensors& tensors) {
+  std::vector<Shape> shapes;
+  for (const Tensor& tensor : tensors) shapes.push_back(tensor.shape());
+  return shapes;
 }
 
 void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bias) {
@@ -207,7 +213,7 @@ void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bia
     check(x.defined(), "conv2d: expected an input [N, H, W, C], got an undefined tensor");
     check(x.shape().rank() == 4, "conv2d: expected an input [N, H, W, C], got ", x.shape());
     check(x.shape().with(3, 0) == inputs[0].shape().with(3, 0),
-          "conv2d: expected inputs that differ in channels only, got ", shapes_of(inputs));
+          "conv2d: expected inputs that differ in channels only, got ", listed(shapes_of(inputs)));
     check(x.dtype() == weight.dtype(), "conv2d: expected one dtype, got input ", x.dtype(), " and weight ",
           weight.dtype());
     check(x.device() == weight.device(), "conv2d: expected inputs and weight on one device");
@@ -221,8 +227,9 @@ void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bia
         weight.dtype());
 }
 
-Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv2dOptions& options) {
-  const Shape& x = inputs[0].shape();
+Conv2dProblem problem_of(const std::vector<Shape>& inputs, const Tensor& weight,
+                         const Conv2dOptions& options) {
+  const Shape& x = inputs[0];
   const Shape& w = weight.shape();
   const Padding& pad = options.padding;
   const int64_t groups = options.groups;
@@ -236,10 +243,10 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
   check(options.negative_slope >= 0, "conv2d: expected a negative_slope of at least 0, got ",
         options.negative_slope);
   int64_t channels = 0;
-  for (const Tensor& input : inputs) channels += input.size(3);
+  for (const Shape& input : inputs) channels += input[3];
   check(channels % groups == 0 && channels / groups == w[3], "conv2d: expected input with ", w[3] * groups,
         " channels for weight ", w, groups == 1 ? "" : cat(" in ", groups, " groups"), ", got ",
-        shapes_of(inputs));
+        listed(inputs));
   const int64_t height = x[1] + pad.top + pad.bottom, width = x[2] + pad.left + pad.right;
   check(height >= w[1] && width >= w[2], "conv2d: expected an input of at least ", w[1], "x", w[2],
         " pixels with its padding for weight ", w, ", got ", height, "x", width, " from ", x);
@@ -263,6 +270,12 @@ Conv2dProblem problem_of(const Tensors& inputs, const Tensor& weight, const Conv
 
 // Some rows: the same convolution of the rows that they see, with zeros only where the picture ends.
 struct ConvolvedRows final : RowOperator {
+  // The convolution of a band, and who runs it: who would run the whole picture.
+  struct Plan {
+    Conv2dProblem problem;
+    const Conv2dKernels* kernels;
+  };
+
   ConvolvedRows(const Tensor& weight, const Tensor& bias, const Conv2dOptions& options)
       : weight(weight.detach()), bias(bias.detach()), options(options) {}
 
@@ -285,24 +298,72 @@ struct ConvolvedRows final : RowOperator {
     return winograd ? reads({y.begin / kTile * kTile, (y.end + kTile - 1) / kTile * kTile}) : reads(y);
   }
   void run(const Bands& inputs, const Band& y) const override {
+    const Tensors tensors = tensors_of(inputs);
+    const Plan plan = plan_for(inputs, y);
+    plan.kernels->forward(plan.problem, tensors, weight, bias, y.tensor);
+  }
+  Tensor whole(const Tensors& inputs) const override { return conv2d(inputs, weight, bias, options); }
+  std::shared_ptr<const RowOperator> then(const RowOperator& next) const override;
+
+  static Tensors tensors_of(const Bands& inputs) {
     Tensors tensors;
     for (const Band& input : inputs) tensors.push_back(input.tensor);
+    return tensors;
+  }
+  // For the rows of y.
+  Plan plan_for(const Bands& inputs, const Band& y) const {
     const Rows wanted = reads(y.rows), given = inputs[0].rows;
     Conv2dOptions here = options;
     here.padding.top = given.begin - wanted.begin;
     here.padding.bottom = wanted.end - given.end;
-    const Conv2dProblem s = problem_of(tensors, weight, here);
-    Conv2dProblem all = s;  // whoever runs the whole picture runs its rows
+    const Conv2dProblem s = problem_of(shapes_of(tensors_of(inputs)), weight, here);
+    Conv2dProblem all = s;
     all.H = inputs[0].height;
     all.P = y.height;
     all.top = options.padding.top;
-    conv2d_kernels().pick(y.tensor.device(), all).forward(s, tensors, weight, bias, y.tensor);
+    return {s, &conv2d_kernels().pick(y.tensor.device(), all)};
   }
-  Tensor whole(const Tensors& inputs) const override { return conv2d(inputs, weight, bias, options); }
 
   Tensor weight, bias;
   Conv2dOptions options;
 };
+
+// A depthwise convolution and the pointwise one that alone reads it.
+struct SeparableRows final : RowOperator {
+  SeparableRows(ConvolvedRows depth, ConvolvedRows point)
+      : depth(std::move(depth)), point(std::move(point)) {}
+
+  Shape shape(const std::vector<Shape>& inputs) const override { return point.shape({depth.shape(inputs)}); }
+  Rows reads(Rows y) const override { return depth.reads(y); }
+  void run(const Bands& inputs, const Band& y) const override {
+    const Tensors tensors = ConvolvedRows::tensors_of(inputs);
+    const auto [filter, filtering] = depth.plan_for(inputs, y);
+    const Shape between{1, filter.P, filter.Q, filter.K};
+    const Conv2dProblem mix = problem_of({between}, point.weight, point.options);
+    const Conv2dKernels& mixing = conv2d_kernels().pick(y.tensor.device(), mix);
+    if (&mixing == filtering && mixing.separable != nullptr) {
+      return mixing.separable({filter, depth.weight, depth.bias}, {mix, point.weight, point.bias}, tensors,
+                              y.tensor);
+    }
+    const Tensor filtered = empty(between, y.tensor.options());
+    filtering->forward(filter, tensors, depth.weight, depth.bias, filtered);
+    mixing.forward(mix, {filtered}, point.weight, point.bias, y.tensor);
+  }
+  Tensor whole(const Tensors& inputs) const override { return point.whole({depth.whole(inputs)}); }
+
+  ConvolvedRows depth, point;
+};
+
+std::shared_ptr<const RowOperator> ConvolvedRows::then(const RowOperator& next) const {
+  const auto* const point = dynamic_cast<const ConvolvedRows*>(&next);
+  const bool depthwise = options.groups > 1 && options.groups == weight.size(0) && weight.size(3) == 1;
+  if (point == nullptr || !depthwise) return nullptr;
+  const Conv2dOptions& behind = point->options;
+  if (point->weight.size(1) != 1 || point->weight.size(2) != 1 || behind.stride != 1 || behind.groups != 1 ||
+      behind.padding != Padding())
+    return nullptr;
+  return std::make_shared<const SeparableRows>(*this, *point);
+}
 
 }  // namespace
 
@@ -322,7 +383,7 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
 // 2. Forward.
 Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   check_inputs(inputs, weight, bias);
-  const Conv2dProblem s = problem_of(inputs, weight, options);
+  const Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
   Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
   conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
   describe_rows(y, inputs, ConvolvedRows(weight, bias, options));

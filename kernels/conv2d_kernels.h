@@ -18,6 +18,12 @@ struct Conv2dProblem {
   double slope = 0;
 };
 
+/// A convolution with what it multiplies and adds.
+struct Conv2dStep {
+  Conv2dProblem problem;
+  Tensor weight, bias;
+};
+
 /// All tensors are dense and of one dtype; gz is the gradient of the sums before the activation.
 struct Conv2dKernels {
   const char* name;  // as LUX_KERNELS says it
@@ -29,6 +35,10 @@ struct Conv2dKernels {
   void (*input_gradient)(const Conv2dProblem&, const Tensor& gz, const Tensor& weight,
                          const std::vector<int64_t>& channels, const Tensors& gx);
   void (*weight_gradient)(const Conv2dProblem&, const Tensors& inputs, const Tensor& gz, const Tensor& gw);
+  /// Optional: forward of `depth`, a depthwise convolution of one picture, and of the pointwise one behind
+  /// it.
+  void (*separable)(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs,
+                    const Tensor& y) = nullptr;
 };
 
 KernelTable<Conv2dKernels>& conv2d_kernels();

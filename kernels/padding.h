@@ -13,6 +13,8 @@ struct Padding {
   Padding(int64_t all) : Padding(all, all, all, all) {}
   Padding(int64_t top, int64_t bottom, int64_t left, int64_t right)
       : top(top), bottom(bottom), left(left), right(right) {}
+
+  bool operator==(const Padding&) const = default;
 };
 
 }  // namespace lux

@@ -66,6 +66,7 @@ class ProgramRecorder final : public RowRecorder, public Observer {
     if (last.step == kUndescribed) return;
     program_.result_ = static_cast<size_t>(last.step);
     if (program_.steps_[program_.result_].whole) program_.obstacle_ = "the result";
+    join_neighbours();
   }
 
  private:
@@ -89,6 +90,32 @@ class ProgramRecorder final : public RowRecorder, public Observer {
       return true;
     }
     return false;
+  }
+
+  // Operators that know how to run as one with the only reader of theirs do so; their own steps stay behind,
+  // and nobody wants them.
+  void join_neighbours() {
+    std::vector<RowProgram::Step>& steps = program_.steps_;
+    std::vector<int64_t> times_read(steps.size());
+    for (const RowProgram::Step& step : steps) {
+      for (const RowProgram::Operand& operand : step.inputs)
+        if (operand.step != RowProgram::kConstant) ++times_read[static_cast<size_t>(operand.step)];
+    }
+    for (size_t i = 1; i < program_.result_; ++i) {
+      if (steps[i].op == nullptr || times_read[i] != 1 || steps[i].readers.size() != 1) continue;
+      const size_t reader = steps[i].readers[0];
+      if (steps[reader].inputs.size() != 1) continue;
+      auto both = steps[i].op->then(*steps[reader].op);
+      if (both == nullptr) continue;
+      steps[reader].op = std::move(both);
+      steps[reader].inputs = steps[i].inputs;
+      for (const RowProgram::Operand& operand : steps[i].inputs) {
+        if (program_.is_whole(operand)) continue;
+        std::vector<size_t>& readers = steps[static_cast<size_t>(operand.step)].readers;
+        std::replace(readers.begin(), readers.end(), i, reader);
+      }
+      steps[i].readers.clear();
+    }
   }
 
   void add_operand(RowProgram::Step& step, const Tensor& input) {
@@ -139,11 +166,11 @@ class Passage {
   bool wants(size_t step) const { return wanted_[step]; }
   const Shape& shape(size_t step) const { return shapes_[step]; }
   int64_t height(size_t step) const { return shapes_[step][1]; }
-  /// Room for the rows of a step: the most that it held at a time, and where many wait for a late reader a
-  /// quarter of them more, so that they need not be moved up for each band.
+  /// Room for the rows of a step: the most that it held at a time, and where many wait for a late reader as
+  /// many more, so that each is moved up once at most.
   int64_t room(size_t step) const {
     const int64_t waiting = std::max<int64_t>(0, most_[step] - 2 * piece(step));
-    return std::min(most_[step] + waiting / 4, height(step));
+    return std::min(most_[step] + waiting, height(step));
   }
 
   /// The first row of a step that somebody has still to read.

@@ -47,6 +47,12 @@ struct RowOperator {
   virtual void run(const Bands& inputs, const Band& y) const = 0;
   /// The result for inputs that are all given whole.
   virtual Tensor whole(const Tensors& inputs) const = 0;
+  /// One operator that does this and then `next`, the only one that reads it, to the same bits and without
+  /// keeping the rows in between; null where there is none.
+  virtual std::shared_ptr<const RowOperator> then(const RowOperator& next) const {
+    (void)next;
+    return nullptr;
+  }
   /// Whether columns are treated alike wherever the picture begins and ends, so that some of them can be
   /// computed by themselves.
   virtual bool same_everywhere() const { return true; }

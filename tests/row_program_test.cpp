@@ -95,7 +95,7 @@ struct Carrier {
 
 void check_network(FunctionRef<Tensor(const Tensor&)> network) {
   const NoGrad no_grad;
-  for (const auto& [height, width] : {std::pair<int64_t, int64_t>{16, 24}, {52, 20}, {24, 40}}) {
+  for (const auto& [height, width] : {std::pair<int64_t, int64_t>{16, 24}, {52, 20}, {24, 40}, {20, 152}}) {
     CAPTURE(height);
     const Tensor picture = noise({1, height, width, 3}, 3);
     const Tensor whole = network(picture);
@@ -118,6 +118,25 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
   }
   SUBCASE("convolution, stride 2") {
     check_network([&](const Tensor& x) { return conv2d(x, w3, b5, {.stride = 2, .padding = {0, 1, 0, 1}}); });
+  }
+  SUBCASE("a depthwise convolution and the pointwise one behind it, which run as one") {
+    const Tensor w = noise({6, 3, 3, 1}, 6), b = noise({6}, 7), mix = noise({32, 1, 1, 6}, 8),
+                 b32 = noise({32}, 9);
+    const Tensor wide = noise({64, 3, 3, 1}, 10), back = noise({3, 1, 1, 64}, 11);
+    check_network([&](const Tensor& x) {
+      const Tensor filtered =
+          conv2d({x, x * 2.0}, w, b, {.padding = 1, .groups = 6, .activation = Activation::relu});
+      const Tensor y = conv2d(filtered, mix, b32, {.activation = Activation::relu});
+      const Tensor z = conv2d({y, y + 1.0}, wide, {}, {.padding = 1, .groups = 64});
+      return conv2d(z, back, {}, {.activation = Activation::sigmoid});
+    });
+    check_network([&](const Tensor& x) {  // of which somebody else reads what is between them
+      const Tensor filtered = conv2d({x, x}, w, b, {.padding = 1, .groups = 6});
+      return concat({conv2d(filtered, mix), conv2d(filtered, w, b, {.padding = 1, .groups = 6})}, 3);
+    });
+    check_network([&](const Tensor& x) {
+      return conv2d(conv2d({x, x}, w, b, {.stride = 2, .padding = {0, 1, 0, 1}, .groups = 6}), mix);
+    });
   }
   SUBCASE("transposed convolution, kernels 3 and 2") {
     check_network([&](const Tensor& x) {

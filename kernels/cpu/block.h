@@ -3,7 +3,9 @@
 // weight gradient (outputs x taps). Included by the files that are compiled once per instruction set.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
 #if defined(__GNUC__) && !defined(__clang__)
 #define LUX_UNROLL _Pragma("GCC unroll 32")
@@ -61,11 +63,13 @@ struct Operand {
 inline int next_vectors(int64_t left) { return left == 3 ? 3 : (left >= 2 ? 2 : 1); }
 
 // Where a register block leaves its sums, row r and vector v of them: in memory, `step` apart, or added to
-// what stands there.
+// what stands there. `at` is the place of a block further on.
 template <class T, bool kAdd>
 struct Sums {
   T* data;
   int64_t step;
+
+  Sums at(int64_t row, int64_t lane) const { return {data + row * step + lane, step}; }
 
   void operator()(int r, int v, Vector<T> sum) const {
     T* const to = data + r * step + v * kLanes<T>;
@@ -89,6 +93,10 @@ struct Outputs {
   int64_t step;
   const T* bias;  // or null
   bool relu;
+
+  Outputs at(int64_t row, int64_t lane) const {
+    return {data + row * step + lane, step, bias == nullptr ? nullptr : bias + lane, relu};
+  }
 
   void operator()(int r, int v, Vector<T> sum) const {
     if (bias != nullptr) sum += load(bias + v * kLanes<T>);
@@ -143,17 +151,18 @@ void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, Sink y) {
   constexpr int kW = 3;
   Vector<T> sums[kAlong] = {};
   for (int64_t i = 0; i < kH; ++i) {
-    const T* const xs = x.data + i * x.i;
+    const T* xs = x.data + i * x.i;
     Vector<T> weights[kW];
     LUX_UNROLL
     for (int j = 0; j < kW; ++j) weights[j] = load(w.data + i * w.i + j * w.j);
     LUX_UNROLL
     for (int p = 0; p < kAlong + kW - 1; ++p) {
-      const Vector<T> pixel = load(xs + p * x.j);
+      const Vector<T> pixel = load(xs);
       LUX_UNROLL
       for (int j = 0; j < kW; ++j) {
         if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[j];
       }
+      xs += x.j;
     }
   }
   LUX_UNROLL
@@ -209,11 +218,33 @@ void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, i
   }
 }
 
+// Halves of segments of 2 kHalf lanes added up, those of a first.
+template <int kHalf, class V, size_t... kLane>
+inline V fold(V a, V b, std::index_sequence<kLane...>) {
+  constexpr int H = kHalf;
+  return __builtin_shufflevector(a, b, (kLane / H * 2 * H + kLane % H)...) +
+         __builtin_shufflevector(a, b, (kLane / H * 2 * H + kLane % H + H)...);
+}
+
+// Of kCount vectors: lane k·L / kCount and those behind it add up to the sum of vector k.
+template <int kCount, class T>
+inline Vector<T> folded(const T* from) {
+  constexpr int L = kLanes<T>;
+  if constexpr (kCount == 1) {
+    return load(from);
+  } else {
+    return fold<L / kCount>(folded<kCount / 2>(from), folded<kCount / 2>(from + kCount / 2 * L),
+                            std::make_index_sequence<L>());
+  }
+}
+
 // y[i] = sum of the lanes of vector i of `from`, halves first; y may begin where `from` does.
 template <class T>
 void sum_lanes(const T* from, int64_t vectors, T* y) {
   constexpr int L = kLanes<T>;
-  for (int64_t i = 0; i < vectors; ++i) {
+  int64_t i = 0;
+  for (; i + L <= vectors; i += L) store(y + i, folded<L>(from + i * L));
+  for (; i < vectors; ++i) {
     T lanes[L];
     store(lanes, load(from + i * L));
     for (int half = L / 2; half > 0; half /= 2) {

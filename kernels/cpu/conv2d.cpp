@@ -15,6 +15,7 @@ using cpu::Concatenation;
 using cpu::Convolution;
 using cpu::is_depthwise;
 using cpu::Isa;
+using cpu::Pictures;
 using cpu::scratch;
 using cpu::Tile;
 using cpu::Tiles;
@@ -117,12 +118,19 @@ void convolve(const Conv2dProblem& s, Convolution c, const Tensor& weight, const
   });
 }
 
+Tensor packed_depthwise(const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
+                        const Order& order) {
+  const Tiles& tiles = tiles_for(s.dtype);
+  Tensor to = scratch(tiles.packed_depthwise_bytes(c));
+  tiles.pack_depthwise(c, weights_of(s, weight, order, 0), to.raw());
+  return to;
+}
+
 void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
                         int64_t rows, int64_t columns) {
   const Tiles& tiles = tiles_for(s.dtype);
-  const Tensor packed = scratch(tiles.packed_depthwise_bytes(c));
-  tiles.pack_depthwise(c, weights_of(s, weight, order, 0), packed.raw());
-  c.weights = packed.raw();
+  const Tensor ready = packed_depthwise(s, c, weight, order);
+  c.weights = ready.raw();
   const int64_t step = cpu::isa()->depthwise_channels, parts = blocks_of(c.width, step);
   const Grid grid(rows, columns, c.stride, step, s.dtype);
   run_chunks(s.N * parts * grid.count(), [&](int64_t chunk) {
@@ -132,35 +140,79 @@ void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& wei
   });
 }
 
+// The forward pass without its weights.
+Convolution window_of(const Conv2dProblem& s, const Pictures& source, const Pictures& target,
+                      const Tensor& wide_bias) {
+  return {.source = source,
+          .target = target,
+          .kH = s.kH,
+          .kW = s.kW,
+          .stride = s.stride,
+          .top = s.top,
+          .left = s.left,
+          .depth = s.C / s.groups,
+          .width = is_depthwise(s) ? s.K : s.K / s.groups,
+          .row = 0,
+          .column = 0,
+          .step = 1,
+          .weights = nullptr,
+          .bias = wide_bias.defined() ? wide_bias.raw() : nullptr,
+          .activation = static_cast<uint8_t>(s.activation),
+          .slope = s.slope};
+}
+
+Order forward_order(const Conv2dProblem& s) {
+  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
+  return {0, s.K / s.groups * filter, filter, s.kW * depth, depth, 1};
+}
+
+Tensor in_arithmetic(const Tensor& bias) {
+  return bias.defined() ? bias.to(arith_dtype(bias.dtype())) : Tensor();
+}
+
 void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
              const Tensor& y) {
   const Conv2dProblem s = simplified(problem);
   const Concatenation source(inputs), target({y});
-  const Tensor wide_bias = bias.defined() ? bias.to(arith_dtype(s.dtype)) : Tensor();
-  const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
-  Convolution c{.source = source.pictures(s.H, s.W),
-                .target = target.pictures(s.P, s.Q),
-                .kH = s.kH,
-                .kW = s.kW,
-                .stride = s.stride,
-                .top = s.top,
-                .left = s.left,
-                .depth = depth,
-                .width = s.K / s.groups,
-                .row = 0,
-                .column = 0,
-                .step = 1,
-                .weights = nullptr,
-                .bias = bias.defined() ? wide_bias.raw() : nullptr,
-                .activation = static_cast<uint8_t>(s.activation),
-                .slope = s.slope};
-  const Order order{0, c.width * filter, filter, s.kW * depth, depth, 1};
-  if (is_depthwise(s)) {
-    c.width = s.K;
-    convolve_depthwise(s, c, weight, order, s.P, s.Q);
-  } else {
-    convolve(s, c, weight, order, s.P, s.Q);
-  }
+  const Tensor wide_bias = in_arithmetic(bias);
+  const Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), wide_bias);
+  if (is_depthwise(s))
+    convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
+  else
+    convolve(s, c, weight, forward_order(s), s.P, s.Q);
+}
+
+// Tile by tile: the filtered pixels of one are in the cache when the pointwise convolution reads them, and
+// exist nowhere else.
+void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs, const Tensor& y) {
+  const Conv2dProblem &d = depth.problem, &p = point.problem;
+  const Tiles& tiles = tiles_for(d.dtype);
+  const Concatenation source(inputs), target({y});
+  const Tensor depth_bias = in_arithmetic(depth.bias), point_bias = in_arithmetic(point.bias);
+  Convolution filter = window_of(d, source.pictures(d.H, d.W), {}, depth_bias);
+  Convolution mix = window_of(p, {}, target.pictures(p.P, p.Q), point_bias);
+  const Tensor filters = packed_depthwise(d, filter, depth.weight, forward_order(d));
+  const Tensor mixture = packed(p, mix, point.weight, forward_order(p), worth_keeping(p.P * p.Q));
+  filter.weights = filters.raw();
+  mix.weights = mixture.raw();
+  const int64_t step = cpu::isa()->depthwise_channels;
+  const Grid grid(d.P, d.Q, d.stride, d.K, d.dtype);
+  run_chunks(grid.count(), [&](int64_t chunk) {
+    Tile tile = grid.at(chunk);
+    const Tensor between = empty({1, tile.rows, tile.columns, d.K}, y.options());
+    const Concatenation middle({between});
+    Convolution to = filter, from = mix;
+    to.target = from.source = middle.pictures(tile.rows, tile.columns);
+    to.row = -tile.row;
+    to.column = -tile.column;
+    from.row = tile.row;
+    from.column = tile.column;
+    const Tile all{0, 0, 0, tile.rows, 0, tile.columns};
+    const Tensor room =
+        scratch(std::max(tiles.depthwise_scratch(to, tile), tiles.convolve_scratch(from, all)));
+    for (; tile.group < d.K; tile.group += step) tiles.depthwise(to, tile, room.raw());
+    tiles.convolve(from, all, room.raw());
+  });
 }
 
 // Which rows (or columns) h ≡ phase - before (mod stride) of the input see which outputs: tap t of `taps` is
@@ -363,7 +415,7 @@ bool takes(const Conv2dProblem& s) {
 }  // namespace
 
 void cpu::add_tiles(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient});
+  table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient, separable});
 }
 
 }  // namespace lux

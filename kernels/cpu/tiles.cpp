@@ -230,6 +230,23 @@ int64_t depthwise_scratch(const Convolution& c, const Tile& t) {
                           t.rows * round_up(t.columns, kAlong) * kDepthwiseChannels);
 }
 
+// One row of `pixels` outputs. Not inlined: the loops need all registers for themselves.
+template <class T, class Sink>
+[[gnu::noinline]] void depthwise_row(const Convolution& c, Operand<T> x, Operand<T> w, int64_t pixels,
+                                     int64_t channels, Sink y) {
+  const bool slides = c.kW == 3 && c.stride == 1;
+  for (int64_t next = 0; next < pixels; next += kAlong) {
+    const int64_t q = smaller(next, pixels - kAlong);
+    for (int64_t v = 0; v < channels; v += kLanes<T>) {
+      const Operand<T> seen{x.data + q * c.stride * x.j + v, x.i, x.j}, taps{w.data + v, w.i, w.j};
+      if (slides)
+        slide_lanes<T>(seen, taps, c.kH, y.at(q, v));
+      else
+        multiply_lanes<T>(seen, c.stride * x.j, taps, c.kH, c.kW, y.at(q, v));
+    }
+  }
+}
+
 template <class S, class T>
 void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t channels = smaller(kDepthwiseChannels, c.width - t.group),
@@ -242,25 +259,14 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   T* const sums = copied + band_size<T>(c, t, step);
   const int64_t wide = in_place ? region.columns : (columns - 1) * c.stride + c.kW;
   const Band<T> band = band_of<S>(c.source, t.n, region, wide, step, false, copied);
+  const T* const weights = static_cast<const T*>(c.weights) + t.group;
   for (int64_t r = 0; r < t.rows; ++r) {
-    for (int64_t next = 0; next < t.columns; next += kAlong) {
-      const int64_t q = in_place ? smaller(next, t.columns - kAlong) : next;
-      const T* const pixel = band.data + (r * band.row + q * band.pixel) * c.stride;
-      for (int64_t v = 0; v < step; v += kLanes<T>) {
-        const Operand<T> w{static_cast<const T*>(c.weights) + t.group + v, c.kW * width, width};
-        const Operand<T> x{pixel + v, band.row, band.pixel};
-        const auto run = [&](const auto& y) {
-          if (c.kW == 3 && c.stride == 1)
-            slide_lanes<T>(x, w, c.kH, y);
-          else
-            multiply_lanes<T>(x, c.stride * band.pixel, w, c.kH, c.kW, y);
-        };
-        if (in_place)
-          run(to.outputs(c, t.group + v, r, q, v));
-        else
-          run(Sums<T, false>{sums + (r * columns + q) * step + v, step});
-      }
-    }
+    const Operand<T> x{band.data + r * c.stride * band.row, band.row, band.pixel};
+    const Operand<T> w{weights, c.kW * width, width};
+    if (in_place)
+      depthwise_row<T>(c, x, w, t.columns, step, to.outputs(c, t.group, r, 0, 0));
+    else
+      depthwise_row<T>(c, x, w, columns, step, Sums<T, false>{sums + r * columns * step, step});
   }
   if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
