@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -44,6 +45,8 @@ class Objective {
   /// The smallest side of pictures in pixels that it is defined for.
   virtual int64_t smallest_size() const { return 1; }
   virtual std::vector<Update> updates() const { return {Update{}}; }
+  /// The same without anything random; null where nothing is.
+  virtual std::shared_ptr<const Objective> without_chance() const { return nullptr; }
 
   /// What the network makes of `low` where it is judged by `high`, or shown beside it. By default as anybody
   /// would use it; a network that is guided in training is guided in the same way.

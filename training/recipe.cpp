@@ -146,6 +146,7 @@ Recipe overfitting(Recipe recipe, int64_t pictures) {
   recipe.repeats = 1;
   recipe.squares = !recipe.relight;
   recipe.turns = Turns::none;
+  if (auto objective = recipe.objective->without_chance()) recipe.objective = std::move(objective);
   return recipe;
 }
 

@@ -36,6 +36,12 @@ std::vector<Update> Adversarial::updates() const {
           {"generator", options_.moves_norms ? of_generator_or_norm : of_generator}};
 }
 
+std::shared_ptr<const Objective> Adversarial::without_chance() const {
+  AdversarialOptions options = options_;
+  options.dropout = 0;
+  return std::make_shared<const Adversarial>(options);
+}
+
 Loss Adversarial::compute(const Model& model, const StepInput& input, size_t update) const {
   enum Step : size_t { real, fake, generate };
   const auto& gan = as<Gan>(model);

@@ -21,6 +21,8 @@ class Adversarial final : public Objective {
 
   std::map<std::string, std::string> facts() const override;
   std::vector<Update> updates() const override;
+  /// Without dropout.
+  std::shared_ptr<const Objective> without_chance() const override;
 
  private:
   Loss compute(const Model& model, const StepInput& input, size_t update) const override;
