@@ -226,6 +226,13 @@ TEST_CASE("the weights that come along were trained by the recipe that stands he
   CHECK_FALSE(file.metadata.contains("config.data"));
 }
 
+TEST_CASE("nothing is random where squares are learnt by heart, dropout neither") {
+  const Recipe published = make_recipe("gan", "published"), by_heart = overfitting(published, 4);
+  CHECK(facts_of(published).at("loss.dropout") == "0.5");
+  CHECK(facts_of(by_heart).at("loss.dropout") == "0");
+  CHECK(facts_of(by_heart).at("weight.l1") == facts_of(published).at("weight.l1"));
+}
+
 TEST_CASE("a network that is guided by references is judged with them") {
   const Tensor low = noise({1, 16, 16, 3}, 0.3, 1), high = noise({1, 16, 16, 3}, 1, 2);
   const Tensor other = noise({1, 16, 16, 3}, 0.1, 3);
