@@ -77,7 +77,7 @@ Recipe with_references(Recipe recipe);
 Recipe without_references(Recipe recipe);
 
 /// The recipe for a network that shall learn a few squares by heart, which shows that it can learn at all:
-/// the same `pictures` squares in every step, nothing done to them, a constant rate.
+/// the same `pictures` squares in every step, nothing done to them, no dropout, a constant rate.
 Recipe overfitting(Recipe recipe, int64_t pictures);
 
 /// All its numbers as text, for the configuration of a run.

@@ -140,7 +140,7 @@ void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& wei
   });
 }
 
-// The forward pass without its weights.
+// The window of a convolution on its way over the source, without weights.
 Convolution window_of(const Conv2dProblem& s, const Pictures& source, const Pictures& target,
                       const Tensor& wide_bias) {
   return {.source = source,
@@ -385,22 +385,7 @@ void weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, const 
                      const Tensor& gw) {
   const Conv2dProblem s = simplified(problem);
   const Concatenation source(inputs), target({gz});
-  Convolution c{.source = source.pictures(s.H, s.W),
-                .target = target.pictures(s.P, s.Q),
-                .kH = s.kH,
-                .kW = s.kW,
-                .stride = s.stride,
-                .top = s.top,
-                .left = s.left,
-                .depth = s.C / s.groups,
-                .width = is_depthwise(s) ? s.K : s.K / s.groups,
-                .row = 0,
-                .column = 0,
-                .step = 1,
-                .weights = nullptr,
-                .bias = nullptr,
-                .activation = static_cast<uint8_t>(Activation::none),
-                .slope = 0};
+  const Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), {});
   if (s.dtype == DType::f64)
     weight_gradient_in<double>(s, c, gw);
   else
