@@ -21,6 +21,7 @@ Tensor leaky_relu(const Tensor& x, double negative_slope) {
 
 Tensor elu(const Tensor& x) { return unary("elu", x, Elu{}); }
 Tensor log(const Tensor& x) { return unary("log", x, Log{}); }
+Tensor softplus(const Tensor& x) { return unary("softplus", x, Softplus{}); }
 
 Tensor huber(const Tensor& x, double delta) {
   check(delta > 0, "huber: expected a positive delta, got ", delta);

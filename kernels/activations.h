@@ -23,6 +23,8 @@ Tensor exp(const Tensor& x);
 Tensor elu(const Tensor& x);
 /// Natural logarithm; NaN below 0, -∞ at 0, where the slope is defined as 0.
 Tensor log(const Tensor& x);
+/// ln(1 + e^x); finite wherever x is.
+Tensor softplus(const Tensor& x);
 /// x² / 2 where |x| <= delta, delta·(|x| - delta / 2) elsewhere (Huber, 1964). Throws Error unless delta > 0.
 Tensor huber(const Tensor& x, double delta = 1);
 /// min(max(x, low), high). Slope 1 from low to high, both included. Throws Error when low > high.

@@ -120,6 +120,17 @@ struct Log {  // slope 0 at 0, where the formula has none
   }
 };
 
+struct Softplus {  // y' = σ(x)
+  template <class A>
+  LUX_HD A value(A x) const {
+    return (x > A(0) ? x : A(0)) + std::log1p(math::exp(-std::fabs(x)));
+  }
+  template <class A>
+  LUX_HD A slope_of_input(A x) const {
+    return math::sigmoid(x);
+  }
+};
+
 struct Huber {  // x² / 2 up to delta, then a line
   double delta;
 

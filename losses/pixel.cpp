@@ -30,9 +30,16 @@ Tensor huber_loss(const Tensor& x, const Tensor& y, double delta) {
 
 Tensor binary_cross_entropy(const Tensor& p, const Tensor& y) {
   check_equal("binary_cross_entropy", p, y);
-  // The logarithms are bounded, not p: 1 - 10⁻⁷ is not a float.
-  const auto bounded_log = [](const Tensor& x) { return clamp(log(x), std::log(1e-7), std::log1p(-1e-7)); };
+  // Above it is the logarithm that is bounded: 1 - 10⁻⁷ is not a float.
+  const auto bounded_log = [](const Tensor& x) {
+    return clamp(log(clamp(x, 1e-7, 1)), std::log(1e-7), std::log1p(-1e-7));
+  };
   return -mean(y * bounded_log(p) + (1.0 - y) * bounded_log(1.0 - p));
+}
+
+Tensor binary_cross_entropy_with_logits(const Tensor& x, const Tensor& y) {
+  check_equal("binary_cross_entropy_with_logits", x, y);
+  return mean(softplus(x) - x * y);
 }
 
 Tensor mse_loss(const Tensor& x, const Tensor& y) {

@@ -27,9 +27,7 @@ Tensor halved(const Conv2d& conv, const Tensors& x) {
 }
 
 // A kernel of 4 at stride 1.
-Conv2dSpec patch(int64_t in, int64_t out, Activation activation = Activation::none) {
-  return {in, out, 4, {.padding = {1, 2, 1, 2}, .activation = activation}};
-}
+Conv2dSpec patch(int64_t in, int64_t out) { return {in, out, 4, {.padding = {1, 2, 1, 2}}}; }
 
 Tensor rectified(const Tensor& x) { return leaky_relu(x, kSlope); }
 
@@ -121,20 +119,25 @@ Gan::DiscriminatorNet::DiscriminatorNet(Module& parent, int64_t width)
       conv3(*this, "conv3", {2 * width, 4 * width, 4}),
       conv4(*this, "conv4", {4 * width, 8 * width, 4}),
       conv5(*this, "conv5", patch(8 * width, 8 * width)),
-      conv_out(*this, "conv_out", patch(8 * width, 1, Activation::sigmoid)),
+      conv_out(*this, "conv_out", patch(8 * width, 1)),
       bn2(*this, "bn2", 2 * width),
       bn3(*this, "bn3", 4 * width),
       bn4(*this, "bn4", 8 * width),
       bn5(*this, "bn5", 8 * width) {}
 
-Tensor Gan::DiscriminatorNet::operator()(const Tensor& source, const Tensor& target,
-                                         const BatchNormMode& mode) const {
+Tensor Gan::DiscriminatorNet::logits(const Tensor& source, const Tensor& target,
+                                     const BatchNormMode& mode) const {
   Tensor f = rectified(halved(conv1, {source, target}));
   f = rectified(bn2(halved(conv2, {f}), mode));
   f = rectified(bn3(halved(conv3, {f}), mode));
   f = rectified(bn4(halved(conv4, {f}), mode));
   f = rectified(bn5(conv5(f), mode));
   return conv_out(f);
+}
+
+Tensor Gan::DiscriminatorNet::operator()(const Tensor& source, const Tensor& target,
+                                         const BatchNormMode& mode) const {
+  return sigmoid(logits(source, target, mode));
 }
 
 Gan::Gan(int64_t width) : generator(*this, width), discriminator(*this, width) {}

@@ -70,6 +70,8 @@ class Gan final : public Model {
     DiscriminatorNet(Module& parent, int64_t width);
     /// The probability that patches of `target` are real, given `source`: [N, ⌈H/16⌉, ⌈W/16⌉, 1].
     Tensor operator()(const Tensor& source, const Tensor& target, const BatchNormMode& mode) const;
+    /// The same before the sigmoid, as the losses take it.
+    Tensor logits(const Tensor& source, const Tensor& target, const BatchNormMode& mode) const;
     Conv2d conv1, conv2, conv3, conv4, conv5, conv_out;
     BatchNorm2d bn2, bn3, bn4, bn5;
   };

@@ -241,6 +241,28 @@ TEST_CASE("cosine distance and hinge by hand") {
   CHECK(near.grad().to_vector() == std::vector<double>{1, 0});
 }
 
+TEST_CASE("certainty, right or wrong, gives a finite cross entropy, and logits a slope too") {
+  const auto entropy = [](auto loss, double p, double label) {
+    const Tensor x = full({1, 2, 2, 1}, p).requires_grad_();
+    const Tensor l = loss(x, full(x.shape(), label));
+    backward(l);
+    return std::pair(l.item(), 4 * x.grad().to_vector()[0]);
+  };
+  for (const double label : {0.0, 1.0}) {
+    for (const double p : {0.0, 1e-40, 1.0}) {
+      const auto [loss, slope] = entropy(binary_cross_entropy, p, label);
+      CHECK(loss == doctest::Approx(std::abs(p - label) < 0.5 ? 1e-7 : -std::log(1e-7)));
+      CHECK(std::isfinite(slope));
+    }
+    for (const double logit : {-1000.0, 1000.0}) {
+      const auto [loss, slope] = entropy(binary_cross_entropy_with_logits, logit, label);
+      const bool right = (logit > 0) == (label > 0);
+      CHECK(loss == doctest::Approx(right ? 0 : 1000));
+      CHECK(slope == (right ? 0 : 1 - 2 * label));
+    }
+  }
+}
+
 TEST_CASE("luminance is normalised over the batch, or picture by picture") {
   const TensorOptions f64{DType::f64, kCpu};
   const Tensor picture = full({2, 4, 4, 3}, 0.5, f64);

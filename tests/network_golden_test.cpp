@@ -169,8 +169,8 @@ class DiscriminatorProof final : public GanProof {
     return model_.discriminator(input("source"), input("target"), mode);
   }
   Tensor loss_for(double label) {
-    const Tensor patch = forward({});
-    return binary_cross_entropy(patch, full(patch.shape(), label, patch.options()));
+    const Tensor logits = model_.discriminator.logits(input("source"), input("target"), {});
+    return binary_cross_entropy_with_logits(logits, full(logits.shape(), label, logits.options()));
   }
   Named outputs() override { return {{"patch", forward({})}}; }
   Named losses() override {

@@ -129,7 +129,7 @@ TEST_CASE("slopes at kinks, and NaN") {
   CHECK(slope([](const Tensor& x) { return leaky_relu(x, 0.25); }, 0) == 0.25);
 
   const Tensor nan = from_vector({std::nan("")}, {1});
-  for (Tensor (*const f)(const Tensor&) : {relu, abs, sqrt, sigmoid, tanh, square, exp})
+  for (Tensor (*const f)(const Tensor&) : {relu, abs, sqrt, sigmoid, softplus, tanh, square, exp})
     CHECK(std::isnan(f(nan).item()));
   CHECK(std::isnan(clamp(nan, 0, 1).item()));
   CHECK(std::isnan(leaky_relu(nan).item()));

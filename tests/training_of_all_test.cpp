@@ -138,6 +138,16 @@ TEST_CASE("an update of the adversaries that is not finite changes nothing, stat
   CHECK(stepper.state_dict().at("discriminator/step").data<int64_t>()[0] == 0);
 }
 
+TEST_CASE("a discriminator that is certain is no reason to leave a step out") {
+  Gan gan;
+  gan.init_(Generator(1));
+  gan.requires_grad_();
+  fill_(gan.discriminator.conv_out.bias, 1000);
+  Stepper stepper(make_recipe("gan", "default"), gan);
+  const StepOutcome outcome = stepper.step({full({1, 16, 16, 3}, 0.1), full({1, 16, 16, 3}, 0.7)}, 1e-4);
+  CHECK(outcome.failed == -1);
+}
+
 TEST_CASE("a run may go on with activations that are computed again, and ends with the same bits") {
   check_resumes(
       Pairs(4), "reference_guided", 2, 1, [](Recipe&) {}, true);

@@ -23,6 +23,9 @@ OP_CASE(
 OP_CASE("loss binary_cross_entropy", {CaseInput{2, 13, 14, 3}.range(0.05, 0.95), kPicture},
         [](const Tensors& x) { return binary_cross_entropy(x[0], x[1]); },
         {.large = {CaseInput{2, 60, 70, 3}.range(0.05, 0.95), CaseInput{2, 60, 70, 3}.range(0, 1)}});
+OP_CASE("loss binary_cross_entropy_with_logits", {CaseInput{2, 13, 14, 3}.range(-6, 6), kPicture},
+        [](const Tensors& x) { return binary_cross_entropy_with_logits(x[0], x[1]); },
+        {.large = {CaseInput{2, 60, 70, 3}.range(-6, 6), CaseInput{2, 60, 70, 3}.range(0, 1)}});
 OP_CASE("loss charbonnier", {kPicture, kPicture}, [](const Tensors& x) { return charbonnier(x[0], x[1]); },
         {.large = kLarge.large, .bf16_bound = 0.03, .f16_bound = 5e-3});
 // Variances are differences of means that are nearly equal, of which half precision keeps hardly a digit.

@@ -35,6 +35,8 @@ OP_CASE(
 OP_CASE(
     "sigmoid", {In{2, 3, 4, 5}.range(-6, 6)}, [](const Tensors& x) { return sigmoid(x[0]); }, kLargeUnary);
 OP_CASE(
+    "softplus", {In{2, 3, 4, 5}.range(-6, 6)}, [](const Tensors& x) { return softplus(x[0]); }, kLargeUnary);
+OP_CASE(
     "tanh", {In{2, 3, 4, 5}.range(-3, 3)}, [](const Tensors& x) { return tanh(x[0]); }, kLargeUnary);
 OP_CASE(
     "abs", {In{2, 3, 4, 5}.away_from({0})}, [](const Tensors& x) { return abs(x[0]); }, kLargeUnary);

@@ -52,8 +52,9 @@ Loss Adversarial::compute(const Model& model, const StepInput& input, size_t upd
         low, {mode, options_.dropout, 2 * input.key + (update == generate ? 1 : 0), gan.recompute()});
   };
   const auto taken_for = [&](const Tensor& target, double label) {
-    const Tensor patches = gan.discriminator(low, target, mode);
-    return binary_cross_entropy(patches, full(patches.shape(), label, patches.options()));
+    // As Keras does where a network ends in a sigmoid: a discriminator that is certain has p of exactly 0.
+    const Tensor patches = gan.discriminator.logits(low, target, mode);
+    return binary_cross_entropy_with_logits(patches, full(patches.shape(), label, patches.options()));
   };
   if (update == real) {
     const Tensor loss = taken_for(signed_range(input.high), 1);
