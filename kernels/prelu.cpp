@@ -1,4 +1,6 @@
-// The slope's gradient is the sum of gy·x over all negative x.
+// The slope's gradient is the sum of gy·x over all negative x. Elements are visited in runs, for which the
+// slope is read once: for all a compiler knows the result may lie over it, and read anew for each it forbids
+// vectors.
 #include "luxgrad/kernels/prelu.h"
 
 #include "luxgrad/autograd/node.h"
@@ -8,22 +10,43 @@
 namespace lux {
 namespace {
 
+constexpr int64_t kRun = 4096;
+
+template <class T, class F>
+struct Runs {
+  F f;
+  const T* weight;
+  int64_t n;
+  LUX_HD void operator()(const Team& team, int64_t run) const {
+    const int64_t begin = run * kRun, left = n - begin;
+    const Arith<T> slope = *weight;
+    team.each(left < kRun ? left : kRun, [&f = f, begin, slope](int64_t i) { f(begin + i, slope); });
+  }
+};
+
+/// f(i, slope) for every element i of n.
+template <class T, class F>
+void with_slope(Device device, int64_t n, const T* weight, const F& f) {
+  parallel_rows(device, (n + kRun - 1) / kRun, kRun, Runs<T, F>{f, weight, n});
+}
+
 template <class T>
 struct Forward {
-  const T *x, *weight;
+  const T* x;
   T* y;
-  LUX_HD void operator()(int64_t i) const {
+  LUX_HD void operator()(int64_t i, Arith<T> slope) const {
     const Arith<T> value = x[i];
-    y[i] = value < Arith<T>(0) ? T(value * Arith<T>(*weight)) : x[i];
+    y[i] = value < Arith<T>(0) ? T(value * slope) : T(value);
   }
 };
 
 template <class T>
 struct InputGradient {
-  const T *x, *weight, *gy;
+  const T *x, *gy;
   T* gx;
-  LUX_HD void operator()(int64_t i) const {
-    gx[i] = Arith<T>(x[i]) > Arith<T>(0) ? gy[i] : T(Arith<T>(gy[i]) * Arith<T>(*weight));
+  LUX_HD void operator()(int64_t i, Arith<T> slope) const {
+    const Arith<T> g = gy[i];
+    gx[i] = Arith<T>(x[i]) > Arith<T>(0) ? T(g) : T(g * slope);
   }
 };
 
@@ -45,29 +68,29 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   Tensor y = empty(x.shape(), x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);
-    parallel_for(x.device(), x.numel(), Forward<T>{x.data<T>(), weight.data<T>(), y.data<T>()});
+    with_slope(x.device(), x.numel(), weight.data<T>(), Forward<T>{x.data<T>(), y.data<T>()});
   });
   describe_pointwise(y, {x}, [w = weight.detach()](const Tensors& in) { return prelu(in[0], w); });
 
-  return differentiable(
-      "prelu", y, {x, weight}, [xs = Saved(x), ws = Saved(weight)](const Tensor& gy, const Need& need) {
-        Grads grads(2);
-        dispatch(gy.dtype(), [&](auto t) {
-          using T = decltype(t);
-          const T* const from = xs.get().data<T>();
-          if (need(0)) {
-            grads[0] = empty(gy.shape(), gy.options());
-            parallel_for(gy.device(), gy.numel(),
-                         InputGradient<T>{from, ws.get().data<T>(), gy.data<T>(), grads[0].data<T>()});
-          }
-          if (need(1)) {
-            grads[1] = empty({1}, gy.options());
-            parallel_reduce(gy.device(), 1, gy.numel(),
-                            WeightGradient<T>{from, gy.data<T>(), grads[1].data<T>()});
-          }
-        });
-        return grads;
-      });
+  return differentiable("prelu", y, {x, weight},
+                        [xs = Saved(x), ws = Saved(weight)](const Tensor& gy, const Need& need) {
+                          Grads grads(2);
+                          dispatch(gy.dtype(), [&](auto t) {
+                            using T = decltype(t);
+                            const T* const from = xs.get().data<T>();
+                            if (need(0)) {
+                              grads[0] = empty(gy.shape(), gy.options());
+                              with_slope(gy.device(), gy.numel(), ws.get().data<T>(),
+                                         InputGradient<T>{from, gy.data<T>(), grads[0].data<T>()});
+                            }
+                            if (need(1)) {
+                              grads[1] = empty({1}, gy.options());
+                              parallel_reduce(gy.device(), 1, gy.numel(),
+                                              WeightGradient<T>{from, gy.data<T>(), grads[1].data<T>()});
+                            }
+                          });
+                          return grads;
+                        });
 }
 
 }  // namespace lux
