@@ -237,9 +237,16 @@ const Geometry kSquareKernels[] = {
     {{2, 11, 16, 48}, {24, 3, 3, 48}, {.padding = {0, 1, 2, 0}, .activation = Activation::tanh}},
     {{1, 8, 13, 33}, {3, 3, 3, 33}, {.padding = {3, 4, 5, 0}}},
     {{1, 2, 9, 300}, {20, 3, 3, 300}, {.padding = 1, .activation = Activation::relu}},
+    // Groups that fill no vectors, whose channels are parted between inputs, of several passes.
+    {{2, 9, 14, 26}, {22, 3, 3, 13}, {.padding = 1, .groups = 2, .activation = Activation::tanh}},
+    {{1, 13, 8, 120}, {60, 3, 3, 40}, {.padding = {1, 0, 2, 1}, .groups = 3}},
+    {{1, 5, 6, 540}, {18, 3, 3, 270}, {.padding = 1, .groups = 2, .activation = Activation::relu}},
 };
 // Enough tiles to be cut into ranges.
-const Geometry kManyTiles{{1, 62, 102, 40}, {44, 3, 3, 40}, {.padding = 1, .activation = Activation::tanh}};
+const Geometry kManyTiles[] = {
+    {{1, 62, 102, 40}, {44, 3, 3, 40}, {.padding = 1, .activation = Activation::tanh}},
+    {{1, 62, 102, 40}, {44, 3, 3, 20}, {.padding = 1, .groups = 2, .activation = Activation::tanh}},
+};
 
 // Shapes of every kind: tails of all register blocks, several passes over the channels, kernels larger than
 // the picture, strides that skip pixels, groups, depthwise, one long row for pointwise kernels.
@@ -325,7 +332,9 @@ TEST_CASE("3x3 convolutions in f32 are near those in f64") {
     return std::sqrt(error / size);
   };
   std::vector<Geometry> geometries(std::begin(kSquareKernels), std::end(kSquareKernels));
-  if (std::getenv("LUX_EXPECT_ISA") == nullptr) geometries.push_back(kManyTiles);  // too much for an emulator
+  if (std::getenv("LUX_EXPECT_ISA") == nullptr) {  // too much for an emulator
+    geometries.insert(geometries.end(), std::begin(kManyTiles), std::end(kManyTiles));
+  }
   for (Geometry& sums : geometries) {
     CAPTURE(cat(sums.x, " ", sums.w));
     sums.options.activation = Activation::none;
@@ -339,7 +348,7 @@ TEST_CASE("3x3 convolutions in f32 are near those in f64") {
 TEST_CASE("conv2d gives the same bits for any threads, alignment, and split of the inputs") {
   const int threads = num_threads();
   std::vector<Geometry> geometries = many_geometries();
-  geometries.push_back(kManyTiles);
+  geometries.insert(geometries.end(), std::begin(kManyTiles), std::end(kManyTiles));
   for (const Geometry& g : geometries) {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       CAPTURE(cat(g.x, " ", g.w, " stride ", g.options.stride, " groups ", g.options.groups));

@@ -31,12 +31,15 @@ struct Convolution {
   const void* bias;     // in the arithmetic type, or null
   uint8_t activation;   // lux::Activation
   double slope;
+  int64_t groups = 1;
 };
 
-/// Where the weights of one group stand: strides of (k, i, j, c) in elements, of any sign.
+/// Where the weights of a group stand: strides of (k, i, j, c) in elements, of any sign; those of the next
+/// stand `group` elements further.
 struct Weights {
   const void* data;
   int64_t k, i, j, c;
+  int64_t group = 0;
 };
 
 /// A rectangle of outputs of one picture and one group; for depthwise convolutions `group` is the first of up
@@ -87,14 +90,14 @@ struct ChannelRange {
   int64_t begin, end;
 };
 
-/// 3x3 convolutions of f32 with stride 1 and without groups, by Winograd's F(4x4, 3x3): source and weights
-/// are carried to 36 points, multiplied there point by point, and the sums are carried back
-/// (winograd_transforms.h). Channels of some tiles at the points are an array of `points_bytes`. Scratch
-/// memory is as for Tiles. Different channels, and different points, may run at the same time.
+/// 3x3 convolutions of f32 with stride 1, by Winograd's F(4x4, 3x3): source and weights are carried to 36
+/// points, multiplied there point by point, and the sums are carried back (winograd_transforms.h). Channels
+/// of some tiles at the points, of all groups, are an array of `points_bytes`. Scratch memory is as for
+/// Tiles. Different channels, and different points, may run at the same time.
 struct Winograd {
   int64_t (*packed_bytes)(const Convolution&);
   void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
-  int64_t (*points_bytes)(int64_t tiles, int64_t channels);
+  int64_t (*points_bytes)(int64_t tiles, int64_t groups, int64_t channels);
   int64_t (*scratch)(const Convolution&, const TileRange&);
 
   void (*source_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* source,

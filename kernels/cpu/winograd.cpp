@@ -33,7 +33,7 @@ struct Cut {
   Cut(int64_t N, const Convolution& c)
       : tiles(N * blocks_of(c.target.H, kTile) * blocks_of(c.target.W, kTile)), range(0) {
     constexpr int64_t kCache = 384 << 10;
-    const int64_t unit = cpu::isa()->columns, bytes = kPoints * 4 * (c.depth + c.width);
+    const int64_t unit = cpu::isa()->columns, bytes = kPoints * 4 * c.groups * (c.depth + c.width);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
     if (!many()) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
@@ -43,29 +43,33 @@ struct Cut {
   TileRange at(int64_t index) const { return {index * range, std::min(range, tiles - index * range)}; }
 };
 
+ChannelRange source_channels(const Convolution& c) { return {0, c.groups * c.depth}; }
+ChannelRange target_channels(const Convolution& c) { return {0, c.groups * c.width}; }
+
 struct Memory {
   Tensor source, target, strip;
 
   Memory(const Winograd& w, const Convolution& c, const TileRange& range)
-      : source(scratch(w.points_bytes(range.count, c.depth))),
-        target(scratch(w.points_bytes(range.count, c.width))),
+      : source(scratch(w.points_bytes(range.count, c.groups, c.depth))),
+        target(scratch(w.points_bytes(range.count, c.groups, c.width))),
         strip(scratch(w.scratch(c, range))) {}
 };
 
 // step(slice of the channels, scratch), for all channels.
 template <class Step>
-void run_slices(const Winograd& w, const Convolution& c, const TileRange& range, int64_t channels,
+void run_slices(const Winograd& w, const Convolution& c, const TileRange& range, const ChannelRange& all,
                 const Step& step) {
-  run_chunks(blocks_of(channels, kSlice), [&](int64_t chunk) {
+  run_chunks(blocks_of(all.end, kSlice), [&](int64_t chunk) {
     const Tensor strip = scratch(w.scratch(c, range));
-    step(ChannelRange{chunk * kSlice, std::min(channels, (chunk + 1) * kSlice)}, strip.raw());
+    step(ChannelRange{chunk * kSlice, std::min(all.end, (chunk + 1) * kSlice)}, strip.raw());
   });
 }
 
 // The weights at the points.
 Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, const Weights& order,
               bool keep) {
-  const DerivedKey key{kWinogradPoints, c.depth, c.width, order.k, order.i, order.j, order.c};
+  const DerivedKey key{kWinogradPoints, c.groups, c.depth, c.width,    order.k,
+                       order.i,         order.j,  order.c, order.group};
   return derived_weights(weight, key, keep, [&] {
     Tensor to = scratch(w.packed_bytes(c));
     const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
@@ -80,7 +84,7 @@ void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& ord
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
   const Cut cut(N, c);
-  const ChannelRange all_source{0, c.depth}, all_target{0, c.width};
+  const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (cut.many()) {
     run_chunks(cut.count(), [&](int64_t chunk) {
       const TileRange range = cut.at(chunk);
@@ -95,11 +99,11 @@ void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& ord
   for (int64_t index = 0; index < cut.count(); ++index) {
     const TileRange range = cut.at(index);
     const Memory m(w, c, range);
-    run_slices(w, c, range, c.depth, [&](const ChannelRange& channels, void* strip) {
+    run_slices(w, c, range, all_source, [&](const ChannelRange& channels, void* strip) {
       w.source_to_points(c, range, channels, m.source.raw(), strip);
     });
     run_chunks(kPoints, [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
-    run_slices(w, c, range, c.width, [&](const ChannelRange& channels, void* strip) {
+    run_slices(w, c, range, all_target, [&](const ChannelRange& channels, void* strip) {
       w.points_to_target(c, range, channels, m.target.raw(), strip);
     });
   }
@@ -113,15 +117,16 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
           .stride = 1,
           .top = s.top,
           .left = s.left,
-          .depth = s.C,
-          .width = s.K,
+          .depth = s.C / s.groups,
+          .width = s.K / s.groups,
           .row = 0,
           .column = 0,
           .step = 1,
           .weights = nullptr,
           .bias = nullptr,
           .activation = static_cast<uint8_t>(Activation::none),
-          .slope = 0};
+          .slope = 0,
+          .groups = s.groups};
 }
 
 void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
@@ -131,7 +136,7 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
   c.bias = bias.defined() ? bias.raw() : nullptr;
   c.activation = static_cast<uint8_t>(s.activation);
   c.slope = s.slope;
-  convolve(s.N, c, weight, {weight.raw(), 9 * s.C, 3 * s.C, s.C, 1});
+  convolve(s.N, c, weight, {weight.raw(), 9 * c.depth, 3 * c.depth, c.depth, 1, c.width * 9 * c.depth});
 }
 
 // The convolution of gz with the weights turned around, and inputs and outputs exchanged.
@@ -147,8 +152,9 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   back.K = s.C;
   back.top = 2 - s.top;
   back.left = 2 - s.left;
-  const float* const last = weight.data<float>() + 8 * s.C;
-  convolve(s.N, convolution(source, target, back), weight, {last, 1, -3 * s.C, -s.C, 9 * s.C});
+  const Convolution c = convolution(source, target, back);
+  const float* const last = weight.data<float>() + 8 * c.width;
+  convolve(s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
@@ -165,7 +171,7 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
   const int64_t shares = shared ? std::min(room, cut.count()) : 1;
   const Tensor sums = scratch(shares * bytes);
   char* const all = static_cast<char*>(sums.raw());
-  const ChannelRange all_source{0, c.depth}, all_target{0, c.width};
+  const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (shared) {
     run_chunks(shares, [&](int64_t share) {
       void* const own = all + share * bytes;
@@ -187,10 +193,10 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
     for (int64_t index = 0; index < cut.count(); ++index) {
       const TileRange range = cut.at(index);
       const Memory m(w, c, range);
-      run_slices(w, c, range, c.depth, [&](const ChannelRange& channels, void* strip) {
+      run_slices(w, c, range, all_source, [&](const ChannelRange& channels, void* strip) {
         w.source_to_points(c, range, channels, m.source.raw(), strip);
       });
-      run_slices(w, c, range, c.width, [&](const ChannelRange& channels, void* strip) {
+      run_slices(w, c, range, all_target, [&](const ChannelRange& channels, void* strip) {
         w.target_to_points(c, range, channels, m.target.raw(), strip);
       });
       run_chunks(kPoints, [&](int64_t point) {
@@ -202,15 +208,15 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
 }
 
 bool can(const Conv2dProblem& s) {
-  return cpu::isa() != nullptr && s.dtype == DType::f32 && s.kH == 3 && s.kW == 3 && s.stride == 1 &&
-         s.groups == 1 && s.C > 0;
+  return cpu::isa() != nullptr && s.dtype == DType::f32 && s.kH == 3 && s.kW == 3 && s.stride == 1 && s.C > 0;
 }
 
 // Measured against the direct tiles: few channels leave lanes empty, small pictures leave tiles empty and do
 // not pay for the transform of the weights.
 bool pays(const Conv2dProblem& s) {
   const int64_t tiles = blocks_of(s.P, kTile) * blocks_of(s.Q, kTile);
-  return s.C >= 8 && s.K >= 8 && 3 * s.P * s.Q >= tiles * kTile * kTile && s.N * s.P * s.Q >= 64;
+  return s.C >= 8 * s.groups && s.K >= 8 * s.groups && 3 * s.P * s.Q >= tiles * kTile * kTile &&
+         s.N * s.P * s.Q >= 64;
 }
 
 bool takes(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }

@@ -24,8 +24,19 @@ struct Points {
   int64_t size() const { return kPoints * point + int64_t{4} * kSums; }
 };
 
-int64_t points_bytes(int64_t tiles, int64_t channels) {
-  return scratch_bytes<float>(Points(tiles, channels).size());
+// Groups of channels stand one behind another; the vectors of the last run over its end.
+Points points_of(int64_t tiles, int64_t groups, int64_t channels) {
+  return {tiles, (groups - 1) * channels + round_up(channels, kWide)};
+}
+Points source_points(const Convolution& c, const TileRange& range) {
+  return points_of(range.count, c.groups, c.depth);
+}
+Points target_points(const Convolution& c, const TileRange& range) {
+  return points_of(range.count, c.groups, c.width);
+}
+
+int64_t points_bytes(int64_t tiles, int64_t groups, int64_t channels) {
+  return scratch_bytes<float>(points_of(tiles, groups, channels).size());
 }
 
 // Tiles next to each other: `count` from column `column` on, the first of which is tile `index` of the range.
@@ -127,12 +138,12 @@ void transform_target(const Strip& s, int64_t w, int64_t tiles, const Points& p,
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
-  const Points p(range.count, c.depth);
+  const Points p = source_points(c, range);
   float* const to = aligned<float>(points);
   each_run(c, range, [&](const Run& run) {
     for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
       const Region region{run.row - c.top,      kSide, run.column - c.left,
-                          run.count * kOut + 2, ch,    smaller(kWide, c.depth - ch)};
+                          run.count * kOut + 2, ch,    smaller(kWide, c.groups * c.depth - ch)};
       transform_source(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column, run.count,
                        p, to + run.index * p.tile + ch);
     }
@@ -141,27 +152,29 @@ void source_to_points(const Convolution& c, const TileRange& range, const Channe
 
 void target_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
-  const Points p(range.count, c.width);
+  const Points p = target_points(c, range);
   float* const to = aligned<float>(points);
   each_run(c, range, [&](const Run& run) {
     for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
-      const Region region{run.row, kOut, run.column, run.count * kOut, ch, smaller(kWide, c.width - ch)};
+      const Region region{run.row,          kOut, run.column,
+                          run.count * kOut, ch,   smaller(kWide, c.groups * c.width - ch)};
       transform_target(strip_of(c.target, run.n, region, aligned<float>(scratch)), region.column, run.count,
                        p, to + run.index * p.tile + ch);
     }
   });
 }
 
+int64_t group_weights(const Convolution& c) { return c.depth * round_up(c.width, kWide); }
 // Weights of one point, and a bit more, so that the 36 do not share cache lines.
-int64_t weight_point(const Convolution& c) { return c.depth * round_up(c.width, kWide) + 16; }
+int64_t weight_point(const Convolution& c) { return c.groups * group_weights(c) + 16; }
 
 int64_t packed_bytes(const Convolution& c) { return scratch_bytes<float>(kPoints * weight_point(c)); }
 
 // Outputs [k, k + kWide) of channels [ch, ch + count), at most kGather: to[channel, tap, lane].
 constexpr int64_t kGather = 16;  // floats of a cache line
-void gather_weights(const Convolution& c, const Weights& w, int64_t k, int64_t ch, int64_t count,
-                    double* to) {
-  const float* const from = static_cast<const float*>(w.data) + k * w.k + ch * w.c;
+void gather_weights(const Convolution& c, const Weights& w, int64_t group, int64_t k, int64_t ch,
+                    int64_t count, double* to) {
+  const float* const from = static_cast<const float*>(w.data) + group * w.group + k * w.k + ch * w.c;
   const int64_t lanes = smaller(kWide, c.width - k);
   for (int64_t i = 0; i < count * 9 * kWide; ++i) to[i] = 0;
   const auto copy_lane = [&](int64_t tap, int64_t m, int64_t lane) {
@@ -180,47 +193,64 @@ void gather_weights(const Convolution& c, const Weights& w, int64_t k, int64_t c
   }
 }
 
-// For each point, each pass over the channels, each register block: [channels, lanes].
-void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices, void* packed) {
-  const int64_t width = round_up(c.width, kWide);
+// Outputs [k0, k0 + lanes) of a group.
+void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k0, int64_t lanes,
+                float* packed) {
   double taps[kGather * 9 * kWide];
-  int64_t lanes = 0;
-  for (int64_t k0 = 0, block = 0; k0 < width; k0 += lanes, ++block) {
-    lanes = int64_t{next_vectors((width - k0) / kWide)} * kWide;
-    if (block % slices != slice) continue;
-    for (int64_t k = k0; k < k0 + lanes; k += kWide) {
-      for (int64_t ch = 0; ch < c.depth; ch += kGather) {
-        const int64_t c0 = ch / kPass * kPass, channels = smaller(kPass, c.depth - c0);
-        const int64_t count = smaller(kGather, c.depth - ch);
-        gather_weights(c, w, k, ch, count, taps);
-        float* to = aligned<float>(packed) + c0 * width + channels * k0 + (ch - c0) * lanes + k - k0;
-        for (int64_t m = 0; m < count; ++m, to += lanes)
-          filter_to_points(taps + m * 9 * kWide, to, weight_point(c));
-      }
+  for (int64_t k = k0; k < k0 + lanes; k += kWide) {
+    for (int64_t ch = 0; ch < c.depth; ch += kGather) {
+      const int64_t c0 = ch / kPass * kPass, channels = smaller(kPass, c.depth - c0);
+      const int64_t count = smaller(kGather, c.depth - ch);
+      gather_weights(c, w, group, k, ch, count, taps);
+      float* to = packed + c0 * round_up(c.width, kWide) + channels * k0 + (ch - c0) * lanes + k - k0;
+      for (int64_t m = 0; m < count; ++m, to += lanes)
+        filter_to_points(taps + m * 9 * kWide, to, weight_point(c));
     }
   }
 }
 
-void multiply_point(const Convolution& c, const TileRange& range, int64_t point, const void* source,
-                    void* sums) {
+// For each point, each group, each pass over the channels, each register block: [channels, lanes].
+void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices, void* packed) {
   const int64_t width = round_up(c.width, kWide);
-  const Points p(range.count, c.depth), q(range.count, c.width);
-  const float* const xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
-  float* const ys = aligned<float>(sums) + point * q.point;
-  const float* weights = aligned<const float>(const_cast<void*>(c.weights)) + point * weight_point(c);
+  int64_t block = 0;
+  for (int64_t group = 0; group < c.groups; ++group) {
+    int64_t lanes = 0;
+    for (int64_t k = 0; k < width; k += lanes, ++block) {
+      lanes = int64_t{next_vectors((width - k) / kWide)} * kWide;
+      if (block % slices == slice)
+        pack_block(c, w, group, k, lanes, aligned<float>(packed) + group * group_weights(c));
+    }
+  }
+}
+
+// The vectors of a group run into the sums of the next, which is why that comes later.
+void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const Points& p,
+                    const float* weights, float* ys, const Points& q) {
+  const int64_t width = round_up(c.width, kWide);
   for (int64_t c0 = 0; c0 < c.depth; c0 += kPass) {
     const int64_t channels = smaller(kPass, c.depth - c0);
     int vectors = 0;
     for (int64_t k = 0; k < width; k += int64_t{vectors} * kWide) {
       vectors = next_vectors((width - k) / kWide);
       const Operand<float> w{weights + channels * k, 0, int64_t{vectors} * kWide};
-      for (int64_t tile = 0; tile < range.count; tile += kSums / vectors)
+      for (int64_t tile = 0; tile < tiles; tile += kSums / vectors)
         into_sums(ys + tile * q.tile + k, q.tile, c0 > 0, [&](const auto& y) {
           multiply<float>(vectors, {xs + tile * p.tile + c0, 0, 1}, p.tile, w, 1, channels, y);
         });
     }
     weights += channels * width;
   }
+}
+
+void multiply_point(const Convolution& c, const TileRange& range, int64_t point, const void* source,
+                    void* sums) {
+  const Points p = source_points(c, range), q = target_points(c, range);
+  const float* const xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
+  float* const ys = aligned<float>(sums) + point * q.point;
+  const float* const weights = aligned<const float>(const_cast<void*>(c.weights)) + point * weight_point(c);
+  for (int64_t group = 0; group < c.groups; ++group)
+    multiply_group(c, range.count, xs + group * c.depth, p, weights + group * group_weights(c),
+                   ys + group * c.width, q);
 }
 
 // y[4, 4] of one tile, from the points.
@@ -299,7 +329,7 @@ void points_to_target(const Convolution& c, const TileRange& range, const Channe
   const auto run_stores = activation == Activation::relu         ? store_run<Activation::relu>
                           : activation == Activation::leaky_relu ? store_run<Activation::leaky_relu>
                                                                  : store_run<Activation::none>;
-  const Points p(range.count, c.width);
+  const Points p = target_points(c, range);
   each_run(c, range, [&](const Run& run) {
     const float* const from = aligned<const float>(const_cast<void*>(sums)) + run.index * p.tile;
     int64_t first = 0;
@@ -321,40 +351,44 @@ void points_to_target(const Convolution& c, const TileRange& range, const Channe
   });
 }
 
-// [points, outputs filled up for the register blocks, channels filled up for the vectors]
-int64_t weight_rows(const Convolution& c) { return round_up(c.width, kSums); }
-int64_t weight_sums_size(const Convolution& c) { return kPoints * weight_rows(c) * round_up(c.depth, kWide); }
-int64_t weight_sums_bytes(const Convolution& c) { return bytes_of<float>(weight_sums_size(c)); }
+// [points, groups, outputs filled up for the register blocks, channels filled up for the vectors]
+int64_t sums_rows(const Convolution& c) { return round_up(c.width, kSums); }
+int64_t sums_group(const Convolution& c) { return sums_rows(c) * round_up(c.depth, kWide); }
+int64_t sums_point(const Convolution& c) { return c.groups * sums_group(c); }
+int64_t weight_sums_bytes(const Convolution& c) { return bytes_of<float>(kPoints * sums_point(c)); }
 
 void add_products(const Convolution& c, const TileRange& range, int64_t point, const void* source,
                   const void* target, void* sums) {
-  const Points p(range.count, c.depth), q(range.count, c.width);
-  const float* const xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
-  const float* const gs = aligned<const float>(const_cast<void*>(target)) + point * q.point;
+  const Points p = source_points(c, range), q = target_points(c, range);
+  const float* xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
+  const float* gs = aligned<const float>(const_cast<void*>(target)) + point * q.point;
   const int64_t depth = round_up(c.depth, kWide);
-  float* const to = static_cast<float*>(sums) + point * weight_rows(c) * depth;
-  int vectors = 0;
-  for (int64_t ch = 0; ch < depth; ch += int64_t{vectors} * kWide) {
-    const int64_t left = (depth - ch) / kWide;
-    vectors = left >= 3 ? 3 : static_cast<int>(left);
-    for (int64_t k = 0; k < c.width; k += kSums / vectors)
-      multiply<float>(vectors, {gs + k, 0, q.tile}, 1, {xs + ch, 0, p.tile}, 1, range.count,
-                      Sums<float, true>{to + k * depth + ch, depth});
+  float* to = static_cast<float*>(sums) + point * sums_point(c);
+  for (int64_t group = 0; group < c.groups; ++group, xs += c.depth, gs += c.width, to += sums_group(c)) {
+    int vectors = 0;
+    for (int64_t ch = 0; ch < depth; ch += int64_t{vectors} * kWide) {
+      const int64_t left = (depth - ch) / kWide;
+      vectors = left >= 3 ? 3 : static_cast<int>(left);
+      for (int64_t k = 0; k < c.width; k += kSums / vectors)
+        multiply<float>(vectors, {gs + k, 0, q.tile}, 1, {xs + ch, 0, p.tile}, 1, range.count,
+                        Sums<float, true>{to + k * depth + ch, depth});
+    }
   }
 }
 
 void points_to_weights(const Convolution& c, const ChannelRange& k, const void* sums, int64_t shares,
                        float* gw) {
-  const int64_t depth = round_up(c.depth, kWide), plane = weight_rows(c) * depth;
+  const int64_t depth = round_up(c.depth, kWide);
   for (int64_t row = k.begin; row < k.end; ++row) {
+    const int64_t place = row / c.width * sums_group(c) + row % c.width * depth;
     for (int64_t ch = 0; ch < c.depth; ch += kWide) {
       double u[kPoints * kWide] = {};
       for (int64_t share = 0; share < shares; ++share) {
         const float* const from =
-            static_cast<const float*>(sums) + share * weight_sums_size(c) + row * depth + ch;
+            static_cast<const float*>(sums) + share * kPoints * sums_point(c) + place + ch;
         for (int point = 0; point < kPoints; ++point) {
           for (int lane = 0; lane < kWide; ++lane)
-            u[point * kWide + lane] += static_cast<double>(from[point * plane + lane]);
+            u[point * kWide + lane] += static_cast<double>(from[point * sums_point(c) + lane]);
         }
       }
       float g[9 * kWide];
