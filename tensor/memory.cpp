@@ -8,6 +8,8 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
+#include <utility>
 
 #include "luxgrad/tensor/error.h"
 
@@ -16,21 +18,103 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 constexpr int64_t kHugePage = int64_t{2} << 20;
-constexpr int64_t kMapped = int64_t{1} << 20;  // from here on a block is a mapping of its own
+constexpr int64_t kPage = int64_t{64} << 10;   // blocks of mappings are so many of these
+constexpr int64_t kMapped = int64_t{1} << 20;  // from here on a block is mapped
 constexpr int64_t kGuardBytes = 128;           // before and after; leaves room for TestLayout::shift
 constexpr unsigned char kGuardByte = 0xA5;
 constexpr int64_t kMost = int64_t{1} << 60;  // no system has more, and sums of sizes below do not overflow
+
+void to_system(void* block, int64_t bytes) noexcept {
+  if (bytes >= kMapped)
+    munmap(block, static_cast<size_t>(bytes));
+  else
+    std::free(block);
+}
+
+// Free memory of mappings. Maps of one size seldom follow each other in a network of several scales: a block
+// is cut from a larger one, and is joined with its free neighbours when it comes back.
+class Extents {
+ public:
+  int64_t bytes() const { return bytes_; }
+
+  // Of the smallest that is large enough; null where none is.
+  void* take(int64_t bytes) noexcept {
+    const auto found = by_size_.lower_bound({bytes, nullptr});
+    if (found == by_size_.end()) return nullptr;
+    const auto [size, start] = *found;
+    remove(start, size);
+    insert(start + bytes, size - bytes);
+    return start;
+  }
+
+  // Where there is no memory for notes, the system gets it.
+  void give(void* block, int64_t bytes) noexcept {
+    auto* start = static_cast<char*>(block);
+    const auto next = by_address_.lower_bound(start);
+    if (next != by_address_.begin()) {
+      if (const auto [before, size] = *std::prev(next); before + size == start) {
+        remove(before, size);
+        start = before;
+        bytes += size;
+      }
+    }
+    if (const auto after = by_address_.find(start + bytes); after != by_address_.end()) {
+      const int64_t size = after->second;
+      remove(after->first, size);
+      bytes += size;
+    }
+    insert(start, bytes);
+  }
+
+  // Gives back to the system: the smallest first, which serve fewest. `bytes` is a multiple of kPage.
+  void release(int64_t bytes) noexcept {
+    while (bytes > 0 && !by_size_.empty()) {
+      const auto [size, start] = *by_size_.begin();
+      const int64_t part = std::min(size, bytes);
+      remove(start, size);
+      munmap(start + size - part, static_cast<size_t>(part));
+      insert(start, size - part);
+      bytes -= part;
+    }
+  }
+
+ private:
+  void insert(char* start, int64_t bytes) noexcept {
+    if (bytes == 0) return;
+    try {
+      by_address_.emplace(start, bytes);
+      by_size_.emplace(bytes, start);
+      bytes_ += bytes;
+    } catch (...) {
+      by_address_.erase(start);
+      munmap(start, static_cast<size_t>(bytes));
+    }
+  }
+  void remove(char* start, int64_t bytes) noexcept {
+    by_address_.erase(start);
+    by_size_.erase({bytes, start});
+    bytes_ -= bytes;
+  }
+
+  std::map<char*, int64_t> by_address_;
+  std::set<std::pair<int64_t, char*>> by_size_;
+  int64_t bytes_ = 0;
+};
 
 // The allocator of the process: one mutex, because a block belongs to an operator or to one of its tiles,
 // never to a pixel.
 struct Cache {
   std::mutex mutex;
-  Stats stats;
-  std::map<int64_t, void*> free;  // by rounded size, the first of a list whose links stand in the blocks
-  int64_t cached = 0;
+  Stats stats;  // but for what is reserved
+  Extents extents;
+  std::map<int64_t, void*> small;  // by rounded size, the first of a list whose links stand in the blocks
+  int64_t small_bytes = 0;
+  int64_t in_use = 0;  // rounded
   int64_t cap = 0;
   int64_t countdown = 0;
   TestLayout layout;
+
+  int64_t cached() const { return extents.bytes() + small_bytes; }
 };
 
 Cache& cache() {
@@ -38,10 +122,10 @@ Cache& cache() {
   return *cache;
 }
 
-// Sixteen steps per power of two: waste at most 1/16.
+// Pages, and below a mapping sixteen steps per power of two: waste at most 1/16.
 int64_t rounded(int64_t bytes) {
-  const int64_t step =
-      std::max(kAlignment, static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16);
+  const auto sixteenth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16;
+  const int64_t step = std::clamp(sixteenth, kAlignment, kPage);
   return (bytes + step - 1) / step * step;
 }
 
@@ -69,47 +153,49 @@ void* from_system(int64_t bytes) {
   return bytes >= kMapped ? map(bytes) : std::aligned_alloc(kAlignment, static_cast<size_t>(bytes));
 }
 
-void to_system(void* block, int64_t bytes) {
-  if (bytes >= kMapped)
-    munmap(block, static_cast<size_t>(bytes));
-  else
-    std::free(block);
-}
-
 // The link in a free block to the next one.
 void*& next_of(void* block) { return *static_cast<void**>(block); }
 
-// Takes the first block off a list of the cache.
+// Takes the first block off a list of small ones.
 void* pop(Cache& c, std::map<int64_t, void*>::iterator list) {
   void* const block = list->second;
-  c.cached -= list->first;
+  c.small_bytes -= list->first;
   list->second = next_of(block);
-  if (list->second == nullptr) c.free.erase(list);
+  if (list->second == nullptr) c.small.erase(list);
   return block;
 }
 
-// Frees cached blocks, largest first, until at most `keep` bytes remain cached.
+void* from_cache(Cache& c, int64_t size) {
+  if (size >= kMapped) return c.extents.take(size);
+  const auto found = c.small.find(size);
+  return found == c.small.end() ? nullptr : pop(c, found);
+}
+
+// Frees what is cached, small blocks last and the largest of them first, until at most `keep` bytes remain.
 void shrink(Cache& c, int64_t keep) {
-  while (c.cached > keep) {
-    const auto largest = std::prev(c.free.end());
+  if (const int64_t excess = c.cached() - keep; excess > 0)
+    c.extents.release((excess + kPage - 1) / kPage * kPage);
+  while (c.cached() > keep) {
+    const auto largest = std::prev(c.small.end());
     const int64_t bytes = largest->first;
     to_system(pop(c, largest), bytes);
-    c.stats.reserved -= bytes;
   }
 }
 
 void* take(Cache& c, int64_t bytes) {
   const int64_t size = rounded(bytes);
-  if (const auto found = c.free.find(size); found != c.free.end()) return pop(c, found);
-  // Room for the cache: what the peak allows beyond the blocks in use.
-  const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
-  shrink(c, std::max<int64_t>(0, allowed - (c.stats.reserved - c.cached) - size));
-  void* block = from_system(size);
+  void* block = from_cache(c, size);
+  if (block == nullptr) {
+    // Room for the cache: what the peak allows beyond the blocks in use.
+    const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
+    shrink(c, std::max<int64_t>(0, allowed - c.in_use - size));
+    block = from_system(size);
+  }
   if (block == nullptr) {
     shrink(c, 0);
     block = from_system(size);
   }
-  if (block != nullptr) c.stats.reserved += size;
+  if (block != nullptr) c.in_use += size;
   return block;
 }
 
@@ -118,7 +204,9 @@ void* take(Cache& c, int64_t bytes) {
 Stats stats() {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
-  return c.stats;
+  Stats stats = c.stats;
+  stats.reserved = c.in_use + c.cached();
+  return stats;
 }
 
 void reset_peak() {
@@ -195,14 +283,15 @@ void deallocate(const Block& block) noexcept {
   }
   const int64_t size = rounded(std::max<int64_t>(block.bytes, 1) + 2 * block.padding);
   c.stats.live -= block.bytes;
+  c.in_use -= size;
+  if (size >= kMapped) return c.extents.give(block.base, size);
   try {
-    void*& first = c.free[size];
+    void*& first = c.small[size];
     next_of(block.base) = first;
     first = block.base;
-    c.cached += size;
-  } catch (...) {  // no memory for a list of this size: give the block back
+    c.small_bytes += size;
+  } catch (...) {  // no memory for a list of this size
     to_system(block.base, size);
-    c.stats.reserved -= size;
   }
 }
 

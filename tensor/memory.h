@@ -1,10 +1,10 @@
 // Host memory: a caching allocator with 64-byte aligned blocks, byte counters, a cap, and hooks for tests.
 //
 // Freed blocks are kept for reuse, because fresh mappings cost page faults on every training step. A block is
-// rounded up by at most a sixteenth, below a kilobyte to the next multiple of 64 bytes. From 1 MiB on it is a
-// mapping of its own, so that giving it back does give it back; smaller ones come from `malloc`, whose own
-// bookkeeping is not counted. Rounding and cache together, the bytes taken from the system exceed the peak of
-// the live bytes by at most 12 %, and 64 bytes for every small block.
+// rounded up by at most a sixteenth, below a kilobyte to the next multiple of 64 bytes. From 1 MiB on it is
+// mapped, so that giving it back does give it back, and may be cut from a larger free one; smaller ones come
+// from `malloc`, whose own bookkeeping is not counted. Rounding and cache together, the bytes taken from the
+// system exceed the peak of the live bytes by at most 12 %, and 64 bytes for every small block.
 #pragma once
 
 #include <cstdint>
