@@ -48,6 +48,30 @@ struct Pairwise {
   LUX_HD void operator()(int64_t i) const { y[i] = T(f(Arith<T>(a[of_a(i)]), Arith<T>(b[of_b(i)]))); }
 };
 
+// A line along the last dimension, where an operand stands still or moves with the result: a place that is
+// computed for every element costs divisions and forbids vectors.
+template <class T, class F>
+struct PairwiseRows {
+  Pairwise<T, F, Strided> all;
+  int64_t length;
+  bool a_moves, b_moves;
+
+  template <int kA, int kB>
+  LUX_HD void run(const Team& team, int64_t begin) const {
+    const T* const a = all.a + all.of_a(begin);
+    const T* const b = all.b + all.of_b(begin);
+    T* const y = all.y + begin;
+    team.each(length,
+              [&f = all.f, a, b, y](int64_t i) { y[i] = T(f(Arith<T>(a[kA * i]), Arith<T>(b[kB * i]))); });
+  }
+  LUX_HD void operator()(const Team& team, int64_t row) const {
+    const int64_t begin = row * length;
+    if (a_moves && b_moves) return run<1, 1>(team, begin);
+    if (a_moves) return run<1, 0>(team, begin);
+    run<0, 1>(team, begin);
+  }
+};
+
 template <class F>
 Tensor pairwise(const char* name, const Tensor& a, const Tensor& b, const F& f) {
   check(a.dtype() == b.dtype(), name, ": expected equal dtypes, got ", a.dtype(), " and ", b.dtype());
@@ -58,9 +82,19 @@ Tensor pairwise(const char* name, const Tensor& a, const Tensor& b, const F& f) 
     if (a.shape() == b.shape()) {
       parallel_for(a.device(), y.numel(), Pairwise<T, F, Same>{pa, pb, y.data<T>(), f, {}, {}});
     } else {
-      const Strided of_a = broadcast_index(a.shape(), y.shape()),
-                    of_b = broadcast_index(b.shape(), y.shape());
-      parallel_for(a.device(), y.numel(), Pairwise<T, F, Strided>{pa, pb, y.data<T>(), f, of_a, of_b});
+      constexpr int64_t kLine = 8;  // shorter ones are not worth the start of each
+      const Pairwise<T, F, Strided> all{pa,
+                                        pb,
+                                        y.data<T>(),
+                                        f,
+                                        broadcast_index(a.shape(), y.shape()),
+                                        broadcast_index(b.shape(), y.shape())};
+      const auto moves = [](const Shape& s) { return s.rank() > 0 && s[-1] > 1; };
+      if (const int64_t length = y.shape()[-1]; length >= kLine)
+        parallel_rows(a.device(), y.numel() / length, length,
+                      PairwiseRows<T, F>{all, length, moves(a.shape()), moves(b.shape())});
+      else
+        parallel_for(a.device(), y.numel(), all);
     }
   });
   if (a.numel() > b.numel())

@@ -9,27 +9,43 @@
 namespace lux {
 namespace {
 
-constexpr size_t kMostStreams = 4;
+constexpr int kMostStreams = 4;
 
-template <class T>
+// How many there are is known when compiling: a loop over an unknown number inside of the one over channels
+// forbids vectors.
+template <class T, int kStreams>
 struct Streams {
-  const T* data[kMostStreams] = {};
-  int count = 0;
+  const T* data[kStreams] = {};
 
   explicit Streams(const Tensors& tensors) {
-    for (const Tensor& tensor : tensors) data[count++] = tensor.data<T>();
+    for (size_t s = 0; s < kStreams; ++s) data[s] = tensors[s].data<T>();
   }
 };
 
-template <class T>
+// run(count as a constant)
+template <class Run>
+void with_count(size_t count, const Run& run) {
+  switch (count) {
+    case 1:
+      return run(std::integral_constant<int, 1>{});
+    case 2:
+      return run(std::integral_constant<int, 2>{});
+    case 3:
+      return run(std::integral_constant<int, 3>{});
+    default:
+      return run(std::integral_constant<int, kMostStreams>{});
+  }
+}
+
+template <class T, int kStreams>
 struct PooledSum {
-  Streams<T> x;
+  Streams<T, kStreams> x;
   T* y;
   int64_t C;
   double pixels;
   LUX_HD double term(int64_t pixel, int64_t c) const {
     double sum = 0;
-    for (int s = 0; s < x.count; ++s) sum += static_cast<double>(Arith<T>(x.data[s][pixel * C + c]));
+    for (int s = 0; s < kStreams; ++s) sum += static_cast<double>(Arith<T>(x.data[s][pixel * C + c]));
     return sum;
   }
   LUX_HD void finish(int64_t n, int64_t c, double sum) const {
@@ -49,17 +65,17 @@ struct Spread {
   }
 };
 
-template <class T>
+template <class T, int kStreams>
 struct WeightedSum {
-  Streams<T> x, weights;
+  Streams<T, kStreams> x, weights;
   T* y;
   int64_t C, pixels;
   LUX_HD void operator()(const Team& team, int64_t pixel) const {
     using A = Arith<T>;
     const int64_t at = pixel * C, channel = pixel / pixels * C;
-    team.each(C, [&](int64_t c) {
+    team.each(C, [x = x, weights = weights, y = y, at, channel](int64_t c) {
       A sum = 0;
-      for (int s = 0; s < x.count; ++s) sum += A(x.data[s][at + c]) * A(weights.data[s][channel + c]);
+      for (int s = 0; s < kStreams; ++s) sum += A(x.data[s][at + c]) * A(weights.data[s][channel + c]);
       y[at + c] = T(sum);
     });
   }
@@ -108,8 +124,11 @@ Tensor pooled_sum(const Tensors& streams) {
   if (!slots().pooled_sum(y.device(), streams, y)) {
     dispatch(y.dtype(), [&](auto t) {
       using T = decltype(t);
-      reduce_columns(y.device(), N, pixels, C,
-                     PooledSum<T>{Streams<T>(streams), y.data<T>(), C, static_cast<double>(pixels)});
+      with_count(count, [&](auto k) {
+        reduce_columns(
+            y.device(), N, pixels, C,
+            PooledSum<T, k()>{Streams<T, k()>(streams), y.data<T>(), C, static_cast<double>(pixels)});
+      });
     });
   }
   describe_statistic(y, streams);
@@ -143,8 +162,11 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
   if (!slots().weighted_sum(y.device(), streams, weights, y)) {
     dispatch(y.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_rows(y.device(), N * pixels, C * static_cast<int64_t>(count),
-                    WeightedSum<T>{Streams<T>(streams), Streams<T>(weights), y.data<T>(), C, pixels});
+      with_count(count, [&](auto k) {
+        using Part = Streams<T, k()>;
+        parallel_rows(y.device(), N * pixels, C * k(),
+                      WeightedSum<T, k()>{Part(streams), Part(weights), y.data<T>(), C, pixels});
+      });
     });
   }
   Tensors operands = weights;
