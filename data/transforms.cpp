@@ -113,6 +113,54 @@ void resize_pass(const float* source, float* target, int64_t outer, int64_t in, 
   }
 }
 
+// Two neighbours with weights of 11 bits. Beyond the border the fraction of a column is 0; that of a row
+// stays, and both neighbours are the outermost row.
+struct FixedTaps {
+  int64_t at[2], weight[2];
+
+  FixedTaps(int64_t i, int64_t in, int64_t out, bool is_row) {
+    const auto place = static_cast<float>(
+        (static_cast<double>(i) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5);
+    const auto first = static_cast<int64_t>(std::floor(place));
+    const bool beyond = first < 0 || first >= in - 1;
+    const float fraction = beyond && !is_row ? 0 : place - static_cast<float>(first);
+    for (int64_t k = 0; k < 2; ++k) at[k] = std::clamp<int64_t>(first + k, 0, in - 1);
+    weight[0] = std::lrint((1 - fraction) * 2048);
+    weight[1] = std::lrint(fraction * 2048);
+  }
+};
+
+/// OpenCV's INTER_LINEAR of 8-bit pictures, whose sums lose bits on their way.
+Tensor resize_fixed(const Tensor& image, const Sizes& s, int64_t height, int64_t width) {
+  std::vector<FixedTaps> columns;
+  for (int64_t x = 0; x < width; ++x) columns.emplace_back(x, s.W, width, false);
+  std::vector<int64_t> across(static_cast<size_t>(s.H * width * s.C));
+  Tensor result = with_sides(image, height, width);
+  const float* source = image.data<float>();
+  float* target = result.data<float>();
+  for (int64_t n = 0; n < s.N; ++n) {
+    auto sum = across.begin();
+    for (int64_t y = 0; y < s.H; ++y, source += s.W * s.C) {
+      for (const FixedTaps& taps : columns) {
+        const float* const pixels[2] = {source + taps.at[0] * s.C, source + taps.at[1] * s.C};
+        for (int64_t c = 0; c < s.C; ++c)
+          *sum++ = taps.weight[0] * std::lrint(255 * pixels[0][c]) +
+                   taps.weight[1] * std::lrint(255 * pixels[1][c]);
+      }
+    }
+    for (int64_t y = 0; y < height; ++y) {
+      const FixedTaps taps(y, s.H, height, true);
+      for (int64_t i = 0; i < width * s.C; ++i) {
+        int64_t value = 2;
+        for (size_t k = 0; k < 2; ++k)
+          value += (taps.weight[k] * (across[static_cast<size_t>(taps.at[k] * width * s.C + i)] >> 4)) >> 16;
+        *target++ = static_cast<float>(value >> 2) / 255;
+      }
+    }
+  }
+  return result;
+}
+
 template <class F>
 Tensor map(const Tensor& image, const F& f) {
   Tensor result = empty(image.shape());
@@ -139,6 +187,8 @@ Tensor gather(const Tensor& image, const Sizes& s, int64_t height, int64_t width
 Tensor resize_image(const Tensor& image, int64_t height, int64_t width, const ResizeImageOptions& options) {
   const Sizes s = sizes_of("resize_image", image);
   check(height >= 1 && width >= 1, "resize_image: expected sides of at least 1, got ", height, " x ", width);
+  if (options.eight_bit && options.mode == Interpolation::bilinear)
+    return resize_fixed(image, s, height, width);
   Tensor current = image.detach();
   if (options.eight_bit) {
     current = map(

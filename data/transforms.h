@@ -18,8 +18,9 @@ enum class Interpolation : uint8_t {
 
 struct ResizeImageOptions {
   Interpolation mode = Interpolation::bilinear;
-  /// Rounds the picture to multiples of 1/255, and again after the pass along rows and after the one along
-  /// columns, with weights of 22 bits: the bytes of PIL's resize of 8-bit pictures.
+  /// The picture is rounded to multiples of 1/255, and the result has the bytes that 8-bit pictures give:
+  /// `bilinear` those of OpenCV, the others those of PIL, which rounds after the pass along rows and after
+  /// the one along columns.
   bool eight_bit = false;
 };
 

@@ -8,6 +8,7 @@
 
 #include "golden.h"
 #include "luxgrad/tensor/random.h"
+#include "same_bits.h"
 
 using namespace lux;
 
@@ -68,6 +69,24 @@ TEST_CASE("8-bit Lanczos and nearest give the bytes of Pillow") {
   }
   const std::string small = bytes_of(resize_image(test_picture(9, 13), 4, 5, {Interpolation::lanczos, true}));
   CHECK(small.substr(0, 6) == std::string("\x6a\x83\x93\x88\x8c\x93"));
+}
+
+TEST_CASE("8-bit bilinear gives the bytes of OpenCV") {
+  // cv2.resize of test_picture by OpenCV 4.11 and 5.0, FNV-1a over the bytes.
+  struct Case {
+    int64_t height, width, new_height, new_width;
+    uint64_t bytes;
+  };
+  for (const Case& c : {Case{48, 64, 31, 20, 0x8730c77090815420}, Case{48, 64, 100, 131, 0x1abb598bead175d1},
+                        Case{120, 7, 9, 50, 0xf98e87fb447162ba}, Case{33, 50, 33, 25, 0x5b7290fb21f483b2},
+                        Case{1, 1, 5, 3, 0x8ba7bba66bcec9be}, Case{300, 400, 256, 256, 0x252aa34a09a37188}}) {
+    CAPTURE(c.height);
+    const Tensor image = test_picture(c.height, c.width);
+    const Tensor result = resize_image(image, c.new_height, c.new_width, {Interpolation::bilinear, true});
+    CHECK(fnv1a(bytes_of(result)) == c.bytes);
+  }
+  const Tensor image = test_picture(9, 13);
+  CHECK(same_bits(resize_image(image, 9, 13, {Interpolation::bilinear, true}), image));
 }
 
 TEST_CASE("Lanczos without rounding gives the numbers of Pillow's float pictures") {
