@@ -4,9 +4,11 @@
 // The generator goes down twice, through six blocks whose results are all kept side by side, and up twice
 // with skips:
 //
-//     e1 = enc1 · x    e2 = enc2 · e1    g = enc3 · e2    g = [block_i · g, g] for i = 1 … 6: 256 to 1792
-//     maps u = lrelu(bn([dropout(up1 · up(g)), e2]))    u = lrelu(bn([dropout(up2 · up(u)), e1]))    y =
-//     tanh(bn(out · u))
+//     e1 = enc1 · x    e2 = enc2 · e1    g = enc3 · e2
+//     g = [block_i · g, g] for i = 1 … 6: 256 to 1792 maps
+//     u = lrelu(bn([dropout(up1 · up(g)), e2]))
+//     u = lrelu(bn([dropout(up2 · up(u)), e1]))
+//     y = tanh(bn(out · u))
 //
 // The discriminator looks at the dark picture and a bright one together, and judges patches of 142 pixels.
 // Pictures are in [-1, 1]; leaky_relu has slope 0.2. Batch norm normalises with the statistics of the batch

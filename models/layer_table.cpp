@@ -29,6 +29,7 @@ class Layers final : public Observer {
 
   void on_forward(const char* name, const Tensor& y, const Tensors& inputs) override {
     LayerRow row{.kind = name, .output = y.shape()};
+    if (find(y) != nullptr) return;  // the parameter in another shape
     for (const Tensor& input : inputs) {
       const auto* const parameter = find(input);
       if (parameter == nullptr) continue;

@@ -16,7 +16,8 @@ struct LayerRow {
 
 /// The layers in the order in which `model.enhance` runs them on a [1, height, width, 3] picture, then those
 /// that it has for training only. What has no parameters has no row. Shapes are found on two small pictures
-/// and scaled; height and width are rounded up to the network's multiple.
+/// and scaled; height and width are rounded up to the network's multiple. Multiply-adds are those that are
+/// done: where a pointwise convolution runs before the resizing that it stands behind in the paper, fewer.
 std::vector<LayerRow> layer_table(const Model& model, int64_t height, int64_t width);
 
 }  // namespace lux

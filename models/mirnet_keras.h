@@ -6,9 +6,10 @@
 // and nothing is shared: each use of a unit has weights of its own.
 //
 //     l1 = x    l2 = down · l1    l3 = down · l2    d_k = dau · l_k
-//     s_j = skff_j(d1, d2, d3 at resolution j)    e_1 = dau · s_1    e_2 = up(dau · s_2)    e_3 = up(up(dau ·
-//     s_3)) block(x) = x + conv_out · skff(e_1, e_2, e_3)    group(x) = x + conv_out · block(block(conv_in ·
-//     x))
+//     s_j = skff_j(d1, d2, d3 at resolution j)
+//     e_1 = dau · s_1    e_2 = up(dau · s_2)    e_3 = up(up(dau · s_3))
+//     block(x) = x + conv_out · skff(e_1, e_2, e_3)
+//     group(x) = x + conv_out · block(block(conv_in · x))
 //
 // 44,157,007 parameters. The example of 2021 fuses e_3 twice and never uses e_2 (`compat` = 2021; 36,351,613
 // parameters), and pools channels in another order.

@@ -7,8 +7,8 @@
 //
 //     top, mid, bot = rcb(x), rcb(down2 · x), rcb(down4 · x)
 //     mid = skff(mid, up(bot))    top = skff(top, up(mid))    twice, with the same rcb and skff
-//     block(x) = conv_out · top + x    group(x) = conv · block(block(x)) + x    y = x + conv_out ·
-//     groups(conv_in · x)
+//     block(x) = conv_out · top + x    group(x) = conv · block(block(x)) + x
+//     y = x + conv_out · groups(conv_in · x)
 //
 // Convolutions have no bias; leaky_relu has slope 0.2. The 3x3 convolutions of group g have 1, 2, 4, 4
 // groups. 5,858,560 parameters. Names are those of the authors' checkpoint.

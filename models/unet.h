@@ -6,8 +6,8 @@
 // concatenations, and a single one draws the picture from all 448 maps.
 //
 //     d1 = pool(down1 · x)    d2 = pool(down2 · d1)    b = bottom · d2
-//     u = up([up(b), skip2.up · relu(skip2.conv · d2)])    y = sigmoid(conv_out · [u, skip1.up ·
-//     relu(skip1.conv · d1)])
+//     u = up([up(b), skip2.up · relu(skip2.conv · d2)])
+//     y = sigmoid(conv_out · [u, skip1.up · relu(skip1.conv · d1)])
 //
 // up doubles by repetition; convolutions are 3x3 with bias, all but skip.up followed by relu. 908,003
 // parameters.

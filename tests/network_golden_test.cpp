@@ -9,6 +9,7 @@
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/hsv.h"
 #include "luxgrad/kernels/reflect_pad.h"
+#include "luxgrad/losses/adversarial.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/models/gan.h"
@@ -168,20 +169,19 @@ class DiscriminatorProof final : public GanProof {
   Tensor forward(const BatchNormMode& mode) override {
     return model_.discriminator(input("source"), input("target"), mode);
   }
-  Tensor loss_for(double label) {
-    const Tensor logits = model_.discriminator.logits(input("source"), input("target"), {});
-    return binary_cross_entropy_with_logits(logits, full(logits.shape(), label, logits.options()));
+  Tensor loss_for(bool real) {
+    return adversarial_loss(model_.discriminator.logits(input("source"), input("target"), {}), real);
   }
   Named outputs() override { return {{"patch", forward({})}}; }
   Named losses() override {
-    const Tensor real = loss_for(1);
-    return {{"bce_label1", real}, {"bce_label0", loss_for(0)}, {"total", real}};
+    const Tensor real = loss_for(true);
+    return {{"bce_label1", real}, {"bce_label0", loss_for(false)}, {"total", real}};
   }
   void more() override {
     GanProof::more();
     model_.requires_grad_();
     model_.zero_grad();
-    backward(loss_for(0));
+    backward(loss_for(false));
     for (const auto& [name, parameter] : model_.named_parameters()) {
       if (!golden_.has("label0.grad_norm." + name)) continue;
       compare("label0.grad_norm." + name, l2_norm(parameter.grad()), absolute_for(name));

@@ -141,8 +141,8 @@ void print_model(const std::string& text) {
   const std::string size = cat(about["width"].get<int64_t>(), "x", about["height"].get<int64_t>());
   print_result(cat(about["name"].get<std::string>(), " on a picture of ", size));
   print_layers(about);
-  print_result(
-      cat("  sizes       multiples of ", about["size_multiple"].get<int64_t>(), "; others are padded"));
+  const auto multiple = about["size_multiple"].get<int64_t>();
+  print_result(cat("  sizes       any", multiple == 1 ? "" : cat("; padded to multiples of ", multiple)));
   print_result(cat("  sees        ",
                    about["global"].get<bool>() ? "statistics of the whole picture, and " : "",
                    "pixels at most ", about["halo"].get<int64_t>(), " away"));

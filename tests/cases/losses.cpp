@@ -1,6 +1,8 @@
 // Rows for losses/: the scalar as a function of the pictures.
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d.h"
+#include "luxgrad/losses/adversarial.h"
 #include "luxgrad/losses/perceptual.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/losses/reference_guided.h"
@@ -26,6 +28,9 @@ OP_CASE("loss binary_cross_entropy", {CaseInput{2, 13, 14, 3}.range(0.05, 0.95),
 OP_CASE("loss binary_cross_entropy_with_logits", {CaseInput{2, 13, 14, 3}.range(-6, 6), kPicture},
         [](const Tensors& x) { return binary_cross_entropy_with_logits(x[0], x[1]); },
         {.large = {CaseInput{2, 60, 70, 3}.range(-6, 6), CaseInput{2, 60, 70, 3}.range(0, 1)}});
+OP_CASE("loss adversarial", {CaseInput{2, 13, 14, 1}.range(-6, 6)},
+        [](const Tensors& x) { return adversarial_loss(x[0], true) + adversarial_loss(x[0], false); },
+        {.large = {CaseInput{2, 60, 70, 3}.range(-6, 6)}});
 OP_CASE("loss charbonnier", {kPicture, kPicture}, [](const Tensors& x) { return charbonnier(x[0], x[1]); },
         {.large = kLarge.large, .bf16_bound = 0.03, .f16_bound = 5e-3});
 // Variances are differences of means that are nearly equal, of which half precision keeps hardly a digit.

@@ -2,6 +2,7 @@
 #include "luxgrad/training/recipes/gan.h"
 
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/losses/adversarial.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/models/gan.h"
 #include "luxgrad/tensor/text.h"
@@ -51,20 +52,18 @@ Loss Adversarial::compute(const Model& model, const StepInput& input, size_t upd
     return gan.generator(
         low, {mode, options_.dropout, 2 * input.key + (update == generate ? 1 : 0), gan.recompute()});
   };
-  const auto taken_for = [&](const Tensor& target, double label) {
-    // As Keras does where a network ends in a sigmoid: a discriminator that is certain has p of exactly 0.
-    const Tensor patches = gan.discriminator.logits(low, target, mode);
-    return binary_cross_entropy_with_logits(patches, full(patches.shape(), label, patches.options()));
+  const auto taken_for = [&](const Tensor& target, bool real) {
+    return adversarial_loss(gan.discriminator.logits(low, target, mode), real);
   };
   if (update == real) {
-    const Tensor loss = taken_for(signed_range(input.high), 1);
+    const Tensor loss = taken_for(signed_range(input.high), true);
     return {0.5 * loss, {{"d_real", loss}}};
   }
   if (update == fake) {
-    const Tensor loss = taken_for(generated(), 0);
+    const Tensor loss = taken_for(generated(), false);
     return {0.5 * loss, {{"d_fake", loss}}};
   }
-  const Tensor picture = generated(), adversarial = taken_for(picture, 1),
+  const Tensor picture = generated(), adversarial = taken_for(picture, true),
                l1 = l1_loss(picture, signed_range(input.high));
   return {adversarial + options_.l1 * l1, {{"adversarial", adversarial}, {"l1", l1}}};
 }
