@@ -10,8 +10,8 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command :
-       {"enhance", "evaluate", "train", "pack", "gradcheck", "info", "verify", "convert", "bench"}) {
+  for (const char* command : {"enhance", "evaluate", "train", "pack", "gradcheck", "parity", "info", "verify",
+                              "convert", "bench"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
@@ -242,6 +242,37 @@ TEST_CASE("a device that is not there is one sentence and gives 5; auto is the C
   CHECK(about["devices"] == nlohmann::json({"cpu"}));
   CHECK(about["no_cuda"] == absence);
   CHECK(contains(here.run({"info"}).out, "cuda:0     " + absence));
+}
+
+TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {
+  const Workplace here;
+  const ChildResult rows = here.run({"parity", "--with", "cpu", "--against", "cpu/f32/plain"});
+  INFO(rows.out, rows.err);
+  CHECK(rows.code == 0);
+  CHECK(contains(rows.out, "  conv2d, relu\n"));
+  CHECK(contains(rows.out, "\nall within their bounds\n"));
+
+  const std::vector<std::string> network = {"parity",   "-n",     "zero_dce", "--with",
+                                            "cpu/bf16", "--size", "24x16"};
+  CHECK(here.run(network).code == 0);
+  std::vector<std::string> strict = network;
+  strict.insert(strict.end(), {"--bound", "1e-5"});
+  const ChildResult beyond = here.run(strict);
+  CHECK(beyond.code == 7);
+  CHECK(contains(beyond.out, "first beyond its bound: conv2d [1, 16, 24, 32], operator 1 of "));
+  strict.push_back("--json");
+  int64_t passed = 0;
+  const auto lines = json_lines(here.run(strict).out);
+  for (const nlohmann::json& line : lines) {
+    CHECK(line["bound"] == 1e-5);
+    passed += line["passed"].get<bool>() ? 1 : 0;
+  }
+  CHECK(lines.size() == 2);  // convolutions, and curves
+  CHECK(passed == 0);
+
+  for (const char* side : {"cpu/f8", "cpu/tf32", "cpu/f32/tuned", "gpu"})
+    CHECK(here.run({"parity", "--with", side}).code == 2);
+  CHECK(here.run({"parity", "--filter", "no such case"}).code == 2);
 }
 
 TEST_CASE("gradcheck prints a line per case") {

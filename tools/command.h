@@ -29,6 +29,7 @@ std::unique_ptr<Command> make_evaluate(CLI::App& app);
 std::unique_ptr<Command> make_pack(CLI::App& app);
 std::unique_ptr<Command> make_train(CLI::App& app);
 std::unique_ptr<Command> make_gradcheck(CLI::App& app);
+std::unique_ptr<Command> make_parity(CLI::App& app);
 std::unique_ptr<Command> make_info(CLI::App& app);
 std::unique_ptr<Command> make_verify(CLI::App& app);
 std::unique_ptr<Command> make_convert(CLI::App& app);

@@ -6,7 +6,7 @@
 namespace lux {
 namespace {
 
-constexpr std::array<CommandEntry, 13> kCommands = {{
+constexpr std::array<CommandEntry, 14> kCommands = {{
     {"enhance", "Brighten dark photos.", "luxgrad enhance -i dark.jpg -o bright.jpg", make_enhance},
     {"video", "Brighten a video, with its sound.", "luxgrad video -i night.mp4 -o bright.mp4", make_video},
     {"lut", "Turn what a model does to a photo into a table of colours.",
@@ -19,6 +19,8 @@ constexpr std::array<CommandEntry, 13> kCommands = {{
      "luxgrad pack pairs/low pairs/high -o pairs.npz --size 256x256", make_pack},
     {"gradcheck", "Compare every gradient with finite differences.", "luxgrad gradcheck --filter conv2d",
      make_gradcheck},
+    {"parity", "Compare the operators of two devices, precisions or kernels.",
+     "luxgrad parity -n unet --with cpu/bf16", make_parity},
     {"info", "Show this program, its models, or what is in a file.", "luxgrad info unet --size 640x480",
      make_info},
     {"verify", "Read files whole and name the damaged ones.", "luxgrad verify runs/first", make_verify},
