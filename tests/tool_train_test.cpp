@@ -2,6 +2,7 @@
 // runs as a child.
 #include <sys/stat.h>
 
+#include "luxgrad/models/registry.h"
 #include "luxgrad/models/vgg16.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
@@ -86,6 +87,26 @@ TEST_CASE("a run begins with the weights it is given, and is resumed with none b
   CHECK(second({"--steps", "2", "--resume"}).code == 4);
   CHECK(second({"--weights", checkpoint, "--steps", "2", "--resume"}).code == 0);
   CHECK(here.run({"train", "unet", "--data", "photos", "--run", "third", "-m", checkpoint}).code == 4);
+}
+
+TEST_CASE("an artefact of the network is one for the weights that are read, and no option contradicts it") {
+  const Workplace here;
+  make_pairs(here, 4);
+  const std::unique_ptr<Model> model = make_model("mirnet_keras", {{"compat", "2021"}});
+  model->init_(Generator(1));
+  save_safetensors(here.path("2021.safetensors"), {model->state_dict(), {}});  // which says nothing of itself
+  const auto refusal = [&](std::vector<std::string> more) {  // of too many pictures, after all else
+    std::vector<std::string> command = {"train",        "mirnet_keras", "--data",   "pairs", "--dry-run",
+                                        "--validation", "100",          "--compat", "2021"};
+    command.insert(command.end(), more.begin(), more.end());
+    const ChildResult result = here.run(command);
+    CHECK(result.code == 2);
+    return result.err;
+  };
+  CHECK(contains(refusal({"-m", "2021.safetensors"}), "--validation"));
+  CHECK(contains(refusal({"--option", "compat=2021"}), "--validation"));
+  CHECK(contains(refusal({"--option", "compat=2023"}),
+                 "--compat 2021 is a network with compat=2021, --option compat=2023 another"));
 }
 
 TEST_CASE("twenty processes with other addresses, heaps and numbers of threads make the same weights") {
