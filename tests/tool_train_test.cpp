@@ -109,6 +109,35 @@ TEST_CASE("an artefact of the network is one for the weights that are read, and 
                  "--compat 2021 is a network with compat=2021, --option compat=2023 another"));
 }
 
+TEST_CASE("weights that do not fit the training are refused with their file and a line for each tensor") {
+  const Workplace here;
+  make_photos(here);
+  make_pairs(here, 2);
+  const auto refusal = [&](const std::vector<std::string>& command) {
+    const ChildResult result = here.run(command);
+    INFO(result.err);
+    CHECK(result.code == 4);
+    return result.err;
+  };
+  const std::unique_ptr<Model> model = make_model("reference_guided", {{"deconv_bias", "true"}});
+  save_weights(here.path("other.safetensors"), model->state_dict(), to_metadata(*model));
+  const std::string biases = refusal({"train", "reference_guided", "--data", "pairs", "--size", "16",
+                                      "--batch", "1", "--dry-run", "-m", "other.safetensors"});
+  CHECK(contains(biases, "other.safetensors: load_state_dict: the weights do not fit the network:\n"));
+  CHECK(contains(biases, ".bias: unexpected, got [128]\n"));
+
+  REQUIRE(here.run(training({"--run", "run", "--steps", "1"})).code == 0);
+  const std::string path = "run/checkpoints/" + checkpoint_name(1);
+  Checkpoint torn = read_checkpoint(here.path(path)).value();
+  torn.weights.erase("e_conv2.bias");
+  torn.weights.erase("e_conv3.bias");
+  save_checkpoint(here.path(path), torn);
+  const std::string missing = refusal(training({"--run", "run", "--steps", "2", "--resume"}));
+  CHECK(contains(missing, path + ": load_state_dict: the weights do not fit the network:\n"));
+  CHECK(contains(missing,
+                 "\n  e_conv2.bias: missing, expected [32]\n  e_conv3.bias: missing, expected [32]\n"));
+}
+
 TEST_CASE("twenty processes with other addresses, heaps and numbers of threads make the same weights") {
   const Workplace here;
   make_photos(here);

@@ -172,7 +172,7 @@ class Evaluate final : public Command {
     try {
       lpips_.emplace(states[0], states[1]);
     } catch (const StateMismatch& error) {
-      throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1]), error.what());
+      throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1], ": ", error.what()));
     }
   }
 

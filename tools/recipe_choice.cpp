@@ -60,7 +60,7 @@ void add_perceptual_term(const PerceptualOptions& choice, Recipe& recipe) {
   try {
     recipe = with_perceptual(recipe, choice);
   } catch (const StateMismatch& error) {
-    throw misfit(choice.file, error.what());
+    throw misfit(cat(choice.file, ": ", error.what()));
   } catch (const FileException&) {
     throw;
   } catch (const Error& error) {

@@ -203,6 +203,8 @@ class Train final : public Command {
       throw;
     } catch (const UnfitOption&) {
       throw;
+    } catch (const StateMismatch& error) {
+      throw misfit(error.what());
     } catch (const Error& error) {  // another run's folder, or another configuration
       throw CommandError(ExitCode::mismatch, error.what());
     }

@@ -168,7 +168,11 @@ void Trainer::restore() {
     const int64_t done = checkpoint.progress.step, epochs = checkpoint.progress.epoch;
     check(done <= steps_ && epochs <= done, "train: the run to be resumed has done ", done, " steps in ",
           epochs, " epochs, expected at most ", steps_, " steps, and one in each epoch");
-    model_->load_state_dict(checkpoint.weights);
+    try {
+      model_->load_state_dict(checkpoint.weights);
+    } catch (const StateMismatch& error) {
+      throw StateMismatch(cat(found->path, ": ", error.what()));
+    }
     stepper_.load_state_dict(checkpoint.optimizer);
     progress_ = checkpoint.progress;
     result_.checkpoint = found->path;
