@@ -256,6 +256,7 @@ class Evaluate final : public Command {
     report["data_sha256"] = sha256_of(pairs);
     report["model"] = loaded.model->name();
     report["method"] = evaluations[0].method;
+    report["options"] = settings_of(guidance_, *loaded.model);
     report["weights"] = loaded.source;
     report["weights_sha256"] = sha256_of_weights(loaded);
     if (lpips_) {
