@@ -284,11 +284,13 @@ TEST_CASE("folders low and high are trained on as pairs, others are made dark") 
   REQUIRE(here.run({"train", "zero_dce", "--data", "photos", "--run", "dark", "--steps", "1", "--size", "32"})
               .code == 0);
   CHECK(contains(slurp(here.path("dark/config.toml")), "relight.deep_share = "));
+  CHECK_FALSE(contains(slurp(here.path("dark/config.toml")), "relight.gamma"));
   REQUIRE(here.run({"train", "unet", "--data", "photos", "--run", "drawn", "--steps", "1", "--size", "16",
                     "--batch", "2", "--squares", "2"})
               .code == 0);
   const std::string drawn = slurp(here.path("drawn/config.toml"));
   CHECK(contains(drawn, "relight.repeats = 2\n"));
+  CHECK(contains(drawn, "relight.gamma = \"1 to 1.5\"\n"));
   CHECK(contains(drawn, "turns = \"none\""));
   const ChildResult guided =
       here.run({"train", "reference_guided", "--data", "photos", "--batch", "1", "--dry-run"});
