@@ -106,6 +106,9 @@ class Loader::Worker {
   void stop();
   void produce(int64_t epoch, int64_t index);
   void set_next_after(const Batch& batch);
+  Generator chance_of(int64_t epoch) const {
+    return Generator(options_.seed, "samples").fork(static_cast<uint64_t>(options_.every_epoch ? epoch : 0));
+  }
   Batch make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order);
   Pair drawn_from(const Pair& source, Generator generator) const;
   Pair square_of(const Pair& source, Generator& generator) const;
@@ -220,8 +223,7 @@ void Loader::Worker::produce(int64_t epoch, int64_t index) {
 }
 
 Batch Loader::Worker::make_batch(int64_t epoch, int64_t index, const std::vector<int64_t>& order) {
-  const int64_t chance = options_.every_epoch ? epoch : 0;
-  const Generator samples = Generator(options_.seed, "samples").fork(static_cast<uint64_t>(chance));
+  const Generator samples = chance_of(epoch);
   Batch batch;
   batch.epoch = epoch;
   batch.index = index;
@@ -314,7 +316,8 @@ void Loader::Worker::mix(const MixUp& mix, std::vector<Tensor>& low, std::vector
 }
 
 Batch Loader::Worker::sample() const {
-  const Pair pair = drawn_from(prepare(pictures_[0]), Generator(options_.seed, "sample"));
+  const Generator chance = options_.every_epoch ? Generator(options_.seed, "sample") : chance_of(0).fork(0);
+  const Pair pair = drawn_from(prepare(pictures_[0]), chance);
   Batch batch;
   batch.low = stack({pair.low});
   if (pair.high.defined()) batch.high = stack({pair.high});

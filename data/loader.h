@@ -83,7 +83,8 @@ class Loader {
   /// The next batch; after the last of an epoch comes the first of the next. Throws what preparing it threw,
   /// such as FileException.
   Batch next();
-  /// The first picture of the list as a batch of one, always the same: to watch a training by.
+  /// The first picture of the list as a batch of one, always the same: to watch a training by. Without
+  /// `every_epoch`, as it is in every batch.
   Batch sample() const;
 
  private:

@@ -110,6 +110,26 @@ TEST_CASE("a batch is the same after seeking, with any number of threads, and wi
   set_num_threads(2);
 }
 
+TEST_CASE("where chance decides once, the sample is the first square of every epoch") {
+  const Folder folder(4);
+  for (const bool relight : {false, true}) {
+    LoaderOptions options = small_options(relight);
+    options.random_squares = !relight;
+    options.shuffle = options.every_epoch = false;
+    Loader loader(unpaired_folder(folder.path), options);
+    loader.seek(2, 0);
+    const Batch sample = loader.sample(), batch = loader.next();
+    CHECK(sample.names[0] == batch.names[0]);
+    const auto first = [](const Tensor& pictures) {
+      std::vector<double> values = pictures.to_vector();
+      values.resize(16 * 16 * 3);
+      return values;
+    };
+    CHECK(sample.low.to_vector() == first(batch.low));
+    if (relight) CHECK(sample.high.to_vector() == first(batch.high));
+  }
+}
+
 TEST_CASE("without shuffling the order is that of the names, and the last batch can be left out") {
   const Folder folder(7);
   LoaderOptions options = small_options(false);

@@ -266,6 +266,15 @@ TEST_CASE("a run whose first step is poisoned goes on, and can be resumed") {
   CHECK(train(options, none).finished);
 }
 
+TEST_CASE("a finished run has best weights, also where every step was skipped") {
+  const Studio here;
+  Saboteur saboteur(Place::loss, kNan, 1, 2);
+  const TrainResult result = train(here.options("run", 2), saboteur);
+  CHECK(result.finished);
+  CHECK(std::isinf(result.progress.best));
+  CHECK(load_weights(here.path("run/best.safetensors")).metadata.at("progress.step") == "2");
+}
+
 TEST_CASE("skipped steps change nothing: the weights are those of the steps before") {
   const Studio here;
   Saboteur none(Place::loss, kNan, 0, 0), saboteur(Place::loss, kNan, 6, 8);

@@ -116,8 +116,7 @@ TEST_CASE("a line for each tensor that does not fit, and no output") {
   write(here.path("official.pth"), pth::state_file(theirs(here)));
   const ChildResult wrong = here.run({"convert", "official.pth", "out.safetensors", "-n", "zero_dce_plus"});
   CHECK(wrong.code == 4);
-  CHECK(lines_of(wrong.err) == 22);
-  CHECK(contains(wrong.err, "\n  and 22 more\n"));
+  CHECK(lines_of(wrong.err) == 43);
   write(here.path("unknown.pth"), pth::state_file({{"conv.weight", zeros({1})}}));
   const ChildResult unknown = here.run({"convert", "unknown.pth", "out.safetensors"});
   CHECK(unknown.code == 4);

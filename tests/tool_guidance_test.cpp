@@ -107,6 +107,40 @@ TEST_CASE("what is no look is refused, and no picture is written") {
   CHECK_FALSE(fs::exists(here.path("never.png")));
 }
 
+TEST_CASE("evaluate says with which statistics, artefact and options a network was measured") {
+  const Workplace here;
+  for (const char* folder : {"low", "high"}) {
+    fs::create_directory(here.path(folder));
+    save_noise(here.path(cat(folder, "/1.png")), 20, 16, *folder == 'h' ? 10 : 0);
+  }
+  const std::unique_ptr<Model> model = make_model("gan");
+  model->init_(Generator(1));
+  save_weights(here.path("gan.safetensors"), model->state_dict(), to_metadata(*model));
+  const auto measured = [&](const std::string& name, std::vector<std::string> more) {
+    more.insert(more.begin(),
+                {"evaluate", "-n", name, "--low", "low", "--high", "high", "--csv", "scores.csv"});
+    const ChildResult table = here.run(more);
+    INFO(table.err);
+    REQUIRE(table.code == 0);
+    more.insert(more.end(), {"--json"});
+    nlohmann::json record = nlohmann::json::parse(here.run(more).out);
+    const std::string method = record["method"];
+    CHECK(table.out.starts_with(method + ", weights "));
+    CHECK(contains(slurp(here.path("scores.csv")), method));
+    return record;
+  };
+  const nlohmann::json published = measured("gan", {"--bn", "running", "--compat", "published"});
+  CHECK(published["method"] == "gan (running statistics, published)");
+  CHECK(published["options"] == nlohmann::json{{"bn", "running"}, {"compat", "published"}});
+  const nlohmann::json plain = measured("gan", {});
+  CHECK(plain["method"] == "gan (batch statistics)");
+  CHECK(plain["options"] == nlohmann::json{{"bn", "batch"}, {"compat", "none"}});
+  CHECK(measured("zero_dce", {})["method"] == "zero_dce");
+  const nlohmann::json coarse = measured("zero_dce_plus", {"--scale-factor", "4"});
+  CHECK(coarse["method"] == "zero_dce_plus (scale_factor=4)");
+  CHECK(coarse["options"]["scale_factor"] == "4");
+}
+
 TEST_CASE("evaluate has a row for each reference, for the pictures' own, and for a look") {
   const Guided here;
   for (const char* folder : {"low", "high"}) {

@@ -2,6 +2,7 @@
 // runs as a child.
 #include <sys/stat.h>
 
+#include "luxgrad/models/registry.h"
 #include "luxgrad/models/vgg16.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
@@ -86,6 +87,55 @@ TEST_CASE("a run begins with the weights it is given, and is resumed with none b
   CHECK(second({"--steps", "2", "--resume"}).code == 4);
   CHECK(second({"--weights", checkpoint, "--steps", "2", "--resume"}).code == 0);
   CHECK(here.run({"train", "unet", "--data", "photos", "--run", "third", "-m", checkpoint}).code == 4);
+}
+
+TEST_CASE("an artefact of the network is one for the weights that are read, and no option contradicts it") {
+  const Workplace here;
+  make_pairs(here, 4);
+  const std::unique_ptr<Model> model = make_model("mirnet_keras", {{"compat", "2021"}});
+  model->init_(Generator(1));
+  save_safetensors(here.path("2021.safetensors"), {model->state_dict(), {}});  // which says nothing of itself
+  const auto refusal = [&](std::vector<std::string> more) {  // of too many pictures, after all else
+    std::vector<std::string> command = {"train",        "mirnet_keras", "--data",   "pairs", "--dry-run",
+                                        "--validation", "100",          "--compat", "2021"};
+    command.insert(command.end(), more.begin(), more.end());
+    const ChildResult result = here.run(command);
+    CHECK(result.code == 2);
+    return result.err;
+  };
+  CHECK(contains(refusal({"-m", "2021.safetensors"}), "--validation"));
+  CHECK(contains(refusal({"--option", "compat=2021"}), "--validation"));
+  CHECK(contains(refusal({"--option", "compat=2023"}),
+                 "--compat 2021 is a network with compat=2021, --option compat=2023 another"));
+}
+
+TEST_CASE("weights that do not fit the training are refused with their file and a line for each tensor") {
+  const Workplace here;
+  make_photos(here);
+  make_pairs(here, 2);
+  const auto refusal = [&](const std::vector<std::string>& command) {
+    const ChildResult result = here.run(command);
+    INFO(result.err);
+    CHECK(result.code == 4);
+    return result.err;
+  };
+  const std::unique_ptr<Model> model = make_model("reference_guided", {{"deconv_bias", "true"}});
+  save_weights(here.path("other.safetensors"), model->state_dict(), to_metadata(*model));
+  const std::string biases = refusal({"train", "reference_guided", "--data", "pairs", "--size", "16",
+                                      "--batch", "1", "--dry-run", "-m", "other.safetensors"});
+  CHECK(contains(biases, "other.safetensors: load_state_dict: the weights do not fit the network:\n"));
+  CHECK(contains(biases, ".bias: unexpected, got [128]\n"));
+
+  REQUIRE(here.run(training({"--run", "run", "--steps", "1"})).code == 0);
+  const std::string path = "run/checkpoints/" + checkpoint_name(1);
+  Checkpoint torn = read_checkpoint(here.path(path)).value();
+  torn.weights.erase("e_conv2.bias");
+  torn.weights.erase("e_conv3.bias");
+  save_checkpoint(here.path(path), torn);
+  const std::string missing = refusal(training({"--run", "run", "--steps", "2", "--resume"}));
+  CHECK(contains(missing, path + ": load_state_dict: the weights do not fit the network:\n"));
+  CHECK(contains(missing,
+                 "\n  e_conv2.bias: missing, expected [32]\n  e_conv3.bias: missing, expected [32]\n"));
 }
 
 TEST_CASE("twenty processes with other addresses, heaps and numbers of threads make the same weights") {
@@ -234,11 +284,13 @@ TEST_CASE("folders low and high are trained on as pairs, others are made dark") 
   REQUIRE(here.run({"train", "zero_dce", "--data", "photos", "--run", "dark", "--steps", "1", "--size", "32"})
               .code == 0);
   CHECK(contains(slurp(here.path("dark/config.toml")), "relight.deep_share = "));
+  CHECK_FALSE(contains(slurp(here.path("dark/config.toml")), "relight.gamma"));
   REQUIRE(here.run({"train", "unet", "--data", "photos", "--run", "drawn", "--steps", "1", "--size", "16",
                     "--batch", "2", "--squares", "2"})
               .code == 0);
   const std::string drawn = slurp(here.path("drawn/config.toml"));
   CHECK(contains(drawn, "relight.repeats = 2\n"));
+  CHECK(contains(drawn, "relight.gamma = \"1 to 1.5\"\n"));
   CHECK(contains(drawn, "turns = \"none\""));
   const ChildResult guided =
       here.run({"train", "reference_guided", "--data", "photos", "--batch", "1", "--dry-run"});

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <filesystem>
 
 #include "luxgrad/data/file.h"
@@ -212,7 +213,38 @@ TEST_CASE("a finished run can be made longer") {
   (void)run(setting.options("parts", "official", 4));
   TrainOptions longer = setting.options("parts");
   longer.resume = true;
-  check_equal(whole.checkpoint, run(longer).checkpoint);
+  const std::string end = run(longer).checkpoint;
+  Checkpoint judged_once_more = read_checkpoint(end).value();  // after step 4
+  const double best = read_checkpoint(whole.checkpoint).value().progress.best;
+  CHECK(judged_once_more.progress.best <= best);
+  judged_once_more.progress.best = best;
+  save_checkpoint(end, judged_once_more);
+  check_equal(whole.checkpoint, end);
+}
+
+TEST_CASE("the end of a run within an epoch is judged and shown as the end of the epoch") {
+  const Setting setting;
+  TrainOptions options = setting.options("run", "default", 1);
+  options.recipe.validation = 0.2;
+  options.recipe.plateau = true;
+  Witness stopped(1);  // before it validates
+  CHECK_FALSE(run(options, stopped).finished);
+  CHECK_FALSE(std::filesystem::exists(options.run + "/best.safetensors"));
+  options.resume = true;
+  Witness witness;
+  const TrainResult result = run(options, witness);
+  CHECK(result.finished);
+  CHECK(result.progress.step == 1);
+  CHECK(result.progress.epoch == 0);
+  CHECK(result.progress.epoch_over == 0);
+  CHECK(std::isinf(result.progress.plateau_best));  // whoever makes it longer goes on as if it were not over
+  REQUIRE(witness.notices.size() == 1);
+  CHECK(witness.notices[0].starts_with("epoch 1: validation "));
+  CHECK(load_weights(options.run + "/best.safetensors").metadata.at("progress.step") == "1");
+  CHECK(std::filesystem::exists(options.run + "/samples/epoch_001.png"));
+  const TrainOptions whole = setting.options("whole", "default", 1);
+  (void)run(whole);
+  CHECK(load_weights(whole.run + "/best.safetensors").metadata.at("progress.step") == "1");
 }
 
 TEST_CASE("a checkpoint of more steps than the run has, or of epochs without steps, is not resumed") {

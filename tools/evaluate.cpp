@@ -172,7 +172,7 @@ class Evaluate final : public Command {
     try {
       lpips_.emplace(states[0], states[1]);
     } catch (const StateMismatch& error) {
-      throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1]), error.what());
+      throw misfit(cat(lpips_files_[0], " with ", lpips_files_[1], ": ", error.what()));
     }
   }
 
@@ -256,6 +256,7 @@ class Evaluate final : public Command {
     report["data_sha256"] = sha256_of(pairs);
     report["model"] = loaded.model->name();
     report["method"] = evaluations[0].method;
+    report["options"] = settings_of(guidance_, *loaded.model);
     report["weights"] = loaded.source;
     report["weights_sha256"] = sha256_of_weights(loaded);
     if (lpips_) {

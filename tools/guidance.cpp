@@ -9,6 +9,7 @@
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/gan.h"
 #include "luxgrad/models/reference_guided.h"
+#include "luxgrad/models/registry.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/number_option.h"
 
@@ -75,6 +76,21 @@ void set_inference(const Guidance& guidance, Gan& gan) {
                      published ? 0.5 : 0.0, guidance.seed, published});
 }
 
+std::string title_of(const Model& model, std::string text) {
+  const ModelConfig config = model.config();
+  for (const OptionInfo& option : model_options(model.name())) {
+    const std::string_view values = option.values;
+    const std::string& value = config.at(option.name);
+    if (value == values.substr(0, values.find(','))) continue;
+    text += cat(text.empty() ? "" : ", ", option.name, "=", value);
+  }
+  return text.empty() ? model.name() : cat(model.name(), " (", text, ")");
+}
+
+std::string statistics_of(const Guidance& guidance) {
+  return guidance.statistics.empty() ? "batch" : guidance.statistics;
+}
+
 void check_fits(const Guidance& guidance, const Model& model) {
   const bool looks = !guidance.references.empty() || !guidance.look.empty() || !guidance.save_look.empty();
   check_usage(dynamic_cast<const ReferenceGuided*>(&model) != nullptr || !looks,
@@ -123,12 +139,24 @@ void apply(const Guidance& guidance, Model& model) {
   if (auto* const gan = dynamic_cast<Gan*>(&model)) set_inference(guidance, *gan);
 }
 
+ModelConfig settings_of(const Guidance& guidance, const Model& model) {
+  ModelConfig settings = model.config();
+  if (dynamic_cast<const Gan*>(&model) == nullptr) return settings;
+  settings["bn"] = statistics_of(guidance);
+  settings["compat"] = guidance.compat.empty() ? "none" : guidance.compat;
+  return settings;
+}
+
 std::vector<Guide> guides_of(const Guidance& guidance, Model& model) {
   check_fits(guidance, model);
-  if (auto* const gan = dynamic_cast<Gan*>(&model)) set_inference(guidance, *gan);
+  if (auto* const gan = dynamic_cast<Gan*>(&model)) {
+    set_inference(guidance, *gan);
+    const std::string published = guidance.compat.empty() ? "" : cat(", ", guidance.compat);
+    return {{title_of(model, cat(statistics_of(guidance), " statistics", published))}};
+  }
   const auto* const guided = dynamic_cast<const ReferenceGuided*>(&model);
-  if (guided == nullptr) return {{model.name()}};
-  const auto title = [&](const std::string& text) { return cat(model.name(), " (", text, ")"); };
+  if (guided == nullptr) return {{title_of(model, "")}};
+  const auto title = [&](const std::string& text) { return title_of(model, text); };
   std::vector<Guide> guides;
   for (const std::string& path : guidance.references) {
     if (path == "own") {

@@ -36,11 +36,16 @@ void add_inputs(const Guidance& guidance, Outputs& outputs);
 /// FileException for one that cannot be read or written.
 void apply(const Guidance& guidance, Model& model);
 
+/// What the network was set to: its options, and those of `guidance` that are modes of it.
+ModelConfig settings_of(const Guidance& guidance, const Model& model);
+
 /// One way to have a network guided, where several are compared.
 struct Guide {
-  std::string title;  ///< `reference_guided (own references)`
-  bool own = false;   ///< each picture by the reference that it is compared with
-  Tensors looks{};    ///< none: as the network is without any
+  /// The network, what guides it, and its options where they are not the default:
+  /// `reference_guided (own references, norm=instance)`, `gan (running statistics, published)`.
+  std::string title;
+  bool own = false;  ///< each picture by the reference that it is compared with
+  Tensors looks{};   ///< none: as the network is without any
 };
 
 /// A guide for each of `guidance.references`, of which `own` says that every picture has its own, and one for

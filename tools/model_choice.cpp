@@ -121,8 +121,7 @@ std::string absence_of_cuda() {
   return absence;
 }
 
-CommandError misfit(const std::string& source, const std::string& list) {
-  constexpr size_t kShown = 20;
+CommandError misfit(const std::string& list) {
   std::vector<std::string> lines;
   for (size_t begin = 0; begin <= list.size();) {
     const size_t end = std::min(list.find('\n', begin), list.size());
@@ -130,13 +129,8 @@ CommandError misfit(const std::string& source, const std::string& list) {
     lines.push_back(list.substr(text, end - text));
     begin = end + 1;
   }
-  const std::string head = cat(source, ": ", lines.front());
+  const std::string head = lines.front();
   lines.erase(lines.begin());
-  if (lines.size() > kShown) {
-    const size_t more = lines.size() - kShown;
-    lines.resize(kShown);
-    lines.push_back(cat("and ", more, " more"));
-  }
   return {ExitCode::mismatch, head, lines};
 }
 
@@ -204,7 +198,7 @@ LoadedModel load_model(const ModelChoice& choice, Device device) {
   try {
     loaded.model->load_state_dict(adapted_weights(*loaded.model, file.state));
   } catch (const StateMismatch& error) {
-    throw misfit(loaded.source, error.what());
+    throw misfit(cat(loaded.source, ": ", error.what()));
   }
   loaded.model->to(device);
   loaded.metadata = std::move(file.metadata);

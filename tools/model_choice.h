@@ -32,9 +32,9 @@ ModelConfig config_of(const ModelChoice& choice);
 /// Throws CommandError for a name that is not in the registry, with the nearest one that is.
 void check_model_name(const std::string& name);
 
-/// Weights from `source` that do not fit, with a line for each tensor at fault; `list` is what a
+/// Weights that do not fit, with a line for each tensor at fault; `list` is the name of their file and what a
 /// StateMismatch says.
-CommandError misfit(const std::string& source, const std::string& list);
+CommandError misfit(const std::string& list);
 
 struct LoadedModel {
   std::unique_ptr<Model> model;

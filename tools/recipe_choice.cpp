@@ -60,12 +60,22 @@ void add_perceptual_term(const PerceptualOptions& choice, Recipe& recipe) {
   try {
     recipe = with_perceptual(recipe, choice);
   } catch (const StateMismatch& error) {
-    throw misfit(choice.file, error.what());
+    throw misfit(cat(choice.file, ": ", error.what()));
   } catch (const FileException&) {
     throw;
   } catch (const Error& error) {
     usage_error(error.what());
   }
+}
+
+// What the recipe wants of the network may be wished otherwise, but not by who asks for an artefact of it.
+ModelConfig network_of(const RecipeChoice& choice, const Recipe& recipe, ModelConfig config) {
+  for (const auto& [key, value] : recipe.model) {
+    const std::string& wished = config.emplace(key, value).first->second;
+    check_usage(choice.compat.empty() || wished == value, "--compat ", choice.compat, " is a network with ",
+                key, "=", value, ", --option ", key, "=", wished, " another");
+  }
+  return config;
 }
 
 void change_rate(const RecipeChoice& choice, Recipe& recipe) {
@@ -130,7 +140,7 @@ Recipe recipe_of(const RecipeChoice& choice, const std::string& model, const Mod
   int64_t multiple = 1;
   try {
     recipe = make_recipe(model, choice.name, choice.compat);
-    multiple = make_model(model, config)->traits().size_multiple;
+    multiple = make_model(model, network_of(choice, recipe, config))->traits().size_multiple;
   } catch (const Error& error) {
     usage_error(error.what());
   }

@@ -27,8 +27,8 @@ struct RecipeChoice {
 void add_recipe_options(CLI::App& app, RecipeChoice& choice);
 
 /// The recipe for this model and data. `references`: the pictures come with some. Throws CommandError for
-/// names that are unknown, sizes that do not fit the network and weights that do not fit VGG16, FileException
-/// where those cannot be read.
+/// names that are unknown, an artefact that `config` contradicts, sizes that do not fit the network and
+/// weights that do not fit VGG16, FileException where those cannot be read.
 Recipe recipe_of(const RecipeChoice& choice, const std::string& model, const ModelConfig& config,
                  bool references);
 

@@ -134,9 +134,18 @@ class Train final : public Command {
     options_.model = choice_.name;
     options_.model_config = config_of(choice_);
     options_.recipe = recipe_of(recipe_, choice_.name, options_.model_config, has_references(options_.data));
-    if (!choice_.weights.empty()) options_.first_weights = load_model(choice_).model->state_dict();
+    options_.model_config.insert(options_.recipe.model.begin(), options_.recipe.model.end());
+    if (!choice_.weights.empty()) options_.first_weights = first_weights();
     check_usage(!options_.recompute || make_model(choice_.name, options_.model_config)->traits().blocks,
                 "--recompute: ", choice_.name, " has no blocks worth it");
+  }
+
+  // Read into the very network that is trained, whatever the file says of its own.
+  State first_weights() const {
+    ModelChoice trainee = choice_;
+    for (const auto& [key, value] : make_model(choice_.name, options_.model_config)->config())
+      trainee.options.push_back(cat(key, "=", value));
+    return load_model(trainee).model->state_dict();
   }
 
   // What reads as a number is one.
@@ -194,6 +203,8 @@ class Train final : public Command {
       throw;
     } catch (const UnfitOption&) {
       throw;
+    } catch (const StateMismatch& error) {
+      throw misfit(error.what());
     } catch (const Error& error) {  // another run's folder, or another configuration
       throw CommandError(ExitCode::mismatch, error.what());
     }

@@ -25,7 +25,7 @@ struct Progress {
   int64_t step = 0;        ///< updates done or skipped
   int64_t epoch = 0;       ///< epochs finished
   int64_t batch = 0;       ///< batches of the current epoch that are done
-  int64_t epoch_over = 0;  ///< 1: they are all done, but what ends an epoch is not
+  int64_t epoch_over = 0;  ///< 1: they or the run's steps are all done, but what ends an epoch is not
   int64_t skipped = 0;     ///< steps in a row without an update, because something was not finite
   /// Of the first step that was not skipped; infinite before.
   double first_loss = std::numeric_limits<double>::infinity();

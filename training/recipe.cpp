@@ -120,8 +120,10 @@ Recipe with_references(Recipe recipe) {
 
 Recipe without_references(Recipe recipe) {
   constexpr int64_t kSide = 128, kSquares = 64;  // photos are few
+  constexpr double kGamma = 1.5;                 // at most; mid-gray sinks by another 1.2 stops
   if (recipe.relight || !recipe.objective->needs_references()) return recipe;
   recipe.relight = RelightOptions{};
+  recipe.relight->gamma[1] = kGamma;
   recipe.squares = false;
   recipe.repeats = kSquares;
   recipe.patch = 0;
@@ -178,6 +180,7 @@ std::map<std::string, std::string> facts_of(const Recipe& recipe) {
     facts["relight.dim_stops"] = range(o.dim_stops);
     facts["relight.deep_share"] = exact_text(o.deep_share);
     facts["relight.black"] = exact_text(o.black);
+    if (o.gamma[0] != 1 || o.gamma[1] != 1) facts["relight.gamma"] = range(o.gamma);
     facts["relight.white_balance"] = exact_text(o.white_balance);
     facts["relight.shot_variance"] = range(o.shot_variance);
     facts["relight.read_deviation"] = range(o.read_deviation);

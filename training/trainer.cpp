@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <optional>
 
 #include "luxgrad/data/file.h"
@@ -63,8 +64,14 @@ class Trainer {
   std::optional<double> validation_psnr();
   double psnr_of(const Batch& batch) const;
   void judge(double criterion);
+  void save_best();
   Batch next_batch();
-  void show_sample();
+  void show_sample(int64_t epoch);
+  /// Whether the epoch at work has all its steps: its batches are done, or its stage is.
+  bool epoch_done() const {
+    const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
+    return progress_.batch == loader_->batches_per_epoch() || stage_done;
+  }
   /// Whether the run is over: all its steps are done, or validation has stood still for as long as the recipe
   /// waits.
   bool over() const {
@@ -121,23 +128,25 @@ TrainResult Trainer::run() {
   }
   listener_.on_start(config_, progress_.step, steps_);
   open_stage();
-  if (progress_.epoch_over == 0)
-    loader_->seek(progress_.epoch, progress_.batch);
-  else
+  if (progress_.epoch_over != 0 && epoch_done())
     loader_->seek(progress_.epoch + 1, 0);
+  else
+    loader_->seek(progress_.epoch, progress_.batch);
   while (!over() && !stopped()) {
     if (progress_.epoch_over == 0) {
       const Stopwatch waiting;
       const Batch batch = next_batch();
       update(batch, waiting.seconds());
-      const bool stage_done = progress_.step == stage_end_ && progress_.step < steps_;
-      progress_.epoch_over = ++progress_.batch == loader_->batches_per_epoch() || stage_done ? 1 : 0;
+      ++progress_.batch;
+      progress_.epoch_over = epoch_done() || progress_.step == steps_ ? 1 : 0;
     }
     if (progress_.epoch_over != 0) finish_epoch();
     if (open_stage()) loader_->seek(progress_.epoch, 0);
-    const bool epoch_done = progress_.batch == 0 && recipe_.overfit == 0;
-    if (epoch_done || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped()) save();
+    const bool epoch_ended = progress_.batch == 0 && recipe_.overfit == 0;
+    if (epoch_ended || progress_.step % kCheckpointSteps == 0 || progress_.step == steps_ || stopped())
+      save();
   }
+  if (over() && progress_.best == std::numeric_limits<double>::infinity()) save_best();  // nothing was judged
   if (recipe_.overfit > 0 && over() && last_loss_) say_how_well_learnt(*last_loss_);
   (void)folder_.write_report(config_);
   result_.progress = progress_;
@@ -159,7 +168,11 @@ void Trainer::restore() {
     const int64_t done = checkpoint.progress.step, epochs = checkpoint.progress.epoch;
     check(done <= steps_ && epochs <= done, "train: the run to be resumed has done ", done, " steps in ",
           epochs, " epochs, expected at most ", steps_, " steps, and one in each epoch");
-    model_->load_state_dict(checkpoint.weights);
+    try {
+      model_->load_state_dict(checkpoint.weights);
+    } catch (const StateMismatch& error) {
+      throw StateMismatch(cat(found->path, ": ", error.what()));
+    }
     stepper_.load_state_dict(checkpoint.optimizer);
     progress_ = checkpoint.progress;
     result_.checkpoint = found->path;
@@ -262,8 +275,9 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
   }
 }
 
-// What ends an epoch. Where a signal comes before it is done, or the disk refuses the best weights, whoever
-// resumes does it again.
+// What ends an epoch, and a run within one, which stays where it is in that epoch: made longer, it goes on
+// with the bits of a run that was as long from the start. Where a signal comes before it is done, or the disk
+// refuses the best weights, whoever resumes does it again.
 void Trainer::finish_epoch() {
   const Progress before = progress_;
   // What is learned by heart is one batch: not worth a checkpoint and a picture each time.
@@ -275,12 +289,15 @@ void Trainer::finish_epoch() {
     save();
     throw;
   }
-  ++progress_.epoch;
-  progress_.batch = progress_.epoch_over = 0;
+  progress_.epoch_over = 0;
+  if (epoch_done()) {
+    ++progress_.epoch;
+    progress_.batch = 0;
+    if (shown) progress_.epoch_loss = 0;
+    if (shown) progress_.epoch_steps = 0;
+  }
   if (!shown) return;
-  progress_.epoch_loss = 0;
-  progress_.epoch_steps = 0;
-  show_sample();
+  show_sample(before.epoch + 1);
   (void)folder_.write_report(config_);  // a page that the disk refuses is not worth the run
 }
 
@@ -297,6 +314,7 @@ bool Trainer::validate() {
   (void)folder_.log_validation(progress_.epoch + 1, psnr);
   listener_.on_notice(
       cat("epoch ", progress_.epoch + 1, ": validation ", exact_text(std::round(100 * psnr) / 100), " dB"));
+  if (!epoch_done()) return true;
   if (recipe_.plateau) {
     ReduceOnPlateau plateau({});
     plateau.best = progress_.plateau_best;
@@ -326,12 +344,12 @@ Batch Trainer::next_batch() {
 
 // A picture of what the network does now; one that cannot be read, or that the disk refuses, is not worth the
 // run.
-void Trainer::show_sample() {
+void Trainer::show_sample(int64_t epoch) {
   try {
     const Batch sample = loader_->sample();
     Tensors pictures{sample.low, recipe_.objective->result(*model_, sample.low, sample.high)};
     if (sample.high.defined()) pictures.push_back(sample.high);
-    folder_.save_sample(progress_.epoch, pictures);
+    folder_.save_sample(epoch, pictures);
   } catch (const FileException& refused) {
     listener_.on_notice(refused.what());
   }
@@ -357,6 +375,10 @@ std::optional<double> Trainer::validation_psnr() {
 void Trainer::judge(double criterion) {
   if (!(criterion < progress_.best)) return;
   progress_.best = criterion;
+  save_best();
+}
+
+void Trainer::save_best() {
   folder_.save_best(model_->state_dict(), weight_facts(*model_, config_, progress_));
 }
 

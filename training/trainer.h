@@ -69,7 +69,8 @@ class UnfitOption : public Error {
 
 /// Trains until all steps are done or the flag is set, and saves. Throws FileException for bad
 /// pictures (the listener is told of each before the first step) and for a run folder that cannot be written;
-/// NumericalStop; UnfitOption for more pictures that validate than there are; and Error for a run folder that
+/// NumericalStop; UnfitOption for more pictures that validate than there are; StateMismatch for weights that
+/// do not fit, those of a checkpoint with its file; and Error for a run folder that
 /// holds another run, or a resume with another configuration. A run folder in which another process works
 /// gives FileErrorCode::busy.
 TrainResult train(const TrainOptions& options, TrainListener& listener);
