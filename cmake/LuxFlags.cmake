@@ -18,9 +18,9 @@ endfunction()
 # Sums must give the same bits from every compiler, so products and sums are fused only where a source asks for it.
 lux_code_flags(-ffp-contract=off -fno-math-errno -fno-trapping-math)
 lux_warnings(-Wall -Wextra -Wconversion -Wformat=2 -Wimplicit-fallthrough -Wshadow=local)
-# CMake 3.25 knows no flag of nvcc 13 for C++20. A kernel whose registers do not suffice is an error.
+# A kernel whose registers do not suffice is an error.
 target_compile_options(lux_flags INTERFACE
-  "$<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr;-Xptxas=--warn-on-spills;-Xcompiler=-Wno-psabi>")
+  "$<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr;-Xptxas=--warn-on-spills;-Xcompiler=-Wno-psabi>")
 if(LUX_WERROR)
   lux_warnings(-Werror)
   target_compile_options(lux_flags INTERFACE
