@@ -8,8 +8,10 @@
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tools/measure.h"
 #include "luxgrad/training/step_memory.h"
 #include "narrow_models.h"
 
@@ -72,7 +74,8 @@ TEST_CASE("inference of every network holds hardly more than its layers' best pe
   set_derived_weight_cap(cap);
 }
 
-// Sizes that people train with, as far as there is time: what is wrong by a share of the pixels shows on many.
+// Sizes that people train with, as far as there is time: what is wrong by a share of the pixels shows on
+// many.
 TEST_CASE("the memory of a training step is predicted from small ones") {
   check_prediction("reference_guided", {1, 400, 600, 3});
   check_prediction("reference_guided", {4, 128, 128, 3}, true);
@@ -87,4 +90,25 @@ TEST_CASE("the same step is predicted the same memory") {
   const TrainOptions options = training_of("unet");
   const int64_t pixels = int64_t{8} * 256 * 256, first = predicted_step_memory(options, pixels);
   for (int again = 0; again < 3; ++again) CHECK(predicted_step_memory(options, pixels) == first);
+}
+
+// Of whole networks at the size that they are stated for. What the process has besides its tensors is not
+// seen here.
+TEST_CASE("enhance takes the memory that info says, in the order in which it runs") {
+  for (const char* name : {"unet", "zero_dce", "reference_guided"}) {
+    const int64_t before = memory::stats().live;
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator(1));
+    const int64_t predicted = predicted_peak(*model, kStatedHeight, kStatedWidth);
+    const int64_t optimum = Liveness(*model).optimum(kStatedHeight, kStatedWidth);
+    const Tensor x = dark_picture(kStatedHeight, kStatedWidth);
+    memory::reset_peak();
+    enhance(*model, x);
+    const int64_t peak = memory::stats().peak - before;
+    MESSAGE(std::string(name) << ": " << peak << " bytes, predicted " << predicted << ", optimum "
+                              << optimum);
+    CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(predicted));
+    CHECK(static_cast<double>(predicted) <= 1.15 * static_cast<double>(peak));
+    CHECK(static_cast<double>(peak) <= 1.15 * static_cast<double>(optimum));
+  }
 }
