@@ -364,6 +364,11 @@ Pair Loader::Worker::prepare(const PicturePaths& paths) const {
   return pair;
 }
 
+// A batch in the making is there twice: as pictures, and as one tensor.
+int64_t loader_bytes(const LoaderOptions& options, int64_t prepared, int64_t batch) {
+  return std::min(options.cache_bytes, prepared) + (static_cast<int64_t>(kAhead) + 2) * batch;
+}
+
 Loader::Loader(PictureList pictures, const LoaderOptions& options)
     : worker_(std::make_unique<Worker>(std::move(pictures), options)) {}
 Loader::~Loader() = default;

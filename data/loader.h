@@ -60,6 +60,11 @@ struct LoaderOptions {
   ImageLimits limits{};
 };
 
+/// Bytes of tensors that a loader holds at most besides the batch that it gave: of prepared pictures, which
+/// have `prepared` bytes in all, those that are kept; and batches of `batch` bytes that wait or are being
+/// made.
+int64_t loader_bytes(const LoaderOptions& options, int64_t prepared, int64_t batch);
+
 struct Batch {
   Tensor low;                      ///< [N, size, size, 3] f32 in [0, 1]
   Tensor high;                     ///< the same shape, or undefined without references

@@ -68,18 +68,18 @@ BytesAt alive_in(const Model& model, const State& state, int64_t height, int64_t
 
 }  // namespace
 
-int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large) {
+std::vector<int64_t> bytes_at(int64_t pixels, const BytesAt& small, const BytesAt& large) {
   check(small.bytes.size() == large.bytes.size() && !small.bytes.empty() && small.pixels != large.pixels,
-        "largest_at: expected two sizes of one run, got ", small.bytes.size(), " and ", large.bytes.size(),
+        "bytes_at: expected two sizes of one run, got ", small.bytes.size(), " and ", large.bytes.size(),
         " steps on ", small.pixels, " and ", large.pixels, " pixels");
   const double share =
       static_cast<double>(pixels - small.pixels) / static_cast<double>(large.pixels - small.pixels);
-  double largest = 0;
+  std::vector<int64_t> bytes;
   for (size_t i = 0; i < small.bytes.size(); ++i) {
     const auto from = static_cast<double>(small.bytes[i]), to = static_cast<double>(large.bytes[i]);
-    largest = std::max(largest, from + share * (to - from));
+    bytes.push_back(std::llround(from + share * (to - from)));
   }
-  return std::llround(largest);
+  return bytes;
 }
 
 Liveness::Liveness(const Model& model) : multiple_(model.traits().size_multiple) {
@@ -97,7 +97,8 @@ Liveness::Liveness(const Model& model) : multiple_(model.traits().size_multiple)
 int64_t Liveness::optimum(int64_t height, int64_t width) const {
   const int64_t rows = detail::blocks_of(height, multiple_) * multiple_,
                 columns = detail::blocks_of(width, multiple_) * multiple_;
-  return parameters_ + pixel_bytes_ * rows * columns + largest_at(rows * columns, small_, large_);
+  const std::vector<int64_t> alive = bytes_at(rows * columns, small_, large_);
+  return parameters_ + pixel_bytes_ * rows * columns + *std::max_element(alive.begin(), alive.end());
 }
 
 }  // namespace lux

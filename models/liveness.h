@@ -15,9 +15,9 @@ struct BytesAt {
   std::vector<int64_t> bytes;
 };
 
-/// The largest of the bytes at `pixels`, where each is a constant plus a share of the area, from two runs.
+/// The bytes of every step at `pixels`, where each is a constant plus a share of the area, from two runs.
 /// Throws Error where they have not the same steps.
-int64_t largest_at(int64_t pixels, const BytesAt& small, const BytesAt& large);
+std::vector<int64_t> bytes_at(int64_t pixels, const BytesAt& small, const BytesAt& large);
 
 /// Follows the tensors of two runs on small pictures; what is alive at a layer is a constant plus a share of
 /// the area.

@@ -14,6 +14,7 @@
 #include "luxgrad/data/layout.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "same_bits.h"
@@ -407,4 +408,17 @@ TEST_CASE("resized pictures are turned when asked for, and the dark one alone ge
   }
   CHECK(gains.size() == 4);
   CHECK_FALSE(same_bits(second.low, first.low));
+}
+
+TEST_CASE("what a loader holds is bounded") {
+  const PairFolder folder;
+  const LoaderOptions options{.batch_size = 2, .size = 0, .turns = Turns::flips};
+  const int64_t before = memory::stats().live;
+  Loader loader(open_dataset(folder.path).pictures, options);
+  const int64_t batch = 2 * loader.next().low.storage()->bytes();
+  const auto pairs = static_cast<int64_t>(open_dataset(folder.path).pictures.size());
+  const int64_t prepared = pairs * batch / options.batch_size;
+  memory::reset_peak();
+  for (int64_t i = 0; i < 4 * loader.batches_per_epoch(); ++i) loader.next();
+  CHECK(memory::stats().peak - before <= loader_bytes(options, prepared, batch) + batch);
 }

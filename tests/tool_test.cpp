@@ -162,6 +162,11 @@ TEST_CASE("info tells what is there") {
     CHECK(model["weights"]["source"] == here.path("zero_dce.safetensors"));
   }
   CHECK(contains(here.run({"info"}).out, "79416"));
+  const nlohmann::json unet = nlohmann::json::parse(here.run({"info", "unet", "--json"}).out);
+  CHECK(unet["memory_band"] > 0);
+  CHECK(unet["memory_bytes"] < unet["memory_optimum_bytes"]);
+  CHECK(contains(here.run({"info", "unet"}).out,
+                 cat(" for 1200x900, ", unet["memory_band"].get<int64_t>(), " rows at a time\n")));
   const nlohmann::json picture = nlohmann::json::parse(here.run({"info", "dark.png", "--json"}).out);
   CHECK(picture["width"] == 12);
   const nlohmann::json weights =

@@ -204,6 +204,7 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
   CHECK(contains(result.out, "batch = 2\n"));
   CHECK(contains(result.out, "e_conv1.weight [32, 3, 3, 3]\n"));
   CHECK(contains(result.out, "\n79416 parameters, "));
+  CHECK(contains(result.out, " of pictures in the loader\n"));
   CHECK_FALSE(fs::exists(here.path("run")));
   CHECK(contains(planned({"--config", "plan.toml", "--batch", "3"}).out, "batch = 3\n"));
   spill(here.path("plan.toml"), "epoch = 3\n");
@@ -212,6 +213,22 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
   const ChildResult refused = planned({"--recompute"});
   CHECK(refused.code == 2);
   CHECK(contains(refused.err, "--recompute: zero_dce has no blocks worth it"));
+}
+
+TEST_CASE("--dry-run measures the step, and not the pictures that the loader keeps") {
+  const Workplace here;
+  const auto tensors_on = [&](int count) {
+    fs::create_directory(here.path(std::to_string(count)));
+    for (int i = 0; i < count; ++i)
+      save_noise(here.path(cat(count, "/", i, ".png")), 300, 300, static_cast<uint64_t>(i));
+    const std::string out = here.run({"train", "zero_dce", "--data", std::to_string(count), "--size", "32",
+                                      "--squares", "1", "--batch", "2", "--threads", "1", "--dry-run"})
+                                .out;
+    const size_t from = out.find("tensors of ");
+    REQUIRE(from != std::string::npos);
+    return out.substr(from, out.find(';', from) - from);
+  };
+  CHECK(tensors_on(2) == tensors_on(12));
 }
 
 TEST_CASE("a file of options is a small text without tables; what is none is refused in a sentence") {

@@ -50,12 +50,16 @@ Json about_training(const Model& model, const AboutSizes& sizes) {
                 {"width", width},
                 {"height", height},
                 {"memory_bytes", nullptr},
-                {"memory_bytes_recompute", nullptr}};
+                {"memory_bytes_recompute", nullptr},
+                {"loader_bytes", nullptr}};
   if (width == 0) return entry;  // whole pictures, of whatever size they have
-  entry["memory_bytes"] = predicted_step_memory(options, stage.batch * height * width);
+  const int64_t pixels = stage.batch * height * width;
+  entry["memory_bytes"] = predicted_step_memory(options, pixels);
   options.recompute = true;
-  if (model.traits().blocks)
-    entry["memory_bytes_recompute"] = predicted_step_memory(options, stage.batch * height * width);
+  if (model.traits().blocks) entry["memory_bytes_recompute"] = predicted_step_memory(options, pixels);
+  const int64_t pictures = options.recipe.objective->needs_references() ? 2 : 1;
+  entry["loader_bytes"] = loader_bytes({}, LoaderOptions{}.cache_bytes,
+                                       pictures * pixels * 3 * static_cast<int64_t>(sizeof(float)));
   return entry;
 }
 
@@ -97,6 +101,16 @@ void print_layers(const Json& about) {
   print("all", "", "", grouped(about["parameters"]), grouped(about["macs"]));
 }
 
+void print_memory(const Json& about, const std::string& size) {
+  const auto band = about["memory_band"].get<int64_t>();
+  print_result(cat("  memory      about ", megabytes(about["memory_bytes"]), " for ", size, ", ",
+                   band > 0 ? cat(band, " rows at a time") : "as a whole"));
+  print_result(cat("  optimum     ", megabytes(about["memory_optimum_bytes"]),
+                   " as a whole, if every tensor went after its last reader"));
+  if (about.contains("memory_measured_bytes"))
+    print_result(cat("  measured    ", megabytes(about["memory_measured_bytes"])));
+}
+
 void print_training(const Json& training) {
   const std::string what = cat("one step of ", training["recipe"].get<std::string>(), ", ",
                                training["batch"].get<int64_t>(), " x ");
@@ -107,7 +121,8 @@ void print_training(const Json& training) {
   const Json& again = training["memory_bytes_recompute"];
   print_result(cat("  training    ", megabytes(training["memory_bytes"]), " predicted",
                    again.is_null() ? "" : cat(", ", megabytes(again), " with --recompute"), ", for ", what,
-                   training["width"].get<int64_t>(), "x", training["height"].get<int64_t>()));
+                   training["width"].get<int64_t>(), "x", training["height"].get<int64_t>(),
+                   "; besides, at most ", megabytes(training["loader_bytes"]), " of pictures in the loader"));
 }
 
 }  // namespace
@@ -130,6 +145,8 @@ std::string about_model(const Model& model, const AboutSizes& sizes) {
                 {"tile_grid", sight.grid},
                 {"tile_margin", sight.margin},
                 {"layers", about_layers(rows)},
+                {"memory_bytes", predicted_peak(model, sizes.height, sizes.width)},
+                {"memory_band", enhance_plan(model, sizes.height, sizes.width).band},
                 {"memory_optimum_bytes", Liveness(model).optimum(sizes.height, sizes.width)}};
   if (sizes.measure) about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width);
   about["training"] = about_training(model, sizes);
@@ -148,10 +165,7 @@ void print_model(const std::string& text) {
                    "pixels at most ", about["halo"].get<int64_t>(), " away"));
   print_result(cat("  tiles       begin at multiples of ", about["tile_grid"].get<int64_t>(), ", and read ",
                    about["tile_margin"].get<int64_t>(), " pixels around them"));
-  print_result(cat("  memory      ", megabytes(about["memory_optimum_bytes"]), " at least for ", size,
-                   ", layer by layer"));
-  if (about.contains("memory_measured_bytes"))
-    print_result(cat("  measured    ", megabytes(about["memory_measured_bytes"])));
+  print_memory(about, size);
   print_training(about["training"]);
 }
 

@@ -15,8 +15,9 @@ struct AboutSizes {
   bool measure = false;   ///< also enhance a picture of this size, and tell the memory that took
 };
 
-/// Layers, parameters, multiply-adds, traits, the least memory of an inference, and the memory that a step of
-/// the model's first recipe is predicted to take: a JSON object.
+/// Layers, parameters, multiply-adds, traits, the memory that `enhance` is predicted to take, the least of a
+/// run as a whole, and the memory that a step of the model's first recipe is predicted to take: a JSON
+/// object.
 std::string about_model(const Model& model, const AboutSizes& sizes);
 
 /// The same for people, printed.

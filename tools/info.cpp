@@ -45,6 +45,7 @@ Json about_program(bool measure) {
                   {"parameters", info.parameters},
                   {"options", info.options},
                   {"weights", about_weights(info.name)},
+                  {"memory_bytes", predicted_peak(*model, kStatedHeight, kStatedWidth)},
                   {"memory_optimum_bytes", Liveness(*model).optimum(kStatedHeight, kStatedWidth)}};
     if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kStatedHeight, kStatedWidth);
     all["models"].push_back(std::move(entry));
@@ -112,8 +113,10 @@ void print_program(const Json& all) {
     const Json facts = weights.value("metadata", Json::object());
     for (const auto& [key, value] : facts.items())
       print_result(cat("    ", printable(key), " = ", text_of(value)));
-    print_result(cat("  memory      ", megabytes(model["memory_optimum_bytes"]), " at least for ",
-                     kStatedWidth, "x", kStatedHeight));
+    print_result(cat("  memory      ", "about ", megabytes(model["memory_bytes"]), " for ", kStatedWidth, "x",
+                     kStatedHeight));
+    print_result(cat("  optimum     ", megabytes(model["memory_optimum_bytes"]),
+                     " as a whole, if every tensor went after its last reader"));
     if (model.contains("memory_measured_bytes"))
       print_result(cat("  measured    ", megabytes(model["memory_measured_bytes"])));
   }

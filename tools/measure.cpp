@@ -65,6 +65,14 @@ Tensor noise_picture(int64_t n, int64_t height, int64_t width) {
   return picture;
 }
 
+int64_t predicted_peak(const Model& model, int64_t height, int64_t width) {
+  const EnhancePlan plan = enhance_plan(model, height, width);
+  int64_t bytes = plan.bytes;
+  if (plan.band > 0)  // else they are among the bytes
+    bytes += static_cast<int64_t>(sizeof(float)) * (2 * 3 * height * width + model.parameter_count());
+  return bytes / 8 * 9;
+}
+
 int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
   const int64_t cap = set_derived_weight_cap(0);  // a small picture would keep more of them
   enhance(model, noise_picture(1, 16, 16));       // what is set up once does not count

@@ -27,6 +27,11 @@ void reset_peak_resident();
 /// Bytes that this machine, or the cgroup of this process, has free for it. -1 where the system does not say.
 int64_t available_bytes();
 
+/// What `measure_peak` is expected to find, whatever the machine: what the network holds in the order in
+/// which `enhance` runs it, the pictures and the parameters, and an eighth more for workspaces, rounding and
+/// the cache of the allocator.
+int64_t predicted_peak(const Model& model, int64_t height, int64_t width);
+
 /// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
 /// picture and the parameters included, nothing else.
 int64_t measure_peak(const Model& model, int64_t height, int64_t width);

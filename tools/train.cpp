@@ -170,7 +170,8 @@ class Train final : public Command {
     print_result(cat("\n", plan.parameter_count, " parameters, ", plan.steps, " steps of ",
                      fixed(plan.seconds_per_step * 1e3, 0), " ms: ", fixed(minutes, 1),
                      " minutes; tensors of ", megabytes(plan.peak_bytes), ", predicted ",
-                     megabytes(plan.predicted_bytes)));
+                     megabytes(plan.predicted_bytes), "; besides, at most ", megabytes(plan.loader_bytes),
+                     " of pictures in the loader"));
   }
 
   // What a step takes, as far as there is memory to find out.

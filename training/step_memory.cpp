@@ -1,52 +1,68 @@
 #include "luxgrad/training/step_memory.h"
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/setup.h"
-#include "luxgrad/training/stepper.h"
 
 namespace lux {
 namespace {
 
-constexpr int64_t kFewPixels = 32;  // side of the small step: workspaces of a fixed size should not show
+// The small steps: each has twice the side of the one before. Small networks need another, for their
+// workspaces are large beside what is alive until they stop to grow, and can afford it.
+constexpr int64_t kFewPixels = 32, kFewParameters = 1'000'000;
 
-// The most bytes from each operator, forward or backward, to the next.
-class HighWater final : public Observer {
+// What is alive after each operator, forward or backward, and what it needed besides while it ran.
+class Marks final : public Observer {
  public:
-  explicit HighWater(int64_t before) : before_(before) { memory::reset_peak(); }
+  explicit Marks(int64_t before) : before_(before) { memory::reset_peak(); }
   void on_forward(const char*, const Tensor&, const Tensors&) override { note(); }
   void on_backward(const char*, const Grads&) override { note(); }
   void note() {
-    marks.push_back(memory::stats().peak - before_);
+    const memory::Stats stats = memory::stats();
+    alive.push_back(stats.live - before_);
+    besides.push_back(stats.peak - stats.live);
     memory::reset_peak();
   }
 
-  std::vector<int64_t> marks;
+  std::vector<int64_t> alive, besides;
 
  private:
   int64_t before_;
 };
 
-// The second of two steps, the first of which makes what lasts.
-BytesAt step_on(const TrainOptions& options, const Shape& shape) {
-  const int64_t before = memory::stats().live;
-  const std::unique_ptr<Model> model = make_trainee(options);
-  Stepper stepper(options.recipe, *model);
-  Tensor low = empty(shape);
-  Generator generator(1, "step memory");
-  fill_uniform_(low, 0.05, 0.3, generator);
-  StepInput input{low};
-  if (options.recipe.objective->needs_references()) input.high = low.clone();
-  (void)stepper.step(input, options.recipe.adam.lr);
-  HighWater water(before);
-  (void)stepper.step(input, options.recipe.adam.lr);
-  water.note();
-  return {shape[0] * shape[1] * shape[2], water.marks};
+struct StepBytes {
+  BytesAt alive, besides;
+};
+
+// The second of two steps, the first of which makes what lasts. On one thread: how many workspaces several
+// have at a time is chance.
+StepBytes small_step(const TrainOptions& options, int64_t side) {
+  StepBytes result;
+  run_chunks(1, [&](int64_t) {
+    const int64_t before = memory::stats().live;
+    const std::unique_ptr<Model> model = make_trainee(options);
+    Stepper stepper(options.recipe, *model);
+    Tensor low = empty({1, side, side, 3});
+    Generator generator(1, "step memory");
+    fill_uniform_(low, 0.05, 0.3, generator);
+    StepInput input{low};
+    if (options.recipe.objective->needs_references()) input.high = low.clone();
+    (void)stepper.step(input, options.recipe.adam.lr);
+    Marks marks(before);
+    (void)stepper.step(input, options.recipe.adam.lr);
+    marks.note();
+    result = {{side * side, std::move(marks.alive)}, {side * side, std::move(marks.besides)}};
+  });
+  return result;
 }
+
+int64_t bytes_of(const Tensor& tensor) { return tensor.defined() ? tensor.storage()->bytes() : 0; }
 
 }  // namespace
 
@@ -58,15 +74,35 @@ Stage largest_step(const Recipe& recipe) {
 }
 
 int64_t predicted_step_memory(const TrainOptions& options, int64_t pixels) {
-  const int64_t multiple = std::lcm(make_trainee(options)->traits().size_multiple, kSmallSide);
+  const std::unique_ptr<Model> model = make_trainee(options);
+  const int64_t multiple = std::lcm(model->traits().size_multiple, kSmallSide);
   const int64_t least = std::max(kFewPixels, options.recipe.objective->smallest_size());
   const int64_t side = (least + multiple - 1) / multiple * multiple;
-  return largest_at(pixels, step_on(options, {1, side, side, 3}), step_on(options, {1, 2 * side, side, 3}));
+  std::vector<StepBytes> steps = {small_step(options, side), small_step(options, 2 * side)};
+  if (model->parameter_count() <= kFewParameters) steps.push_back(small_step(options, 4 * side));
+
+  size_t next = 1;
+  while (next + 1 < steps.size() && steps[next].alive.pixels < pixels) ++next;
+  const StepBytes &small = steps[next - 1], &large = steps[next];
+  const std::vector<int64_t> alive = bytes_at(pixels, small.alive, large.alive),
+                             besides = bytes_at(std::min(pixels, large.besides.pixels), small.besides,
+                                                large.besides);
+  int64_t most = 0;
+  for (size_t i = 0; i < alive.size(); ++i)
+    most = std::max(most, alive[i] + std::max<int64_t>(besides[i], 0));
+  return most;
 }
 
-int64_t measured_step_memory(const TrainOptions& options, const Shape& pictures) {
-  const BytesAt step = step_on(options, pictures);
-  return *std::max_element(step.bytes.begin(), step.bytes.end());
+StepCost measured_step(const TrainOptions& options, const StepInput& pictures) {
+  const int64_t before = memory::stats().live - bytes_of(pictures.low) - bytes_of(pictures.high);
+  const std::unique_ptr<Model> model = make_trainee(options);
+  Stepper stepper(options.recipe, *model);
+  (void)stepper.step(pictures, options.recipe.adam.lr);
+  memory::reset_peak();
+  const auto start = std::chrono::steady_clock::now();
+  (void)stepper.step(pictures, options.recipe.adam.lr);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  return {seconds.count(), memory::stats().peak - before};
 }
 
 }  // namespace lux
