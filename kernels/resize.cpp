@@ -64,7 +64,7 @@ struct ResizeGradient {
   int64_t C, groups;
 
   LUX_HD void operator()(int64_t i) const {
-    const int64_t pixel = i / groups, c = i % groups * kLanes, lanes = std::min(C - c, kLanes);
+    const int64_t pixel = i / groups, c = i % groups * kLanes, lanes = C - c < kLanes ? C - c : kLanes;
     const int64_t w = pixel % columns.in, h = pixel / columns.in % rows.in, n = pixel / columns.in / rows.in;
     double sums[kLanes] = {};
     const int64_t first = columns.first_output(w), end = columns.end_output(w);

@@ -47,7 +47,7 @@ LUX_HD A joined(A value, [[maybe_unused]] const Join& join) {
 
 inline constexpr int kThreads = 128;  // of a block: eight teams
 inline constexpr int kBlocksPerProcessor =
-    8;  // at least: 64 registers per thread, and no spills to save some
+    4;  // at least: 128 registers per thread, and no spills to save some
 inline constexpr int64_t kMostBlocks = 1 << 16;
 
 /// Whether a kernel stores float64, as its template arguments say: `Forward<double>`. Only builds for

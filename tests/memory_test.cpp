@@ -83,6 +83,24 @@ TEST_CASE("a freed block is used again") {
   memory::deallocate(second);
 }
 
+TEST_CASE("small blocks are cut from a large free one, which is whole again when they are back") {
+  constexpr int64_t kMiB = int64_t{1} << 20;
+  memory::trim();
+  memory::reset_peak();
+  const memory::Block whole = memory::allocate(12 * kMiB);
+  memory::deallocate(whole);
+  const int64_t reserved = memory::stats().reserved;
+  memory::Block parts[3];
+  for (memory::Block& part : parts) part = memory::allocate(4 * kMiB);
+  CHECK(parts[0].data == whole.data);
+  CHECK(memory::stats().reserved == reserved);
+  for (const int i : {0, 2, 1}) memory::deallocate(parts[i]);
+  const memory::Block again = memory::allocate(12 * kMiB);
+  CHECK(again.data == whole.data);
+  CHECK(memory::stats().reserved == reserved);
+  memory::deallocate(again);
+}
+
 TEST_CASE("whatever the cache holds, the system lends at most 12 % more than the peak") {
   memory::trim();
   memory::reset_peak();
