@@ -187,7 +187,7 @@ void* take(Cache& c, int64_t bytes) {
   void* block = from_cache(c, size);
   if (block == nullptr) {
     // Room for the cache: what the peak allows beyond the blocks in use.
-    const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 12;
+    const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 8;
     shrink(c, std::max<int64_t>(0, allowed - c.in_use - size));
     block = from_system(size);
   }

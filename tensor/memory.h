@@ -4,7 +4,7 @@
 // rounded up by at most a sixteenth, below a kilobyte to the next multiple of 64 bytes. From 1 MiB on it is
 // mapped, so that giving it back does give it back, and may be cut from a larger free one; smaller ones come
 // from `malloc`, whose own bookkeeping is not counted. Rounding and cache together, the bytes taken from the
-// system exceed the peak of the live bytes by at most 12 %, and 64 bytes for every small block.
+// system exceed the peak of the live bytes by at most 8 %, and 64 bytes for every small block.
 #pragma once
 
 #include <cstdint>
