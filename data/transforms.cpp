@@ -133,6 +133,7 @@ struct FixedTaps {
 /// OpenCV's INTER_LINEAR of 8-bit pictures, whose sums lose bits on their way.
 Tensor resize_fixed(const Tensor& image, const Sizes& s, int64_t height, int64_t width) {
   std::vector<FixedTaps> columns;
+  columns.reserve(static_cast<size_t>(width));
   for (int64_t x = 0; x < width; ++x) columns.emplace_back(x, s.W, width, false);
   std::vector<int64_t> across(static_cast<size_t>(s.H * width * s.C));
   Tensor result = with_sides(image, height, width);

@@ -18,6 +18,7 @@
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/help.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
 
