@@ -275,6 +275,13 @@ TEST_CASE("parity prints a line per operator, and names the first beyond its bou
   CHECK(lines.size() == 2);  // convolutions, and curves
   CHECK(passed == 0);
 
+  TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));
+  for (auto& [name, tensor] : file.tensors) tensor = full(tensor.shape(), 1e30, tensor.options());
+  save_safetensors(here.path("huge.safetensors"), file);
+  const ChildResult overflown = here.run({"parity", "-m", "huge.safetensors", "--with", "cpu/f32"});
+  CHECK(overflown.code == 7);
+  CHECK(contains(overflown.out, "first beyond its bound: "));
+
   for (const char* side : {"cpu/f8", "cpu/tf32", "cpu/f32/tuned", "gpu"})
     CHECK(here.run({"parity", "--with", side}).code == 2);
   CHECK(here.run({"parity", "--filter", "no such case"}).code == 2);

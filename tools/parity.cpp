@@ -95,7 +95,10 @@ struct Deviation {
     for (int64_t i = 0; difference < kNone && i < reference.numel(); ++i) {
       const double expected = reference.data<double>()[i];
       const double distance = std::fabs(tensor.data<double>()[i] - expected);
-      if (!std::isfinite(distance)) difference = squares = kNone;
+      if (!std::isfinite(distance)) {  // and stays so: NaN would lose every comparison
+        difference = squares = kNone;
+        return;
+      }
       difference = std::max(difference, distance);
       largest = std::max(largest, std::fabs(expected));
       squares += distance * distance;
