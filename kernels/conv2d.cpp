@@ -265,7 +265,8 @@ Conv2dProblem problem_of(const std::vector<Shape>& inputs, const Tensor& weight,
           .left = pad.left,
           .groups = groups,
           .activation = options.activation,
-          .slope = options.negative_slope};
+          .slope = options.negative_slope,
+          .precision = precision()};
 }
 
 // Some rows: the same convolution of the rows that they see, with zeros only where the picture ends.
@@ -341,7 +342,7 @@ struct SeparableRows final : RowOperator {
     const Shape between{1, filter.P, filter.Q, filter.K};
     const Conv2dProblem mix = problem_of({between}, point.weight, point.options);
     const Conv2dKernels& mixing = conv2d_kernels().pick(y.tensor.device(), mix);
-    if (&mixing == filtering && mixing.separable != nullptr) {
+    if (filtering->separable != nullptr && mixing.separable != nullptr) {
       return mixing.separable({filter, depth.weight, depth.bias}, {mix, point.weight, point.bias}, tensors,
                               y.tensor);
     }
@@ -374,6 +375,7 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
     cpu::add_eigen(slots);
     cpu::add_tiles(slots);
     cpu::add_winograd(slots);
+    cpu::add_pairs(slots);
     cuda::add_vendor(slots);
     return slots;
   }();

@@ -3,6 +3,7 @@
 
 #include "luxgrad/kernels/conv2d.h"
 #include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/precision.h"
 
 namespace lux {
 
@@ -16,6 +17,7 @@ struct Conv2dProblem {
   int64_t groups = 1;
   Activation activation = Activation::none;
   double slope = 0;
+  Precision precision = Precision::fp32;
 };
 
 /// A convolution with what it multiplies and adds.
@@ -50,6 +52,8 @@ void add_eigen(KernelTable<Conv2dKernels>& table);
 void add_tiles(KernelTable<Conv2dKernels>& table);
 /// 3x3 with stride 1 in f32 (kernels/cpu/winograd.cpp).
 void add_winograd(KernelTable<Conv2dKernels>& table);
+/// The own kernels by products of bf16, where precision and processor have them (kernels/cpu/conv2d.cpp).
+void add_pairs(KernelTable<Conv2dKernels>& table);
 }  // namespace cpu
 
 inline constexpr int kMaxConv2dInputs = 8;

@@ -91,7 +91,8 @@ Conv2dProblem problem_of(const Shape& x, const Tensor& weight, const ConvTranspo
           .kW = kW,
           .stride = stride,
           .top = pad.top,
-          .left = pad.left};
+          .left = pad.left,
+          .precision = precision()};
 }
 
 void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,

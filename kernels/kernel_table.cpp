@@ -11,10 +11,10 @@ namespace {
 std::string_view named_by_environment() {
   const char* const text = std::getenv("LUX_KERNELS");
   if (text == nullptr || *text == '\0') return {};
-  for (const std::string_view name : {"plain", "eigen", "tiles", "winograd"}) {
+  for (const std::string_view name : {"plain", "eigen", "tiles", "winograd", "pairs"}) {
     if (name == text) return name;
   }
-  fail("LUX_KERNELS: expected plain, eigen, tiles or winograd, got ", text);
+  fail("LUX_KERNELS: expected plain, eigen, tiles, winograd or pairs, got ", text);
 }
 
 thread_local bool plain = wanted_kernels() == "plain";

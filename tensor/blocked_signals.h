@@ -4,14 +4,18 @@
 
 #include <signal.h>
 
+#include <initializer_list>
+
 namespace lux {
 
-/// Blocks all signals in this thread while it lives, then restores what was blocked before.
+/// Blocks signals in this thread while it lives, then restores what was blocked before. Not those of faults of
+/// the thread itself, which POSIX leaves undefined where they are blocked.
 class BlockedSignals {
  public:
   BlockedSignals() {
     sigset_t all;
     sigfillset(&all);
+    for (const int fault : {SIGILL, SIGSEGV, SIGBUS, SIGFPE}) sigdelset(&all, fault);
     pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
   ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "golden.h"
@@ -104,7 +105,15 @@ TEST_CASE("LUX_KERNELS names the kernels, as long as they take the problem") {
   if (winograd) CHECK(name(problem) == "winograd");
   problem.H = problem.W = problem.P = problem.Q = 64;
   problem.C = problem.K = 32;
-  if (cpu::isa() != nullptr) CHECK(name(problem) == (wanted == nullptr ? "winograd" : wanted));
+  const bool has_pairs = cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
+  const std::string fastest = has_pairs && cpu::isa()->pairs->tiles ? "pairs" : "winograd";
+  if (cpu::isa() != nullptr) CHECK(name(problem) == (wanted == nullptr ? fastest : wanted));
+  problem.precision = Precision::exact;
+  if (cpu::isa() != nullptr && fastest != usual) CHECK(name(problem) != "pairs");
+  problem.precision = Precision::bf16;
+  problem.stride = 2;
+  problem.P = problem.Q = 32;
+  if (has_pairs && wanted == nullptr) CHECK(name(problem) == "pairs");
   Conv2dProblem half = problem;
   half.dtype = DType::bf16;
   CHECK(name(half) != "eigen");
@@ -296,6 +305,7 @@ std::vector<Geometry> many_geometries() {
 }  // namespace
 
 TEST_CASE("the tuned conv2d agrees with the plain text") {
+  const PrecisionScope unrounded(Precision::exact);
   for (const Geometry& g : many_geometries()) {
     for (const DType dtype : {DType::f64, DType::f32}) {
       const std::string name =
@@ -321,16 +331,68 @@ TEST_CASE("the tuned conv2d agrees with the plain text") {
   }
 }
 
-TEST_CASE("3x3 convolutions in f32 are near those in f64") {
-  const auto relative = [](const Tensor& tensor, const Tensor& reference) {
-    const auto values = tensor.to_vector(), expected = reference.to_vector();
-    double error = 0, size = 0;
-    for (size_t i = 0; i < values.size(); ++i) {
-      error += (values[i] - expected[i]) * (values[i] - expected[i]);
-      size += expected[i] * expected[i];
+namespace {
+
+// The norm of the difference over that of the reference.
+double relative(const Tensor& tensor, const Tensor& reference) {
+  const auto values = tensor.to_vector(), expected = reference.to_vector();
+  double error = 0, size = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    error += (values[i] - expected[i]) * (values[i] - expected[i]);
+    size += expected[i] * expected[i];
+  }
+  return std::sqrt(error / size);
+}
+
+// Channels that are no multiple of a chunk, groups, strides, passes over the channels, strips of one pixel.
+const Geometry kPaired[] = {
+    {{2, 6, 37, 32}, {32, 3, 3, 32}, {.padding = 1}},
+    {{1, 9, 21, 40}, {24, 4, 4, 40}, {.stride = 2, .padding = 1}},
+    {{1, 7, 9, 26}, {22, 3, 3, 13}, {.padding = 1, .groups = 2}},
+    {{2, 5, 50, 300}, {8, 1, 1, 300}, {}},
+    {{1, 5, 2, 150}, {40, 3, 3, 150}, {.padding = 1}},
+    {{1, 11, 13, 16}, {48, 5, 3, 16}, {.stride = 3, .padding = 2}},
+};
+
+}  // namespace
+
+TEST_CASE("products of bf16 are as near to those of f64 as their precision says") {
+  if (cpu::isa() == nullptr || cpu::isa()->pairs == nullptr) {
+    MESSAGE("skipped: this processor has no products of bf16");
+    return;
+  }
+  for (const auto& [precision, bound] : {std::pair{Precision::fp32, 1e-5}, {Precision::bf16, 5e-3}}) {
+    const PrecisionScope scope(precision);
+    bool coarse = false;
+    for (const Geometry& g : kPaired) {
+      CAPTURE(cat(g.x, " ", g.w, " ", precision));
+      const Results single = run(g, DType::f32, 2), exact = run(g, DType::f64, 2);
+      CHECK(relative(single.y, exact.y) < bound);
+      for (size_t i = 0; i < exact.gradients.size(); ++i)
+        CHECK(relative(single.gradients[i], exact.gradients[i]) < bound);
+      coarse = coarse || relative(single.y, exact.y) > bound / 10;
     }
-    return std::sqrt(error / size);
-  };
+    const bool used = precision == Precision::bf16 || cpu::isa()->pairs->tiles;
+    if (used && std::getenv("LUX_EXPECT_KERNELS") == nullptr) CHECK(coarse);
+  }
+}
+
+TEST_CASE("an infinite number spoils its pixel and at most the neighbours, whatever the products") {
+  for (const Precision precision : {Precision::exact, Precision::fp32, Precision::bf16}) {
+    const PrecisionScope scope(precision);
+    Tensor x = noise({1, 1, 40, 16}, 1, DType::f32);
+    x.data<float>()[20 * 16] = std::numeric_limits<float>::infinity();
+    const Tensor y = conv2d(x, noise({16, 1, 1, 16}, 2, DType::f32), {});
+    for (const int64_t pixel : {0, 10, 17, 23, 39}) {
+      CAPTURE(pixel);
+      CHECK(std::isfinite(y.data<float>()[pixel * 16]));
+    }
+    CHECK_FALSE(std::isfinite(y.data<float>()[20 * 16]));
+  }
+}
+
+TEST_CASE("3x3 convolutions in f32 are near those in f64") {
+  const PrecisionScope scope(Precision::exact);
   std::vector<Geometry> geometries(std::begin(kSquareKernels), std::end(kSquareKernels));
   if (std::getenv("LUX_EXPECT_ISA") == nullptr) {  // too much for an emulator
     geometries.insert(geometries.end(), std::begin(kManyTiles), std::end(kManyTiles));
@@ -349,8 +411,12 @@ TEST_CASE("conv2d gives the same bits for any threads, alignment, and split of t
   const int threads = num_threads();
   std::vector<Geometry> geometries = many_geometries();
   geometries.insert(geometries.end(), std::begin(kManyTiles), std::end(kManyTiles));
+  geometries.insert(geometries.end(), std::begin(kPaired), std::end(kPaired));
   for (const Geometry& g : geometries) {
-    for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const auto& [dtype, precision] : {std::pair{DType::f32, Precision::fp32},
+                                           {DType::f32, Precision::bf16},
+                                           {DType::bf16, Precision::fp32}}) {
+      const PrecisionScope scope(precision);
       CAPTURE(cat(g.x, " ", g.w, " stride ", g.options.stride, " groups ", g.options.groups));
       set_num_threads(1);
       const Results first = run(g, dtype, 2);

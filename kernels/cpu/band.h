@@ -45,6 +45,16 @@ struct Region {
   int64_t pixels() const { return rows * columns; }
 };
 
+// The part of the source that the outputs of a tile see.
+inline Region seen_by(const Convolution& c, const Tile& t, int64_t channel, int64_t channels) {
+  return {t.row * c.stride - c.top,
+          (t.rows - 1) * c.stride + c.kH,
+          t.column * c.stride - c.left,
+          (t.columns - 1) * c.stride + c.kW,
+          channel,
+          channels};
+}
+
 template <class S, class T>
 void copy(const S* from, int64_t from_step, T* to, int64_t to_step, int64_t pixels, int64_t channels) {
   if (from_step == channels && to_step == channels) {

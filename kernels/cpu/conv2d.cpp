@@ -1,6 +1,6 @@
-// The tuned convolution of the CPU: cuts pictures into tiles for the pool and leaves each to the code of this
-// processor's instruction set (tiles.cpp). How the work is cut depends on the shape only, never on the
-// threads.
+// The tuned convolutions of the CPU: cut pictures into tiles for the pool and leave each to the code of this
+// processor's instruction set (tiles.cpp, pairs.cpp). How the work is cut depends on the shape only, never on
+// the threads.
 #include <algorithm>
 #include <array>
 
@@ -15,7 +15,9 @@ using cpu::Concatenation;
 using cpu::Convolution;
 using cpu::is_depthwise;
 using cpu::Isa;
+using cpu::Pairs;
 using cpu::Pictures;
+using cpu::Products;
 using cpu::scratch;
 using cpu::Tile;
 using cpu::Tiles;
@@ -39,6 +41,21 @@ const Tiles& tiles_for(DType dtype) {
   }
 }
 
+// How products are taken, and the name of the packing that this wants.
+struct Way {
+  const Products& products;
+  DerivedKind packing;
+};
+using WayOf = Way(const Conv2dProblem&);
+
+Way direct(const Conv2dProblem& s) { return {tiles_for(s.dtype).products, kTilePacking}; }
+
+Way paired(const Conv2dProblem& s) {
+  const Pairs& pairs = *cpu::isa()->pairs;
+  if (s.precision == Precision::bf16) return {pairs.single, kSinglePacking};
+  return {pairs.split, kSplitPacking};
+}
+
 // The same sums in an easier geometry: a pointwise convolution sees one long row of pixels, and the stride of
 // a single output does not matter.
 Conv2dProblem simplified(Conv2dProblem s) {
@@ -55,9 +72,8 @@ Conv2dProblem simplified(Conv2dProblem s) {
 struct Grid {
   int64_t rows, columns, tall, wide;
 
-  Grid(int64_t rows, int64_t columns, int64_t stride, int64_t channels, DType dtype)
+  Grid(int64_t unit, int64_t rows, int64_t columns, int64_t stride, int64_t channels, DType dtype)
       : rows(rows), columns(columns) {
-    const int64_t unit = cpu::isa()->columns;
     const auto pixel = channels * static_cast<int64_t>(size_of(arith_dtype(dtype)));
     const int64_t most =
         std::clamp((int64_t{96} << 10) / std::max<int64_t>(1, pixel), 4 * unit, int64_t{480}) / stride;
@@ -86,35 +102,35 @@ Weights weights_of(const Conv2dProblem& s, const Tensor& weight, const Order& or
           order.i, order.j, order.c};
 }
 
-Tensor packed(const Conv2dProblem& s, const Convolution& c, const Tensor& weight, const Order& order,
-              bool keep) {
-  const DerivedKey key{kTilePacking, s.groups,    c.kH,    c.kW,    c.depth, c.width,
-                       order.first,  order.group, order.k, order.i, order.j, order.c};
+Tensor packed(const Way& way, const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
+              const Order& order, bool keep) {
+  const DerivedKey key{way.packing, s.groups,    c.kH,    c.kW,    c.depth, c.width,
+                       order.first, order.group, order.k, order.i, order.j, order.c};
   return derived_weights(weight, key, keep, [&] {
-    const Tiles& tiles = tiles_for(s.dtype);
-    const int64_t bytes = tiles.packed_bytes(c), slices = std::clamp<int64_t>(bytes >> 16, 1, 64);
+    const Products& products = way.products;
+    const int64_t bytes = products.packed_bytes(c), slices = std::clamp<int64_t>(bytes >> 16, 1, 64);
     Tensor to = scratch(s.groups * bytes);
     run_chunks(s.groups * slices, [&](int64_t chunk) {
       const int64_t group = chunk / slices;
-      tiles.pack(c, weights_of(s, weight, order, group), chunk % slices, slices,
-                 static_cast<char*>(to.raw()) + group * bytes);
+      products.pack(c, weights_of(s, weight, order, group), chunk % slices, slices,
+                    static_cast<char*>(to.raw()) + group * bytes);
     });
     return to;
   });
 }
 
 // Runs one window over all pictures: `rows` x `columns` outputs each.
-void convolve(const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order, int64_t rows,
-              int64_t columns) {
-  const Tiles& tiles = tiles_for(s.dtype);
+void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
+              int64_t rows, int64_t columns) {
+  const Products& products = way.products;
   const int64_t groups = s.groups;
-  const Tensor ready = packed(s, c, weight, order, worth_keeping(s.N * rows * columns));
+  const Tensor ready = packed(way, s, c, weight, order, worth_keeping(s.N * rows * columns));
   c.weights = ready.raw();
-  const Grid grid(rows, columns, c.stride, c.width, s.dtype);
+  const Grid grid(products.columns, rows, columns, c.stride, c.width, s.dtype);
   run_chunks(s.N * groups * grid.count(), [&](int64_t chunk) {
     Tile tile = grid.at(chunk / groups);
     tile.group = chunk % groups;
-    tiles.convolve(c, tile, scratch(tiles.convolve_scratch(c, tile)).raw());
+    products.convolve(c, tile, scratch(products.scratch(c, tile)).raw());
   });
 }
 
@@ -132,7 +148,7 @@ void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& wei
   const Tensor ready = packed_depthwise(s, c, weight, order);
   c.weights = ready.raw();
   const int64_t step = cpu::isa()->depthwise_channels, parts = blocks_of(c.width, step);
-  const Grid grid(rows, columns, c.stride, step, s.dtype);
+  const Grid grid(tiles.products.columns, rows, columns, c.stride, step, s.dtype);
   run_chunks(s.N * parts * grid.count(), [&](int64_t chunk) {
     Tile tile = grid.at(chunk / parts);
     tile.group = chunk % parts * step;
@@ -170,6 +186,7 @@ Tensor in_arithmetic(const Tensor& bias) {
   return bias.defined() ? bias.to(arith_dtype(bias.dtype())) : Tensor();
 }
 
+template <WayOf kWay>
 void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
              const Tensor& y) {
   const Conv2dProblem s = simplified(problem);
@@ -179,24 +196,26 @@ void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& 
   if (is_depthwise(s))
     convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
   else
-    convolve(s, c, weight, forward_order(s), s.P, s.Q);
+    convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q);
 }
 
 // Tile by tile: the filtered pixels of one are in the cache when the pointwise convolution reads them, and
 // exist nowhere else.
+template <WayOf kWay>
 void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs, const Tensor& y) {
   const Conv2dProblem &d = depth.problem, &p = point.problem;
   const Tiles& tiles = tiles_for(d.dtype);
+  const Way way = kWay(p);
   const Concatenation source(inputs), target({y});
   const Tensor depth_bias = in_arithmetic(depth.bias), point_bias = in_arithmetic(point.bias);
   Convolution filter = window_of(d, source.pictures(d.H, d.W), {}, depth_bias);
   Convolution mix = window_of(p, {}, target.pictures(p.P, p.Q), point_bias);
   const Tensor filters = packed_depthwise(d, filter, depth.weight, forward_order(d));
-  const Tensor mixture = packed(p, mix, point.weight, forward_order(p), worth_keeping(p.P * p.Q));
+  const Tensor mixture = packed(way, p, mix, point.weight, forward_order(p), worth_keeping(p.P * p.Q));
   filter.weights = filters.raw();
   mix.weights = mixture.raw();
   const int64_t step = cpu::isa()->depthwise_channels;
-  const Grid grid(d.P, d.Q, d.stride, d.K, d.dtype);
+  const Grid grid(way.products.columns, d.P, d.Q, d.stride, d.K, d.dtype);
   run_chunks(grid.count(), [&](int64_t chunk) {
     Tile tile = grid.at(chunk);
     const Tensor between = empty({1, tile.rows, tile.columns, d.K}, y.options());
@@ -208,10 +227,9 @@ void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& 
     from.row = tile.row;
     from.column = tile.column;
     const Tile all{0, 0, 0, tile.rows, 0, tile.columns};
-    const Tensor room =
-        scratch(std::max(tiles.depthwise_scratch(to, tile), tiles.convolve_scratch(from, all)));
+    const Tensor room = scratch(std::max(tiles.depthwise_scratch(to, tile), way.products.scratch(from, all)));
     for (; tile.group < d.K; tile.group += step) tiles.depthwise(to, tile, room.raw());
-    tiles.convolve(from, all, room.raw());
+    way.products.convolve(from, all, room.raw());
   });
 }
 
@@ -232,6 +250,7 @@ struct Phase {
 
 // Each of the stride² phases of the input is an ordinary convolution of gz with some of the taps, turned
 // around.
+template <WayOf kWay>
 void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor& weight,
                     const std::vector<int64_t>& channels, const Tensors& gx) {
   const Conv2dProblem s = simplified(problem);
@@ -267,7 +286,7 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
         order.k = filter;
         convolve_depthwise(s, c, weight, order, rows.count, columns.count);
       } else {
-        convolve(s, c, weight, order, rows.count, columns.count);
+        convolve(kWay(s), s, c, weight, order, rows.count, columns.count);
       }
     }
   }
@@ -346,7 +365,7 @@ void collect(const Tensor& partial, const Tensor& gw, int64_t run, const Place& 
 template <class T>
 void weight_gradient_in(const Conv2dProblem& s, const Convolution& c, const Tensor& gw) {
   const Tiles& tiles = tiles_for(s.dtype);
-  const Grid grid(s.P, s.Q, s.stride, 48, s.dtype);
+  const Grid grid(tiles.products.columns, s.P, s.Q, s.stride, 48, s.dtype);
   if (is_depthwise(s)) {
     const int64_t step = cpu::isa()->depthwise_channels;
     const Tensor partial = partial_sums<T>(
@@ -397,10 +416,37 @@ bool takes(const Conv2dProblem& s) {
          simplified(s).stride <= kLongestStride;
 }
 
+// Not for the few channels of the first and last layer of a network and not for a single pixel, which is a
+// mean, as attention has it: they take little time, and all that follows depends on them.
+bool pairs_take(const Conv2dProblem& s) {
+  constexpr int64_t kFew = 8;
+  const bool wanted = wanted_kernels() == "pairs";
+  const bool asked = s.precision == Precision::fp32 || s.precision == Precision::bf16;
+  if (!takes(s) || cpu::isa()->pairs == nullptr || s.dtype != DType::f32 || !asked) return false;
+  if (s.C < kFew * s.groups || s.K < kFew * s.groups || s.W == 1 || s.Q == 1) return false;
+  if (wanted || cpu::isa()->pairs->tiles) return true;
+  return s.precision == Precision::bf16 && !cpu::winograd_takes(s);
+}
+
+// Sums over all pixels of products of numbers that are rounded as coarsely gain little time where they are
+// stored as f32, so these are of f32.
+void exact_weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& gz,
+                           const Tensor& gw) {
+  Conv2dProblem s = problem;
+  s.precision = Precision::exact;
+  conv2d_kernels().pick(gw.device(), s).weight_gradient(s, inputs, gz, gw);
+}
+
 }  // namespace
 
 void cpu::add_tiles(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient, separable});
+  table.set(Device::Type::cpu,
+            {"tiles", takes, forward<direct>, input_gradient<direct>, weight_gradient, separable<direct>});
+}
+
+void cpu::add_pairs(KernelTable<Conv2dKernels>& table) {
+  table.set(Device::Type::cpu, {"pairs", pairs_take, forward<paired>, input_gradient<paired>,
+                                exact_weight_gradient, separable<paired>});
 }
 
 }  // namespace lux

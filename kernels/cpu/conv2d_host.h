@@ -16,6 +16,9 @@ inline bool is_depthwise(const Conv2dProblem& s) {
   return s.groups > 1 && s.groups == s.C && s.groups == s.K;
 }
 
+/// Whether Winograd's kernels run it where nobody is ahead of them.
+bool winograd_takes(const Conv2dProblem& s);
+
 /// The inputs of an operator, or the gradients of inputs, as one picture.
 struct Concatenation {
   std::array<Part, kMaxConv2dInputs> parts{};

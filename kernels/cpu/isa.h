@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace lux::cpu {
 
@@ -54,15 +55,21 @@ struct WeightBlock {
   int64_t group, k, width, c, depth;
 };
 
-/// The functions for one storage type. Scratch memory is uninitialised and belongs to one task; sizes are
-/// bytes. For depthwise convolutions `depth` is 1, `width` the number of channels, and a tile has at most
-/// `Isa::depthwise_channels` of them.
-struct Tiles {
+/// One way to take the products of a convolution. Scratch memory is uninitialised and belongs to one task;
+/// sizes are bytes.
+struct Products {
+  int64_t columns;  // tiles are best as wide as a multiple of this
   /// Packs the weights of one group; slices 0 to slices - 1 may run at the same time.
   int64_t (*packed_bytes)(const Convolution&);
   void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
-  int64_t (*convolve_scratch)(const Convolution&, const Tile&);
+  int64_t (*scratch)(const Convolution&, const Tile&);
   void (*convolve)(const Convolution&, const Tile&, void* scratch);
+};
+
+/// The functions for one storage type. For depthwise convolutions `depth` is 1, `width` the number of
+/// channels, and a tile has at most `Isa::depthwise_channels` of them.
+struct Tiles {
+  Products products;
 
   int64_t (*packed_depthwise_bytes)(const Convolution&);
   void (*pack_depthwise)(const Convolution&, const Weights&, void* packed);
@@ -129,18 +136,32 @@ struct Roofs {
   float (*read)(const float* from, int64_t count);
 };
 
+/// Convolutions of f32 by products of bf16, two of which an instruction adds to a sum of f32 (pairs.cpp).
+struct Pairs {
+  /// Every factor is the sum of two bf16, and of the four products the smallest is left out: about 16 bits of
+  /// each factor count, and the error is that of many products in f32, some 4e-6.
+  Products split;
+  /// Every factor is rounded to bf16.
+  Products single;
+  bool tiles;  // of AMX, so fast that they are ahead of Winograd, and `split` of f32
+  /// As that of Roofs, in bf16.
+  double (*multiply_add)(int64_t rounds, float* values);
+};
+
 struct Isa {
   const char* name;
-  int64_t columns;  // tiles are best as wide as a multiple of this
   int64_t depthwise_channels;
   Tiles f32, f64, bf16, f16;
   const Winograd* winograd;
   const Roofs* roofs;
+  const Pairs* pairs;  // or null
 };
 
 /// The best table this processor can run, or the one that LUX_ISA names: v2, v3 or v4, the levels of x86-64,
-/// or base on other processors. Null where there is none. Throws Error when LUX_ISA names one that the
-/// processor cannot run, or none.
+/// bf16 or amx, which are v4 with pairs, or base on other processors. Null where there is none. Throws Error
+/// when LUX_ISA names one that the processor cannot run, or none.
 const Isa* isa();
+/// For tests that carry out themselves what the processor lacks: runs the table of that name.
+void set_isa(std::string_view name);
 
 }  // namespace lux::cpu

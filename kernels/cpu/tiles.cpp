@@ -36,16 +36,6 @@ int64_t channels_per_pass(const Convolution& c) {
   return larger(8, kBytes / (taps * 2 * kVectorBytes) / 8 * 8);
 }
 
-// The part of the source that the outputs of a tile see.
-Region seen_by(const Convolution& c, const Tile& t, int64_t channel, int64_t channels) {
-  return {t.row * c.stride - c.top,
-          (t.rows - 1) * c.stride + c.kH,
-          t.column * c.stride - c.left,
-          (t.columns - 1) * c.stride + c.kW,
-          channel,
-          channels};
-}
-
 // Elements of a band, with what a register block may read behind its end.
 template <class T>
 int64_t band_size(const Convolution& c, const Tile& t, int64_t step) {
@@ -336,10 +326,11 @@ void depthwise_weight_gradient(const Convolution& c, const Tile& t, void* sums, 
 // Stored as S, computed in T.
 template <class S, class T>
 constexpr Tiles kTiles = {
-    .packed_bytes = packed_bytes<T>,
-    .pack = pack<S, T>,
-    .convolve_scratch = convolve_scratch<T>,
-    .convolve = convolve<S, T>,
+    .products = {.columns = kSums,
+                 .packed_bytes = packed_bytes<T>,
+                 .pack = pack<S, T>,
+                 .scratch = convolve_scratch<T>,
+                 .convolve = convolve<S, T>},
     .packed_depthwise_bytes = packed_depthwise_bytes<T>,
     .pack_depthwise = pack_depthwise<S, T>,
     .depthwise_scratch = depthwise_scratch<T>,
@@ -362,7 +353,6 @@ extern const lux::cpu::Roofs LUX_JOIN(lux_roofs_, LUX_ISA);
 extern const Isa LUX_JOIN(lux_isa_, LUX_ISA);
 const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .name = LUX_TEXT(LUX_ISA),
-    .columns = kSums,
     .depthwise_channels = kDepthwiseChannels,
     .f32 = kTiles<float, float>,
     .f64 = kTiles<double, double>,
@@ -370,5 +360,6 @@ const Isa LUX_JOIN(lux_isa_, LUX_ISA) = {
     .f16 = kTiles<lux::f16, float>,
     .winograd = &LUX_JOIN(lux_winograd_, LUX_ISA),
     .roofs = &LUX_JOIN(lux_roofs_, LUX_ISA),
+    .pairs = nullptr,
 };
 }

@@ -33,7 +33,8 @@ struct Cut {
   Cut(int64_t N, const Convolution& c)
       : tiles(N * blocks_of(c.target.H, kTile) * blocks_of(c.target.W, kTile)), range(0) {
     constexpr int64_t kCache = 384 << 10;
-    const int64_t unit = cpu::isa()->columns, bytes = kPoints * 4 * c.groups * (c.depth + c.width);
+    const int64_t unit = cpu::isa()->f32.products.columns,
+                  bytes = kPoints * 4 * c.groups * (c.depth + c.width);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
     if (!many()) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
@@ -208,7 +209,8 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
 }
 
 bool can(const Conv2dProblem& s) {
-  return cpu::isa() != nullptr && s.dtype == DType::f32 && s.kH == 3 && s.kW == 3 && s.stride == 1 && s.C > 0;
+  return cpu::isa() != nullptr && s.dtype == DType::f32 && s.kH == 3 && s.kW == 3 && s.stride == 1 &&
+         s.C > 0 && !cpu::is_depthwise(s);
 }
 
 // Measured against the direct tiles: few channels leave lanes empty, small pictures leave tiles empty and do
@@ -219,12 +221,14 @@ bool pays(const Conv2dProblem& s) {
          s.N * s.P * s.Q >= 64;
 }
 
-bool takes(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }
-
 }  // namespace
 
+bool cpu::winograd_takes(const Conv2dProblem& s) {
+  return can(s) && (wanted_kernels() == "winograd" || pays(s));
+}
+
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"winograd", takes, forward, input_gradient, weight_gradient});
+  table.set(Device::Type::cpu, {"winograd", winograd_takes, forward, input_gradient, weight_gradient});
 }
 
 }  // namespace lux

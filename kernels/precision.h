@@ -1,0 +1,41 @@
+// How exactly convolutions and matrix products of f32 are computed. Everything else, the sums of these
+// products included, is f32 in any case.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lux {
+
+enum class Precision : uint8_t {
+  exact,  ///< products of f32, directly or by Winograd: errors like those of a direct sum in f32
+  fp32,   ///< the same, or three products of bf16 for one of f32 where that is faster: 1e-5 relative
+  tf32,   ///< products of 11 bits, on CUDA devices only: 1e-3
+  bf16,   ///< products of 8 bits where the processor has an instruction for them: 1e-2
+};
+
+const char* name_of(Precision precision);
+inline void append(std::string& text, Precision precision) { text += name_of(precision); }
+/// `exact`, `fp32`, `tf32` or `bf16`; nothing for any other text.
+std::optional<Precision> precision_named(std::string_view name);
+
+/// Of convolutions that are called from now on, and of their gradients; `fp32` at the start.
+Precision precision();
+/// Returns the one before. Operators may be running: each keeps the precision that it began with.
+Precision set_precision(Precision precision);
+
+/// While it lives, convolutions have another precision.
+class PrecisionScope {
+ public:
+  explicit PrecisionScope(Precision precision) : before_(set_precision(precision)) {}
+  ~PrecisionScope() { set_precision(before_); }
+  PrecisionScope(const PrecisionScope&) = delete;
+  PrecisionScope& operator=(const PrecisionScope&) = delete;
+
+ private:
+  Precision before_;
+};
+
+}  // namespace lux
