@@ -82,7 +82,8 @@ NoGrad::~NoGrad() { recording = before_; }
 WithGrad::WithGrad() : before_(std::exchange(recording, true)) {}
 WithGrad::~WithGrad() { recording = before_; }
 
-bool detail::wants_grad(const Tensors& inputs) {
+bool is_recorded(const Tensors& inputs) {
+  if (!grad_enabled()) return false;
   for (const Tensor& input : inputs) {
     if (input.requires_grad()) return true;
   }

@@ -88,8 +88,10 @@ class WithGrad {
   bool before_;
 };
 
+/// Whether an operator of these inputs, undefined ones among them, records itself in this thread.
+bool is_recorded(const Tensors& inputs);
+
 namespace detail {
-bool wants_grad(const Tensors& inputs);
 void announce(const char* name, const Tensor& y, const Tensors& inputs);  // to the observers
 Tensor record(const char* name, Tensor y, const Tensors& inputs, std::unique_ptr<Closure> closure);
 
@@ -112,7 +114,7 @@ struct ClosureOf final : Closure {
 template <class F>
 Tensor differentiable(const char* name, Tensor y, const Tensors& inputs, F backward) {
   detail::announce(name, y, inputs);
-  if (!grad_enabled() || !detail::wants_grad(inputs)) return y;
+  if (!is_recorded(inputs)) return y;
   return detail::record(name, std::move(y), inputs,
                         std::make_unique<detail::ClosureOf<F>>(std::move(backward)));
 }

@@ -4,11 +4,15 @@
   bench/peers.sh                                             makes an environment with the peers, then calls this
   python bench/peers.py [MODEL...] [--only inference|step] [--peers eager,channels_last,compile,onnxruntime,openvino]
                         [--luxgrad build/release/tools/luxgrad] [--threads 2] [--rounds 5] [--clock wall|cpu]
+                        [--precision fp32|bf16] [--batch N]
 
 Each round lets `luxgrad bench` and every peer run once, each after a run that does not count, so that a drifting
 machine hurts all alike. Printed is a table of Markdown: medians in milliseconds, and luxgrad's as a ratio to the
 fastest peer's; -- where a peer does not do such work, or fails, which is said on stderr. On a machine that does other
 things as well, one thread by the processor's clock is what can be compared.
+
+In bf16 PyTorch has weights and activations of bf16 for inference and autocast for training, OpenVINO its hint; ONNX
+Runtime has none. --batch enhances so many pictures at once; training steps have the sizes of their recipes.
 """
 import argparse
 import json
@@ -55,16 +59,26 @@ def milliseconds(action, clock):
     return 1e3 * (CLOCKS[clock]() - start)
 
 
+def batch_of(args, work, size):
+    return args.batch if work == "inference" else size[0]
+
+
 def product(args, model, work, size):
     """One timed run of luxgrad, in a process of its own that first runs once without being timed."""
-    command = [args.luxgrad, "bench", "-n", model, "-j", str(args.threads), "--repeat", "1", "--json", "--only", work]
-    if work == "inference":
-        command += ["--size", "{}x{}".format(*size)]
-    else:
-        command += ["--batch", str(size[0]), "--crop", str(size[1])]
+    command = [args.luxgrad, "bench", "-n", model, "-j", str(args.threads), "--repeat", "1", "--json", "--only", work,
+               "--precision", args.precision, "--batch", str(batch_of(args, work, size))]
+    command += ["--size", "{}x{}".format(*size)] if work == "inference" else ["--crop", str(size[1])]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     unit = "ms" if args.clock == "wall" else "cpu_ms"
     return report[f"forward_{unit}" if work == "inference" else f"training_step_{unit}"]
+
+
+def in_precision(args, step):
+    def coarse():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            step()
+
+    return coarse if args.precision == "bf16" else step
 
 
 def peer(name, args, model, work, size):
@@ -72,12 +86,14 @@ def peer(name, args, model, work, size):
     if name in RUNTIMES:
         if work == "step":
             raise NotImplementedError("runs no training")
-        net, (photo,) = network(model, "eager"), pictures("eager", (1, *reversed(size)))
-        return RUNTIMES[name](net, photo, args.threads)
+        net, (photo,) = network(model, "eager"), pictures("eager", (args.batch, *reversed(size)))
+        return RUNTIMES[name](net, photo, args.threads, args.precision)
     if work == "step":
         batch, side = size
-        return Step(model, name, *pictures(name, *[(batch, side, side)] * 2))
-    net, (photo,) = network(model, name), pictures(name, (1, *reversed(size)))
+        return in_precision(args, Step(model, name, *pictures(name, *[(batch, side, side)] * 2)))
+    net, (photo,) = network(model, name), pictures(name, (args.batch, *reversed(size)))
+    if args.precision == "bf16":
+        net, photo = net.bfloat16(), photo.bfloat16()
 
     def inference():
         with torch.inference_mode() if name != "compile" else torch.no_grad():
@@ -133,6 +149,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", choices=[*CLOCKS], default="wall")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--batch", type=int, default=1)
     args = parser.parse_args()
     for name in args.peers:
         if name not in known:
@@ -141,14 +159,15 @@ def main():
     torch.set_num_threads(args.threads)
     torch.set_flush_denormal(True)
     load = os.getloadavg()[0]
-    print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {args.threads} threads, {args.clock} time, {args.rounds} rounds, load before "
+    print(f"{time.strftime('%Y-%m-%d')}, {processor()}, {args.precision}, {args.threads} threads, {args.clock} time, {args.rounds} rounds, load before "
           f"{load:.1f}; {versions(args.peers)}\n")
     print(f"| work | luxgrad | {' | '.join(args.peers)} | ratio |\n|---|---|{'---|' * len(args.peers)}---|")
     for model, work, size in WORK:
         if (args.models and model not in args.models) or (args.only and work != args.only):
             continue
         ms = medians(args, model, work, size)
-        what = f"{size[0]}x{size[1]}" if work == "inference" else f"training step {size[0]}x{size[1]}²"
+        many = f"{args.batch} of " if args.batch > 1 else ""
+        what = f"{many}{size[0]}x{size[1]}" if work == "inference" else f"training step {size[0]}x{size[1]}²"
         cells = [f"{ms[name]:.0f} ms" if name in ms else "--" for name in ("luxgrad", *args.peers)]
         best = min((ms[name] for name in args.peers if name in ms), default=float("nan"))
         print(f"| `{model}` {what} | {' | '.join(cells)} | {ms['luxgrad'] / best:.2f} |", flush=True)

@@ -1,4 +1,4 @@
-"""Inference engines that read ONNX: each a function (network, picture, threads) that returns what is to be timed."""
+"""Inference engines that read ONNX: each a function (network, picture, threads, precision) that returns what is to be timed."""
 import os
 import tempfile
 
@@ -12,8 +12,10 @@ def exported(net, photo, folder):
     return path
 
 
-def onnxruntime(net, photo, threads):
+def onnxruntime(net, photo, threads, precision):
     import onnxruntime as ort
+    if precision != "fp32":
+        raise NotImplementedError("has no other precision on a processor")
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
@@ -23,10 +25,10 @@ def onnxruntime(net, photo, threads):
     return lambda: session.run(None, feed)
 
 
-def openvino(net, photo, threads):
+def openvino(net, photo, threads, precision):
     import openvino as ov
     hints = {"INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1, "PERFORMANCE_HINT": "LATENCY",
-             "INFERENCE_PRECISION_HINT": "f32"}
+             "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision]}
     with tempfile.TemporaryDirectory() as folder:
         request = ov.Core().compile_model(exported(net, photo, folder), "CPU", hints).create_infer_request()
     request.set_input_tensor(0, ov.Tensor(photo.numpy()))

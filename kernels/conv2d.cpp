@@ -382,18 +382,23 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
   return table;
 }
 
+Precision precision_for(const Tensors& operands) {
+  return is_recorded(operands) && precision() == Precision::fp32 ? Precision::exact : precision();
+}
+
 // 2. Forward.
 Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
   check_inputs(inputs, weight, bias);
-  const Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
+  Tensors operands = inputs;
+  operands.push_back(weight);
+  operands.push_back(bias);
+  Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
+  s.precision = precision_for(operands);
   Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
   conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
   describe_rows(y, inputs, ConvolvedRows(weight, bias, options));
 
   // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
-  Tensors operands = inputs;
-  operands.push_back(weight);
-  operands.push_back(bias);
   std::vector<int64_t> channels;
   std::vector<Saved> saved;
   bool any_input = false;

@@ -20,6 +20,10 @@ struct Conv2dProblem {
   Precision precision = Precision::fp32;
 };
 
+/// The precision at hand; `exact` instead of `fp32` where an operator of these operands is recorded, for
+/// errors of 4e-6 a layer grow along the way back through a network.
+Precision precision_for(const Tensors& operands);
+
 /// A convolution with what it multiplies and adds.
 struct Conv2dStep {
   Conv2dProblem problem;

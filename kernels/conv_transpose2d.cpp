@@ -162,7 +162,8 @@ struct TransposedRows final : RowOperator {
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options) {
   check_operands(x, weight, bias, options);
-  const Conv2dProblem s = problem_of(x.shape(), weight, options);
+  Conv2dProblem s = problem_of(x.shape(), weight, options);
+  s.precision = precision_for({x, weight, bias});
   Tensor y = empty({s.N, s.H, s.W, s.C}, x.options());
   transpose_into(s, x, weight, bias, y);
   describe_rows(y, {x}, TransposedRows(weight, bias, options));

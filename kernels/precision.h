@@ -11,7 +11,7 @@ namespace lux {
 
 enum class Precision : uint8_t {
   exact,  ///< products of f32, directly or by Winograd: errors like those of a direct sum in f32
-  fp32,   ///< the same, or three products of bf16 for one of f32 where that is faster: 1e-5 relative
+  fp32,   ///< the same, or where no gradient is recorded three products of bf16 for one: 1e-5 relative
   tf32,   ///< products of 11 bits, on CUDA devices only: 1e-3
   bf16,   ///< products of 8 bits where the processor has an instruction for them: 1e-2
 };

@@ -185,7 +185,7 @@ bool emulate_amx() {
   action.sa_sigaction = carry_out;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGILL, &action, nullptr);
-  cpu::set_isa("amx");
+  cpu::set_isa("v4+amx");
   return true;
 }
 

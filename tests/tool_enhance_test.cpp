@@ -1,4 +1,7 @@
 // luxgrad enhance: the files it reads, writes, and leaves alone. The real binary runs as a child.
+#include <cmath>
+
+#include "luxgrad/kernels/cpu/isa.h"
 #include "terminal.h"
 #include "tool_workplace.h"
 
@@ -38,6 +41,61 @@ TEST_CASE("one picture: same size, silent, the same bytes for every number of th
       CHECK(image.height == height);
     }
   }
+}
+
+TEST_CASE("precisions that are none here are usage; bf16 says how near it is, or that it is none") {
+  const Workplace here;
+  save_noise(here.path("dark.png"), 50, 40);
+  const auto enhanced = [&](const char* precision, const std::string& output) {
+    return here.run(
+        {"enhance", "dark.png", "-n", "zero_dce_plus", "-g", "cpu", "--precision", precision, "-o", output});
+  };
+  for (const auto& [name, message] : {std::pair{"half", "expected exact, fp32, tf32 or bf16, got half"},
+                                      {"tf32", "only CUDA devices have tf32"}}) {
+    const ChildResult result = enhanced(name, "no.png");
+    CHECK(result.code == 2);
+    CHECK(contains(result.err, message));
+  }
+  const bool has_pairs = cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
+  const ChildResult coarse = enhanced("bf16", "bf16.png");
+  CHECK(coarse.code == 0);
+  CHECK(contains(coarse.err, has_pairs ? " dB from exact on a probe picture" : "no products of bf16"));
+  for (const char* const name : {"exact", "fp32"}) {
+    const ChildResult result = enhanced(name, cat(name, ".png"));
+    CHECK(result.code == 0);
+    CHECK(result.err.empty());
+  }
+  const auto values = [&](const char* name) { return to_tensor(load_image(here.path(name))).to_vector(); };
+  const std::vector<double> exact = values("exact.png");
+  for (const auto& [name, most] : {std::pair{"fp32.png", 1}, {"bf16.png", 3}}) {
+    const std::vector<double> other = values(name);
+    for (size_t i = 0; i < exact.size(); ++i) CHECK(255 * std::fabs(other[i] - exact[i]) <= most + 0.01);
+  }
+}
+
+TEST_CASE("a network that bf16 would spoil runs in fp32, and says so") {
+  if (cpu::isa() == nullptr || cpu::isa()->pairs == nullptr) {
+    MESSAGE("skipped: this processor has no products of bf16");
+    return;
+  }
+  const Workplace here;
+  const std::unique_ptr<Model> model = make_model("zero_dce_plus");
+  model->init_(Generator{7});
+  auto state = model->state_dict();
+  for (auto& [name, tensor] : state) {  // sums of large terms that nearly cancel
+    for (int64_t i = 0; i < tensor.numel(); ++i) tensor.data<float>()[i] *= 40;
+  }
+  save_safetensors(here.path("wild.safetensors"), {state, to_metadata(*model)});
+  save_noise(here.path("dark.png"), 50, 40);
+  const auto enhanced = [&](const char* precision, const char* output) {
+    return here.run({"enhance", "dark.png", "-m", "wild.safetensors", "-g", "cpu", "--precision", precision,
+                     "-o", output});
+  };
+  const ChildResult result = enhanced("bf16", "bf16.png");
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, "; fp32 it is"));
+  CHECK(enhanced("fp32", "fp32.png").code == 0);
+  CHECK(slurp(here.path("bf16.png")) == slurp(here.path("fp32.png")));
 }
 
 TEST_CASE("alpha and 16 bits are kept, and strength 0 changes nothing") {

@@ -6,6 +6,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -15,6 +16,7 @@
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/operator_times.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/roofs.h"
 #include "luxgrad/training/stepper.h"
 
@@ -76,12 +78,13 @@ class Bench final : public Command {
         ->type_name("NAME")
         ->allow_extra_args(false);
     app.add_option("--size", size_, "Of the picture that is enhanced (default 1200x900)")->type_name("WxH");
-    add_number(app, "--batch", batch_, "Pictures of a training step (default: the recipe's)");
+    add_number(app, "--batch", batch_, "Pictures at once (default: 1, and the recipe's in training)");
     add_number(app, "--crop", crop_, "Their side in pixels (default: the recipe's, at most 256)");
     app.add_option("--repeat", repeats_, "Runs per number; the median is printed (default 5)")
         ->type_name("N")
         ->check(CLI::Range(1, 1000).description(""));
     add_device_options(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_option("--only", only_, "Time one of them: inference or step")
         ->type_name("WORK")
         ->check(CLI::IsMember({"inference", "step"}).description(""));
@@ -111,9 +114,12 @@ class Bench final : public Command {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
     model->to(device_);
-    nlohmann::ordered_json report = {
-        {"model", name}, {"threads", num_threads()}, {"instruction_set", instruction_set()}};
-    if (!json_) print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set()));
+    nlohmann::ordered_json report = {{"model", name},
+                                     {"threads", num_threads()},
+                                     {"instruction_set", instruction_set()},
+                                     {"precision", name_of(precision())}};
+    if (!json_)
+      print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(), ", ", precision()));
     if (only_ != "step") measure_inference(*model, width, height, report);
     if (only_ != "inference") measure_step(*model, report);
     if (json_) print_result(report.dump());
@@ -123,8 +129,9 @@ class Bench final : public Command {
                          nlohmann::ordered_json& report) const {
     const int64_t optimum = Liveness(model).optimum(height, width);
     const int64_t peak = measure_peak(model, height, width);
-    const Tensor picture = noise_picture(1, height, width);
+    const Tensor picture = noise_picture(std::max<int64_t>(1, batch_), height, width);
     const Milliseconds forward = median_ms(repeats_, [&] { enhance(model, picture); });
+    report["batch"] = picture.size(0);
     report["width"] = width;
     report["height"] = height;
     report["forward_ms"] = forward.wall;
@@ -132,7 +139,8 @@ class Bench final : public Command {
     report["memory_peak_bytes"] = peak;
     report["memory_optimum_bytes"] = optimum;
     if (!json_) {
-      print_result(cat("  inference ", width, "x", height, "      ", fixed(forward.wall, 1), " ms"));
+      const std::string many = picture.size(0) > 1 ? cat(picture.size(0), " of ") : "";
+      print_result(cat("  inference ", many, width, "x", height, "      ", fixed(forward.wall, 1), " ms"));
       print_result(cat("  memory of inference   ", megabytes(peak), ", ",
                        fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
                        megabytes(optimum)));
@@ -179,6 +187,7 @@ class Bench final : public Command {
     }
     report["operators"] = list;
     report["roof_gflops"] = roofs_.gflops;
+    report["roof_bf16_gflops"] = roofs_.bf16_gflops;
   }
 
   std::vector<std::string> names_;

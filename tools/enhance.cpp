@@ -16,6 +16,7 @@
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/picture_work.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/stages.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/tools/watch.h"
@@ -44,6 +45,7 @@ class Enhance final : public Command {
            "by N")
         ->type_name("N");
     add_device_option(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_option("--memory", memory_,
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
@@ -101,6 +103,7 @@ class Enhance final : public Command {
     }
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     constexpr int64_t kFirstWork = 5 << 20;  // code and tables that the first picture brings in
     work_.program = std::max<int64_t>(0, resident_bytes()) + kFirstWork;

@@ -19,6 +19,7 @@
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/outputs.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/training/baselines.h"
 
 namespace lux {
@@ -123,6 +124,7 @@ class Evaluate final : public Command {
         ->type_name("S")
         ->check(whole_number());
     add_device_options(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
@@ -136,6 +138,7 @@ class Evaluate final : public Command {
     const Device device = apply(where_);
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_, device);
+    try_precision(*loaded.model);
     load_lpips();
     check_table(pairs, loaded.source);
     if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;

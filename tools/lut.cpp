@@ -12,6 +12,7 @@
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/precision_choice.h"
 
 namespace lux {
 namespace {
@@ -43,6 +44,7 @@ class Lut final : public Command {
         ->check(finite_number(0, 1));
     add_guidance_options(app, guidance_);
     add_device_options(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_flag("--overwrite", overwrite_, "Replace an output that exists");
   }
 
@@ -57,6 +59,7 @@ class Lut final : public Command {
     outputs.demand(output_);
     if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     const Tensor before = to_tensor(load_image(input_));
     const Tensor after = enhance(*loaded.model, before, {.strength = strength_});

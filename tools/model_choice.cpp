@@ -18,6 +18,7 @@
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/training/checkpoint.h"
 
 namespace fs = std::filesystem;
@@ -226,6 +227,7 @@ Device apply(const RunsOn& where) {
   } catch (const Error& error) {
     usage_error(error.what());
   }
+  apply_precision(where.precision, device);
   return device;
 }
 

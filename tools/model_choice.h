@@ -51,14 +51,15 @@ LoadedModel load_model(const ModelChoice& choice, Device device = kCpu);
 struct RunsOn {
   int threads = 0;  ///< 0: the machine's
   std::string device = "auto";
+  std::string precision = "fp32";
 };
 void add_device_options(CLI::App& app, RunsOn& where);
 /// -g alone.
 void add_device_option(CLI::App& app, RunsOn& where);
 /// Why cuda:0 cannot run a network, as one sentence; empty where it can. Starts it and its libraries.
 std::string absence_of_cuda();
-/// Sets the threads; returns the device: `auto` is the first CUDA device where there is one. Throws
-/// CommandError when the device is not there.
+/// Sets threads and precision; returns the device: `auto` is the first CUDA device where there is one. Throws
+/// CommandError when the device, or on it the precision, is not there.
 Device apply(const RunsOn& where);
 
 }  // namespace lux

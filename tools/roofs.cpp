@@ -25,12 +25,12 @@ double seconds_of(const F& work) {
   return best;
 }
 
-double measured_gflops(const cpu::Roofs& core) {
+double measured_gflops(double (*multiply_add)(int64_t rounds, float* values)) {
   constexpr int64_t kRounds = int64_t{1} << 19;
   std::vector<double> flops(static_cast<size_t>(num_threads()));
   const double seconds = seconds_of([&](int64_t thread) {
     std::vector<float> values(64, 0.5F);
-    flops[static_cast<size_t>(thread)] = core.multiply_add(kRounds, values.data());
+    flops[static_cast<size_t>(thread)] = multiply_add(kRounds, values.data());
   });
   return flops[0] * num_threads() / seconds * 1e-9;
 }
@@ -59,7 +59,9 @@ double Roofs::seconds(double flops, double bytes) const {
 }
 
 std::string Roofs::text() const {
-  std::string text = cat(fixed(gflops, 0), " GFLOP/s; reading");
+  std::string text = cat(fixed(gflops, 0), " GFLOP/s");
+  if (bf16_gflops > 0) append(text, cat(" of f32, ", fixed(bf16_gflops, 0), " of bf16"));
+  append(text, "; reading");
   for (const Level& level : levels) {
     const bool memory = level.bytes == levels.back().bytes;
     append(text, cat(" ", fixed(level.gigabytes_per_second, 0), " GB/s from ",
@@ -71,7 +73,10 @@ std::string Roofs::text() const {
 Roofs measure_roofs() {
   if (cpu::isa() == nullptr) return {};
   const cpu::Roofs& core = *cpu::isa()->roofs;
-  Roofs roofs{measured_gflops(core), {}};
+  Roofs roofs;
+  roofs.gflops = measured_gflops(core.multiply_add);
+  if (const cpu::Pairs* const pairs = cpu::isa()->pairs; pairs != nullptr)
+    roofs.bf16_gflops = measured_gflops(pairs->multiply_add);
   for (const int64_t kibibytes : {16, 256, 4096, 65536})
     roofs.levels.push_back({kibibytes << 10, measured_reading(core, kibibytes << 10)});
   return roofs;

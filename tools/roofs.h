@@ -14,7 +14,8 @@ struct Roofs {
     double gigabytes_per_second;
   };
 
-  double gflops = 0;  ///< of f32, a product with its sum counted as two
+  double gflops = 0;       ///< of f32, a product with its sum counted as two
+  double bf16_gflops = 0;  ///< of products of bf16, 0 where this processor has none
   std::vector<Level> levels;
 
   /// The least seconds for so many operations on so many bytes, each byte moved once. Convolutions by

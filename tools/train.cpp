@@ -10,6 +10,7 @@
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/training/plan.h"
@@ -88,6 +89,7 @@ class Train final : public Command {
     app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
     add_network_options(app, choice_);
     add_device_options(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
         ->check(CLI::IsMember({"none", "bar", "json"}).description(""));

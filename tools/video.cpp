@@ -17,6 +17,7 @@
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
 #include "luxgrad/tools/outputs.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/published_video.h"
 #include "luxgrad/tools/stop.h"
 
@@ -79,6 +80,7 @@ class Video final : public Command {
         ->check(finite_number(0, 1));
     add_guidance_options(app, guidance_);
     add_device_options(app, where_);
+    add_precision_option(app, where_.precision);
     app.add_option("--codec", write_.codec,
                    "h264, hevc, av1, vp9, or an encoder of ffmpeg (default: by name)")
         ->type_name("NAME");
@@ -106,6 +108,7 @@ class Video final : public Command {
   ExitCode run() override {
     check_options();
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     stop_on_signals();
     Tally tally;

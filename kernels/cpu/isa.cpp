@@ -39,11 +39,11 @@ Isa with_pairs(const char* name, const Pairs& pairs) {
   return isa;
 }
 const Isa& with_dots() {
-  static const Isa isa = with_pairs("bf16", lux_pairs_bf16);
+  static const Isa isa = with_pairs("v4+bf16", lux_pairs_bf16);
   return isa;
 }
 const Isa& with_tiles() {
-  static const Isa isa = with_pairs("amx", lux_pairs_amx);
+  static const Isa isa = with_pairs("v4+amx", lux_pairs_amx);
   return isa;
 }
 
@@ -99,7 +99,7 @@ auto candidates() {
                     Candidate{&lux_isa_v4, v4, true}, Candidate{&lux_isa_v3, v3, true},
                     Candidate{&lux_isa_v2, v2, true}};
 }
-constexpr const char* kNames = "v2, v3, v4, bf16 or amx";
+constexpr const char* kNames = "v2, v3, v4, v4+bf16 or v4+amx";
 #else
 auto candidates() { return std::array{Candidate{&lux_isa_base, true, true}}; }
 constexpr const char* kNames = "base";

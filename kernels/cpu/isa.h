@@ -158,7 +158,7 @@ struct Isa {
 };
 
 /// The best table this processor can run, or the one that LUX_ISA names: v2, v3 or v4, the levels of x86-64,
-/// bf16 or amx, which are v4 with pairs, or base on other processors. Null where there is none. Throws Error
+/// v4+bf16 or v4+amx, which have pairs, or base on other processors. Null where there is none. Throws Error
 /// when LUX_ISA names one that the processor cannot run, or none.
 const Isa* isa();
 /// For tests that carry out themselves what the processor lacks: runs the table of that name.

@@ -1,0 +1,86 @@
+#include "luxgrad/tools/precision_choice.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <limits>
+
+#include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/precision.h"
+#include "luxgrad/models/enhance.h"
+#include "luxgrad/tools/console.h"
+#include "luxgrad/tools/measure.h"
+
+namespace lux {
+namespace {
+
+constexpr int64_t kProbeSide = 32;
+constexpr double kCoarse = 40, kFine = 80;  // dB
+
+bool has_pairs(Device device) {
+  return device == kCpu && cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
+}
+
+// Whether anything is computed in another way than in `exact`.
+bool differs(Device device) {
+  switch (precision()) {
+    case Precision::exact:
+      return false;
+    case Precision::fp32:
+      return has_pairs(device) && cpu::isa()->pairs->tiles;
+    case Precision::tf32:
+      return true;
+    case Precision::bf16:
+      return has_pairs(device) || device != kCpu;
+  }
+  return false;
+}
+
+}  // namespace
+
+void add_precision_option(CLI::App& app, std::string& name) {
+  app.add_option("--precision", name,
+                 "Of convolutions: exact, fp32, bf16, and tf32 on CUDA devices (default fp32)")
+      ->type_name("NAME");
+}
+
+void apply_precision(const std::string& name, Device device) {
+  const auto named = precision_named(name);
+  check_usage(named.has_value(), "--precision: expected exact, fp32, tf32 or bf16, got ", name);
+  check_usage(*named != Precision::tf32 || device != kCpu, "--precision: only CUDA devices have tf32");
+  set_precision(*named);
+  if (*named == Precision::bf16 && !differs(device))
+    print_note("note: this processor has no products of bf16 that are faster than those of f32; fp32 it is");
+}
+
+Likeness likeness(const Tensor& a, const Tensor& b) {
+  const std::vector<double> left = a.to_vector(), right = b.to_vector();
+  double squares = 0, largest = 0;
+  for (size_t i = 0; i < left.size(); ++i) {
+    const double difference = std::fabs(left[i] - right[i]);
+    squares += difference * difference;
+    largest = std::fmax(largest, difference);
+  }
+  return {-10 * std::log10(squares / static_cast<double>(left.size())), largest};
+}
+
+void try_precision(const Model& model) {
+  if (!differs(model.device())) return;
+  const Precision wanted = precision();
+  const Tensor probe = noise_picture(1, kProbeSide, kProbeSide), tried = enhance(model, probe);
+  set_precision(Precision::exact);
+  const Likeness near = likeness(tried, enhance(model, probe));
+  const double least = wanted == Precision::fp32 ? kFine : kCoarse;
+  const std::string found = near.difference == 0
+                                ? "the same as exact on a probe picture"
+                                : cat(fixed(near.psnr, 1), " dB from exact on a probe picture, at most ",
+                                      fixed(255 * near.difference, 2), " of 255");
+  if (near.psnr >= least) {
+    set_precision(wanted);
+    if (wanted != Precision::fp32) print_note(cat("note: ", wanted, " is ", found));
+    return;
+  }
+  if (wanted != Precision::fp32) set_precision(Precision::fp32);
+  print_note(cat("note: ", wanted, " would be ", found, "; ", precision(), " it is"));
+}
+
+}  // namespace lux
