@@ -11,6 +11,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -516,6 +517,12 @@ TEST_CASE("what training refuses") {
   options.resume = true;
   options.seed = 4;
   CHECK_THROWS_WITH_AS(run(options), "train: the run to be resumed has seed = 3, got 4", Error);
+  options.seed = 3;
+  {
+    const PrecisionScope coarse(Precision::bf16);
+    CHECK_THROWS_WITH_AS(run(options), "train: the run to be resumed has precision = (nothing), got bf16",
+                         Error);
+  }
 
   const std::string broken = setting.data() / "zz_broken.png";
   (void)write_file_atomically(broken, std::vector<uint8_t>{1, 2, 3}).value();

@@ -6,6 +6,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/split.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/training/manifest.h"
@@ -177,6 +178,8 @@ Facts configuration(const TrainOptions& options, const Model& model, const Datas
   }
   if (!options.first_weights.empty())
     facts["first_weights"] = cat("SHA-256 ", digest_of(options.first_weights));
+  if (precision() == Precision::tf32 || precision() == Precision::bf16)  // the others train alike
+    facts["precision"] = name_of(precision());
   facts["seed"] = std::to_string(options.seed);
   facts["steps"] = std::to_string(steps);
   return facts;
