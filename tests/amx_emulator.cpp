@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <bit>
 #include <csignal>
 #include <cstdint>
 #include <cstring>
@@ -61,10 +62,11 @@ uint64_t value_of(const greg_t* registers, unsigned number) {
 
 bool decode(const uint8_t* code, const greg_t* registers, Instruction& i) {
   if (code[0] != 0xC4 || (code[1] & 0x1F) != 2 || (code[2] & 0x84) != 0) return false;
-  const unsigned extend_reg = (~code[1] >> 7 & 1U) * 8, extend_index = (~code[1] >> 6 & 1U) * 8,
-                 extend_base = (~code[1] >> 5 & 1U) * 8;
+  const unsigned first = ~unsigned{code[1]}, second = ~unsigned{code[2]};  // these bits are stored inverted
+  const unsigned extend_reg = (first >> 7 & 1U) * 8, extend_index = (first >> 6 & 1U) * 8,
+                 extend_base = (first >> 5 & 1U) * 8;
   i.prefix = code[2] & 3;
-  i.vvvv = ~code[2] >> 3 & 15U;
+  i.vvvv = second >> 3 & 15U;
   i.opcode = code[3];
   const unsigned mode = code[4] >> 6;
   i.reg = (code[4] >> 3 & 7U) + extend_reg;
@@ -85,7 +87,7 @@ bool decode(const uint8_t* code, const greg_t* registers, Instruction& i) {
     }
     int32_t moved = 0;
     if (mode == 1) {
-      moved = static_cast<int8_t>(*next++);
+      moved = std::bit_cast<int8_t>(*next++);  // NOLINT(bugprone-signed-char-misuse): a number
     } else if (mode == 2 || relative || !based) {
       std::memcpy(&moved, next, sizeof moved);
       next += sizeof moved;

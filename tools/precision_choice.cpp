@@ -45,10 +45,11 @@ void add_precision_option(CLI::App& app, std::string& name) {
 
 void apply_precision(const std::string& name, Device device) {
   const auto named = precision_named(name);
-  check_usage(named.has_value(), "--precision: expected exact, fp32, tf32 or bf16, got ", name);
-  check_usage(*named != Precision::tf32 || device != kCpu, "--precision: only CUDA devices have tf32");
-  set_precision(*named);
-  if (*named == Precision::bf16 && !differs(device))
+  if (!named.has_value()) usage_error("--precision: expected exact, fp32, tf32 or bf16, got ", name);
+  const Precision wanted = *named;
+  check_usage(wanted != Precision::tf32 || device != kCpu, "--precision: only CUDA devices have tf32");
+  set_precision(wanted);
+  if (wanted == Precision::bf16 && !differs(device))
     print_note("note: this processor has no products of bf16 that are faster than those of f32; fp32 it is");
 }
 

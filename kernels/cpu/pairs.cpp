@@ -127,7 +127,7 @@ void multiply(const Block& b) {
       }
       x0 += kChunk;
       x1 += kChunk;
-      w += kPlanes * V * kTile;
+      w += kTile * V * kPlanes;
     }
   }
   LUX_TILE_STORE(0, b.y[0], y_bytes);
@@ -214,7 +214,7 @@ template <int kPlanes, int V, bool kAdd>
         }
         xs += 2;
       }
-      w += kPlanes * V * kTile;
+      w += kTile * V * kPlanes;
     }
   }
   LUX_UNROLL
@@ -262,7 +262,7 @@ void multiply(int64_t vectors, bool add, const Block& b) {
 template <int kPlanes>
 int64_t channels_per_pass(const Convolution& c) {
   constexpr int64_t kBytes = 40 << 10, kMost = 256;
-  const int64_t chunk_bytes = kPlanes * 2 * kChunk * kOutputs * 2 * larger(1, c.kH * c.kW);
+  const int64_t chunk_bytes = bytes_of<Half>(kChunk * 2 * kOutputs * kPlanes) * larger(1, c.kH * c.kW);
   return smaller(kMost, larger(1, kBytes / chunk_bytes) * kChunk);
 }
 
