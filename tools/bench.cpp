@@ -9,6 +9,7 @@
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
@@ -82,6 +83,7 @@ class Bench final : public Command {
         ->type_name("N")
         ->check(CLI::Range(1, 1000).description(""));
     add_device_options(app, where_);
+    add_autotune_option(app, where_);
     app.add_option("--only", only_, "Time one of them: inference or step")
         ->type_name("WORK")
         ->check(CLI::IsMember({"inference", "step"}).description(""));
@@ -93,6 +95,7 @@ class Bench final : public Command {
     for (const std::string& name : names_) check_model_name(name);
     const auto [width, height] = size_from(size_);
     device_ = apply(where_);
+    const Autotuning autotuning(where_);
     if (names_.empty()) names_ = model_names();
     if (operators_) {
       roofs_ = measure_roofs();

@@ -8,6 +8,7 @@
 
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -44,6 +45,7 @@ class Enhance final : public Command {
            "by N")
         ->type_name("N");
     add_device_option(app, where_);
+    add_autotune_option(app, where_);
     app.add_option("--memory", memory_,
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
@@ -101,6 +103,7 @@ class Enhance final : public Command {
     }
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    const Autotuning autotuning(where_);
     apply(guidance_, *loaded.model);
     constexpr int64_t kFirstWork = 5 << 20;  // code and tables that the first picture brings in
     work_.program = std::max<int64_t>(0, resident_bytes()) + kFirstWork;

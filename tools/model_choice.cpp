@@ -216,6 +216,11 @@ void add_device_option(CLI::App& app, RunsOn& where) {
   app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
 }
 
+void add_autotune_option(CLI::App& app, RunsOn& where) {
+  app.add_flag("--autotune", where.autotune,
+               "On a GPU: time the engines that convolutions may run by, and remember the fastest");
+}
+
 Device apply(const RunsOn& where) {
   const Device device = device_of(where.device);
   try {  // what the environment says is usage, too

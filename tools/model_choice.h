@@ -51,10 +51,13 @@ LoadedModel load_model(const ModelChoice& choice, Device device = kCpu);
 struct RunsOn {
   int threads = 0;  ///< 0: the machine's
   std::string device = "auto";
+  bool autotune = false;
 };
 void add_device_options(CLI::App& app, RunsOn& where);
 /// -g alone.
 void add_device_option(CLI::App& app, RunsOn& where);
+/// --autotune, which an Autotuning (tools/autotune.h) acts on.
+void add_autotune_option(CLI::App& app, RunsOn& where);
 /// Why cuda:0 cannot run a network, as one sentence; empty where it can. Starts it and its libraries.
 std::string absence_of_cuda();
 /// Sets the threads; returns the device: `auto` is the first CUDA device where there is one. Throws

@@ -72,8 +72,11 @@ struct Side {
   /// work() as this side computes.
   template <class Work>
   auto run(const Work& work) const {
-    if (device != kCpu)
-      cuda::set_convolution_settings({.math = precision->tf32 ? cuda::MathMode::tf32 : cuda::MathMode::f32});
+    if (device != kCpu) {
+      cuda::ConvolutionSettings settings = cuda::convolution_settings();
+      settings.math = precision->tf32 ? cuda::MathMode::tf32 : cuda::MathMode::f32;
+      cuda::set_convolution_settings(settings);
+    }
     if (!plain) return work();
     const PlainKernels scope;
     return work();

@@ -203,6 +203,11 @@ void Convolver::run(const GraphRequest& request, const Bindings& bindings, Devic
   run_plan(*ready, bindings, where);
 }
 
+ConvolutionSettings Convolver::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
 void Convolver::set_settings(const ConvolutionSettings& settings) {
   const std::lock_guard lock(mutex_);
   settings_ = settings;

@@ -65,6 +65,7 @@ class Convolver {
   /// The problem with the channels that cuDNN sees, as a request.
   GraphRequest request(const Conv2dProblem& problem, Pass pass) const;
 
+  ConvolutionSettings settings() const;
   void set_settings(const ConvolutionSettings& settings);
   /// What autotuning found, and what `set_book` gave. Plans that were made are made again.
   PlanBook book() const;

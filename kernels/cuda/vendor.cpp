@@ -118,6 +118,8 @@ void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type) {
 
 std::string vendor_versions() { return slot() == nullptr ? std::string() : slot()->versions(); }
 
+ConvolutionSettings convolution_settings() { return vendor().convolver()->settings(); }
+
 void set_convolution_settings(const ConvolutionSettings& settings) {
   vendor().convolver()->set_settings(settings);
   vendor().products()->set_math(settings.math);

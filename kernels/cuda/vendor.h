@@ -31,6 +31,7 @@ void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type = Device::T
 std::string vendor_versions();
 
 /// Of the running libraries, as the members of Convolver. Throw Error before the start.
+ConvolutionSettings convolution_settings();
 void set_convolution_settings(const ConvolutionSettings& settings);
 PlanBook convolution_plans();
 void set_convolution_plans(const PlanBook& book);
