@@ -178,6 +178,7 @@ const cuda::Driver kDriver = {
     .synchronize = [](void*) -> int { return 0; },
     .last_error = []() -> int { return 0; },
     .out_of_memory = kExhausted,
+    .is_real = false,
 };
 
 }  // namespace

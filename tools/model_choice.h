@@ -60,7 +60,7 @@ void add_device_option(CLI::App& app, RunsOn& where);
 void add_autotune_option(CLI::App& app, RunsOn& where);
 /// Why cuda:0 cannot run a network, as one sentence; empty where it can. Starts it and its libraries.
 std::string absence_of_cuda();
-/// Sets the threads; returns the device: `auto` is the first CUDA device where there is one. Throws
+/// Sets the threads; returns the device: `auto` is the first CUDA device where there is a real one. Throws
 /// CommandError when the device is not there.
 Device apply(const RunsOn& where);
 

@@ -15,6 +15,7 @@
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -72,7 +73,7 @@ struct Side {
   /// work() as this side computes.
   template <class Work>
   auto run(const Work& work) const {
-    if (device != kCpu) {
+    if (cuda::vendor_libraries_started()) {
       cuda::ConvolutionSettings settings = cuda::convolution_settings();
       settings.math = precision->tf32 ? cuda::MathMode::tf32 : cuda::MathMode::f32;
       cuda::set_convolution_settings(settings);
@@ -186,7 +187,8 @@ class Parity final : public Command {
   }
 
   ExitCode run() override {
-    const Side with(with_.empty() ? (absence_of_cuda().empty() ? "cuda:0" : "cpu") : with_),
+    const Side with(with_.empty() ? (cuda::is_real() && absence_of_cuda().empty() ? "cuda:0" : "cpu")
+                                  : with_),
         against(against_);
     const bool rows = model_.name.empty() && model_.weights.empty();
     if (!json_) {
