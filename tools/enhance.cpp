@@ -181,7 +181,7 @@ class Enhance final : public Command {
   }
 
   /// Does the jobs and reports them.
-  ExitCode finish(const std::vector<Job>& jobs, const Model& model) const {
+  ExitCode finish(const std::vector<Job>& jobs, Model& model) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
@@ -222,7 +222,7 @@ class Enhance final : public Command {
   }
 
   /// What is there, then what comes, until a signal.
-  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, const Model& model) {
+  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, Model& model) {
     std::set<std::string> done;  // here: a picture that comes again under its name is enhanced again
     for (const Job& job : jobs) {
       if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());
