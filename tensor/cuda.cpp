@@ -82,6 +82,8 @@ std::string absence() {
   return absence_of(c);
 }
 
+bool is_real() { return absence().empty() && context().driver->is_real; }
+
 void* stream() {
   started_driver(context());
   return context().stream;

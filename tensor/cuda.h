@@ -31,6 +31,7 @@ struct Driver {
   /// The error of the last launch.
   int (*last_error)();
   int out_of_memory;  ///< the number of the error for which trimming and trying again may help
+  bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
 };
 
 /// The CUDA runtime, or null in a build without it.
@@ -41,6 +42,9 @@ void set_driver(const Driver* driver);
 
 /// Why cuda:0 cannot be used, as one sentence; empty where it can. The first call starts the device.
 std::string absence();
+
+/// Whether there is a device, and it is one of NVIDIA's.
+bool is_real();
 
 /// The stream that everything runs on, a cudaStream_t. Throws Error where there is no device.
 void* stream();

@@ -4,6 +4,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <vector>
@@ -19,7 +20,7 @@ constexpr unsigned kTeam = 16;
 constexpr size_t kStack = 256 * 1024;
 
 // One lock of bytes for everything on the device: open while a kernel or a copy runs.
-constexpr size_t kMemory = size_t{4} << 30, kAlignment = 256, kGuard = 256;
+constexpr size_t kMemory = size_t{4} << 30, kAlignment = 256, kGuard = 256;  // of addresses
 constexpr char kGuardByte = 0x5A;
 struct Memory {
   char* start = nullptr;
@@ -29,6 +30,7 @@ struct Memory {
   std::map<size_t, Block> used;  // by offset
   int doors = 0;
   int64_t overruns = 0;
+  size_t size = kMemory;  // or $LUX_EMULATED_MEMORY, in bytes
 };
 Memory memory;
 
@@ -129,6 +131,8 @@ int start(void**) {
   void* const start = mmap(nullptr, kMemory, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return kExhausted;
   memory.start = static_cast<char*>(start);
+  if (const char* const bytes = std::getenv("LUX_EMULATED_MEMORY"); bytes != nullptr)
+    memory.size = std::min(kMemory, static_cast<size_t>(std::strtoull(bytes, nullptr, 10)));
   return 0;
 }
 
@@ -139,7 +143,7 @@ int allocate(void** data, size_t bytes, void*) {
     if (offset - at >= size) break;
     at = offset + block.size;
   }
-  if (at + size > kMemory) return kExhausted;
+  if (at + size > memory.size) return kExhausted;
   memory.used[at] = {size, bytes};
   *data = memory.start + at;
   open_memory();
@@ -178,6 +182,7 @@ const cuda::Driver kDriver = {
     .synchronize = [](void*) -> int { return 0; },
     .last_error = []() -> int { return 0; },
     .out_of_memory = kExhausted,
+    .is_real = false,
 };
 
 }  // namespace

@@ -160,11 +160,11 @@ bool holds_a_picture(const GraphRequest& request, const ReadyPlan& ready) {
 struct Mode {
   const char* name;
   DType dtype;
-  MathMode math;
+  Precision precision;
 };
-const std::vector<Mode> kModes = {{"f32", DType::f32, MathMode::f32},
-                                  {"tf32", DType::f32, MathMode::tf32},
-                                  {"bf16", DType::bf16, MathMode::f32}};
+const std::vector<Mode> kModes = {{"f32", DType::f32, Precision::exact},
+                                  {"tf32", DType::f32, Precision::tf32},
+                                  {"bf16", DType::bf16, Precision::exact}};
 
 std::string notes_of(const Engine& engine) {
   return cat(engine.numerical & kNondeterministic ? "nondeterministic" : "deterministic",
@@ -195,10 +195,11 @@ TEST_CASE("every graph of every model has a deterministic plan for every device 
   size_t graphs = 0, number = 0;
   for (const DeviceRow& device : kDevices) {
     for (const Mode& mode : kModes) {
-      Convolver planner({.api = library(), .json = json_of(device)}, {.math = mode.math});
+      Convolver planner({.api = library(), .json = json_of(device)});
       size_t turn = number++;
       for (auto [key, problem] : problems()) {
         problem.dtype = mode.dtype;
+        problem.precision = mode.precision;
         for (const Pass pass : {Pass::forward, Pass::input_gradient, Pass::weight_gradient}) {
           if (turn++ % every != 0) continue;
           const GraphRequest request = request_of(planner, problem, pass);

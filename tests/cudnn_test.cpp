@@ -16,6 +16,7 @@
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/exit_code.h"
 #include "same_bits.h"
 #include "temporary_folder.h"
@@ -370,8 +371,9 @@ TEST_CASE("products of matrices agree with the plain text") {
   const Example e(rows[0].problem, rows[0].channels, false, DType::f32);
   const Tensor exact = e.y(), fast = e.y();
   products.forward(e.problem, e.inputs, e.weight, e.bias, exact);
-  products.set_math(MathMode::tf32);
-  products.forward(e.problem, e.inputs, e.weight, e.bias, fast);
+  Conv2dProblem coarse = e.problem;
+  coarse.precision = Precision::tf32;
+  products.forward(coarse, e.inputs, e.weight, e.bias, fast);
   CHECK(difference(fast, exact) > 1e-5);
   CHECK(difference(fast, exact) < 1e-2);
   CHECK(error_of([&] {
@@ -614,14 +616,62 @@ TEST_CASE(
     }
     const std::string hash = convolution_plans_hash();
     CHECK(hash.size() == 16);
-    set_convolution_settings({.math = MathMode::tf32, .autotune = true});
-    const Example e(picture, {picture.C}, true, DType::f32);
+    set_convolution_settings({.autotune = true});
+    Conv2dProblem coarse = picture;
+    coarse.precision = Precision::tf32;
+    const Example e(coarse, {picture.C}, true, DType::f32);
     table.pick(kCpu, e.problem).forward(e.problem, e.inputs, e.weight, e.bias, e.y());
     CHECK_FALSE(convolution_plans().empty());
     CHECK(convolution_plans_hash() != hash);
   }
   CHECK(name(picture) == "plain");
   CHECK(vendor_versions().empty());
+}
+
+TEST_CASE("--autotune keeps what it finds, uses it the next time, and survives whatever the file became") {
+  const TemporaryFolder folder;
+  const EnvironmentVariable cache("XDG_CACHE_HOME", folder.path().c_str());
+  const fs::path file = folder.path() / "luxgrad/plans";
+  CHECK(plans_path() == file);
+  KernelTable<Conv2dKernels> table(plain());
+  add_vendor(table, Device::Type::cpu);
+  const auto text = [&] {
+    std::ifstream stream(file);
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  const auto run = [&](const Row& row, bool autotune) {  // a process of its own
+    const Started started;
+    const Autotuning autotuning({.autotune = autotune});
+    const Example e(row.problem, row.channels, row.bias, DType::f32);
+    table.pick(kCpu, e.problem).forward(e.problem, e.inputs, e.weight, e.bias, e.y());
+    return convolution_plans();
+  };
+  run(kRows[0], false);
+  CHECK_FALSE(fs::exists(file));
+  const std::string first = run(kRows[0], true).text();
+  CHECK(text() == first);
+
+  // What the file says is believed where it is allowed, and runs of other graphs add to it.
+  PlanBook other;
+  const std::string line = first.substr(first.find('\n') + 1), key = line.substr(0, line.find(" = "));
+  other.set(key, "e0");
+  std::ofstream(file) << other.text();
+  CHECK(*run(kRows[0], true).find(key) == "e0");
+  CHECK(text() == other.text());
+  const PlanBook both = run(kRows[1], true);
+  CHECK(*both.find(key) == "e0");
+  CHECK(both.text() == text());
+  CHECK(both.text().size() > other.text().size());
+
+  std::ofstream(file) << "rubbish";
+  CHECK(run(kRows[0], true).find(key) != nullptr);
+  CHECK(PlanBook::read(text()).find(key) != nullptr);
+  fs::remove_all(folder.path() / "luxgrad");
+  std::ofstream(folder.path() / "luxgrad") << "a file where a folder is wanted";
+  CHECK_NOTHROW(run(kRows[0], true));
+  const EnvironmentVariable nowhere("XDG_CACHE_HOME", nullptr), homeless("HOME", nullptr);
+  CHECK(plans_path().empty());
+  CHECK_NOTHROW(run(kRows[0], true));
 }
 
 TEST_CASE("without a library nothing is started") {

@@ -27,8 +27,11 @@ class GanStepProof {
       state[name] = golden.parameter(name, tensor.shape());
     model_.load_state_dict(state);
     model_.to(dtype);
+    model_.to(golden_device());
     model_.requires_grad_();
-    const auto picture = [&](const char* name) { return (golden.at(name).to(dtype) + 1.0) * 0.5; };
+    const auto picture = [&](const char* name) {
+      return ((golden.at(name).to(dtype) + 1.0) * 0.5).to(golden_device());
+    };
     input_ = {picture("input.low"), picture("input.high")};
   }
 

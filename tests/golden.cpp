@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "gpu.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/tensor/random.h"
 
@@ -70,6 +71,15 @@ std::string golden_folder() {
     if (fs::is_directory(folder)) return folder;
   }
   return "";
+}
+
+Device golden_device() {
+  const char* const name = std::getenv("LUX_GOLDEN_DEVICE");
+  if (name == nullptr || std::string_view(name) == "cpu") return kCpu;
+  check(std::string_view(name) == "cuda:0", "LUX_GOLDEN_DEVICE: expected cpu or cuda:0, got ", name);
+  const std::string absence = absence_of_gpu();
+  check(absence.empty(), "LUX_GOLDEN_DEVICE: ", absence);
+  return kGpu;
 }
 
 std::optional<nlohmann::json> golden_json(const std::string& name) {

@@ -15,6 +15,10 @@ namespace lux {
 /// Throws Error when LUX_GOLDEN names no folder.
 std::string golden_folder();
 
+/// Where networks are proved: `$LUX_GOLDEN_DEVICE`, cpu or cuda:0, else the CPU. Throws Error for another
+/// name, and where there is no such device.
+Device golden_device();
+
 /// A file of the folder that is JSON, such as optimisers.json. Nothing, and a message, where it is absent.
 std::optional<nlohmann::json> golden_json(const std::string& name);
 

@@ -28,7 +28,7 @@ GoldenProof::GoldenProof(const Golden& golden, DType dtype, Tolerance tolerance)
   for (const json& name : golden.config.value("zero_gradient_params", json::array()))
     zero_gradient_.insert(name.get<std::string>());
   for (const std::string& name : golden.after("input.")) {
-    const Tensor tensor = golden.at("input." + name).to(dtype).clone();
+    const Tensor tensor = golden.at("input." + name).to(dtype).to(golden_device()).clone();
     inputs_[name] = golden.has("grad.input." + name) ? Tensor(tensor).requires_grad_() : tensor;
     compared_.insert("input." + name);
   }
@@ -141,7 +141,7 @@ GoldenProof::Named GoldenProof::gradient_noise() {
   const auto shaken = [&](const Tensor& tensor) {
     std::vector<double> values = tensor.to_vector();
     for (double& value : values) value *= 1 + std::ldexp(generator.uniform(-1, 1), -20);
-    return from_vector(values, tensor.shape(), {DType::f64, kCpu});
+    return from_vector(values, tensor.shape(), {DType::f64, tensor.device()});
   };
   Named noise;
   for (int draw = 0; draw < kDraws; ++draw) {

@@ -31,6 +31,7 @@ class Proof : public GoldenProof {
   Proof(const Golden& golden, DType dtype) : GoldenProof(golden, dtype) {
     model_.load_state_dict(formula_state(model_));
     model_.to(dtype);
+    model_.to(golden_device());
   }
 
  protected:
@@ -56,6 +57,7 @@ class MirnetKerasProof final : public GoldenProof {
                                                                   : MirnetKeras::Compat::y2023) {
     model_.load_state_dict(formula_state(model_));
     model_.to(dtype);
+    model_.to(golden_device());
   }
 
  private:

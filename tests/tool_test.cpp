@@ -249,6 +249,33 @@ TEST_CASE("a device that is not there is one sentence and gives 5; auto is the C
   CHECK(contains(here.run({"info"}).out, "cuda:0     " + absence));
 }
 
+TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  for (const char* name : {"a.png", "b.png"}) save_image(here.path(name), noise(64, 48));
+  save_image(here.path("small.png"), noise(8, 8));
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  for (const bool as_tensors : {false, true}) {
+    for (const char* device : {"cpu", "cuda:0"}) {
+      std::vector<std::string> command = {"enhance", "a.png", "b.png", "small.png",  "-o",
+                                          device,    "-g",    device,  "--overwrite"};
+      if (as_tensors) command.emplace_back("--compare");
+      const ChildResult result = here.run(command, little);
+      INFO(result.err);
+      CHECK(result.code == 0);
+      for (const char* name : {"a.png", "b.png", "small.png"}) {
+        const bool moved = std::string(device) == "cuda:0" && name != std::string("small.png");
+        CHECK(contains(result.err, cat(name, ": done on the CPU, for cuda: the device has no ")) == moved);
+      }
+    }
+    CHECK(slurp(here.path("cuda:0/a.png")) == slurp(here.path("cpu/a.png")));
+    CHECK(slurp(here.path("cuda:0/b.png")) == slurp(here.path("cpu/b.png")));
+  }
+}
+
 TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {
   const Workplace here;
   const ChildResult rows = here.run({"parity", "--with", "cpu", "--against", "cpu/f32/plain"});

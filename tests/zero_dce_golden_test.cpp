@@ -34,7 +34,7 @@ class Proof {
 
   void run() {
     const auto model = network(options());
-    low_ = golden_.at("input.low").to(dtype_).requires_grad_();
+    low_ = golden_.at("input.low").to(dtype_).to(golden_device()).requires_grad_();
     compared_.insert("input.low");
     forward(*model);
     if (golden_.has("loss.total")) gradients(*model);
@@ -90,6 +90,7 @@ class Proof {
     }
     model->load_state_dict(state);
     model->to(dtype_);
+    model->to(golden_device());
     auto* const curve_model = dynamic_cast<CurveModel*>(model.release());
     REQUIRE(curve_model != nullptr);
     return std::unique_ptr<CurveModel>(curve_model);
@@ -164,8 +165,8 @@ class Proof {
   // Each term alone, from the reference's own outputs: gradients of the losses without the network.
   void terms() {
     for (const std::string& term : golden_.after("grad_term.")) {
-      Tensor enhanced = golden_.at("output.enhanced").to(dtype_).clone().requires_grad_();
-      Tensor curves = golden_.at("output.curves").to(dtype_).clone().requires_grad_();
+      Tensor enhanced = golden_.at("output.enhanced").to(dtype_).to(golden_device()).clone().requires_grad_();
+      Tensor curves = golden_.at("output.curves").to(dtype_).to(golden_device()).clone().requires_grad_();
       backward(term_of(zero_dce_loss(low_.detach(), enhanced, curves, loss_options()), term));
       compare("grad_term." + term, term == "tv" ? curves.grad() : enhanced.grad());
     }

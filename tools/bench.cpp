@@ -9,7 +9,9 @@
 #include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
@@ -36,9 +38,13 @@ double median(std::vector<double>& values) {
   return *middle;
 }
 
-/// Of `action`: medians of `repeats` runs, after one that does not count.
+/// Of `work`, until the device has done it: medians of `repeats` runs, after one that does not count.
 template <class F>
-Milliseconds median_ms(int repeats, F&& action) {
+Milliseconds median_ms(int repeats, Device device, F&& work) {
+  const auto action = [&] {
+    work();
+    if (device != kCpu) cuda::synchronize();
+  };
   action();
   std::vector<double> wall, cpu;
   for (int run = 0; run < repeats; ++run) {
@@ -68,7 +74,8 @@ TrainingStep time_training_step(Model& model, int64_t batch, int64_t size, int r
   const StepInput input{noise_picture(batch, size, size), noise_picture(batch, size, size)};
   model.requires_grad_();
   Stepper stepper(recipe, model);
-  return {batch, size, median_ms(repeats, [&] { (void)stepper.step(input, recipe.adam.lr); })};
+  return {batch, size,
+          median_ms(repeats, model.device(), [&] { (void)stepper.step(input, recipe.adam.lr); })};
 }
 
 class Bench final : public Command {
@@ -85,6 +92,7 @@ class Bench final : public Command {
         ->check(CLI::Range(1, 1000).description(""));
     add_device_options(app, where_);
     add_precision_option(app, where_.precision);
+    add_autotune_option(app, where_);
     app.add_option("--only", only_, "Time one of them: inference or step")
         ->type_name("WORK")
         ->check(CLI::IsMember({"inference", "step"}).description(""));
@@ -96,6 +104,8 @@ class Bench final : public Command {
     for (const std::string& name : names_) check_model_name(name);
     const auto [width, height] = size_from(size_);
     device_ = apply(where_);
+    check_usage(device_ == kCpu || !operators_, "--operators: expected --device cpu, whose roofs are known");
+    const Autotuning autotuning(where_);
     if (names_.empty()) names_ = model_names();
     if (operators_) {
       roofs_ = measure_roofs();
@@ -118,8 +128,10 @@ class Bench final : public Command {
                                      {"threads", num_threads()},
                                      {"instruction_set", instruction_set()},
                                      {"precision", name_of(precision())}};
+    if (device_ != kCpu) report["device"] = "cuda:0";
     if (!json_)
-      print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(), ", ", precision()));
+      print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(),
+                       device_ == kCpu ? "" : ", cuda:0", ", ", precision()));
     if (only_ != "step") measure_inference(*model, width, height, report);
     if (only_ != "inference") measure_step(*model, report);
     if (json_) print_result(report.dump());
@@ -130,7 +142,7 @@ class Bench final : public Command {
     const int64_t optimum = Liveness(model).optimum(height, width);
     const int64_t peak = measure_peak(model, height, width);
     const Tensor picture = noise_picture(std::max<int64_t>(1, batch_), height, width);
-    const Milliseconds forward = median_ms(repeats_, [&] { enhance(model, picture); });
+    const Milliseconds forward = median_ms(repeats_, device_, [&] { enhance(model, picture); });
     report["batch"] = picture.size(0);
     report["width"] = width;
     report["height"] = height;
@@ -149,7 +161,9 @@ class Bench final : public Command {
   }
 
   void measure_step(Model& model, nlohmann::ordered_json& report) const {
+    if (device_ != kCpu) cuda::reset_memory_peak();
     const TrainingStep step = time_training_step(model, batch_, crop_, repeats_);
+    if (device_ != kCpu) report["training_memory_peak_bytes"] = cuda::memory_stats().peak;
     report["training_step_ms"] = step.time.wall;
     report["training_step_cpu_ms"] = step.time.cpu;
     report["training_batch"] = step.batch;

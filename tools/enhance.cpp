@@ -8,6 +8,7 @@
 
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/batch.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -46,6 +47,7 @@ class Enhance final : public Command {
         ->type_name("N");
     add_device_option(app, where_);
     add_precision_option(app, where_.precision);
+    add_autotune_option(app, where_);
     app.add_option("--memory", memory_,
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
@@ -103,6 +105,7 @@ class Enhance final : public Command {
     }
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    const Autotuning autotuning(where_);
     try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     constexpr int64_t kFirstWork = 5 << 20;  // code and tables that the first picture brings in
@@ -181,7 +184,7 @@ class Enhance final : public Command {
   }
 
   /// Does the jobs and reports them.
-  ExitCode finish(const std::vector<Job>& jobs, const Model& model) const {
+  ExitCode finish(const std::vector<Job>& jobs, Model& model) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
@@ -222,7 +225,7 @@ class Enhance final : public Command {
   }
 
   /// What is there, then what comes, until a signal.
-  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, const Model& model) {
+  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, Model& model) {
     std::set<std::string> done;  // here: a picture that comes again under its name is enhanced again
     for (const Job& job : jobs) {
       if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());

@@ -13,6 +13,7 @@
 #include "luxgrad/data/split.h"
 #include "luxgrad/data/tensor_file.h"
 #include "luxgrad/models/default_weights.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
@@ -125,6 +126,7 @@ class Evaluate final : public Command {
         ->check(whole_number());
     add_device_options(app, where_);
     add_precision_option(app, where_.precision);
+    add_autotune_option(app, where_);
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
@@ -136,6 +138,7 @@ class Evaluate final : public Command {
                 "name the folders with --low and --high, or a dataset with --data");
     check_baselines();
     const Device device = apply(where_);
+    const Autotuning autotuning(where_);
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_, device);
     try_precision(*loaded.model);

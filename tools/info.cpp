@@ -4,7 +4,9 @@
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/data/tensor_file.h"
+#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/about_model.h"
 #include "luxgrad/tools/command.h"
@@ -27,6 +29,14 @@ Json about_weights(const std::string& model) {
   }
 }
 
+/// The device, once `absence_of_cuda` has started it.
+Json about_gpu() {
+  if (!cuda::is_real()) return {{"libraries", "none: the CPU plays the device"}, {"description", nullptr}};
+  Json description = Json::parse(cuda::vendor_device(), nullptr, false);
+  return {{"libraries", cuda::vendor_versions()},
+          {"description", description.is_discarded() ? Json(cuda::vendor_device()) : std::move(description)}};
+}
+
 Json about_program(bool measure) {
   const std::string no_cuda = absence_of_cuda();
   Json devices = {"cpu"};
@@ -37,6 +47,7 @@ Json about_program(bool measure) {
               {"devices", devices},
               {"models", Json::array()}};
   if (!no_cuda.empty()) all["no_cuda"] = no_cuda;
+  if (no_cuda.empty()) all["cuda"] = about_gpu();
   for (const ModelInfo& info : models()) {
     const std::unique_ptr<Model> model = make_model(info.name);
     Json entry = {{"name", info.name},
@@ -100,7 +111,8 @@ void print_program(const Json& all) {
   print_result(cat("luxgrad ", text_of(all["version"])));
   print_result(
       cat("processor  ", text_of(all["instruction_set"]), ", ", text_of(all["threads"]), " threads"));
-  print_result(cat("cuda:0     ", all.contains("no_cuda") ? text_of(all["no_cuda"]) : "ready"));
+  print_result(cat("cuda:0     ", all.contains("no_cuda") ? text_of(all["no_cuda"])
+                                                          : "ready, " + text_of(all["cuda"]["libraries"])));
   for (const Json& model : all["models"]) {
     print_result(cat("\n", text_of(model["name"]), "  ", text_of(model["title"])));
     print_result(cat("  paper       ", text_of(model["paper"])));

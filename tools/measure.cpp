@@ -9,6 +9,7 @@
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tools/console.h"
@@ -74,6 +75,11 @@ int64_t predicted_peak(const Model& model, int64_t height, int64_t width) {
 }
 
 int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
+  if (model.device() != kCpu) {
+    cuda::reset_memory_peak();
+    enhance(model, noise_picture(1, height, width));
+    return cuda::memory_stats().peak;
+  }
   const int64_t cap = set_derived_weight_cap(0);  // a small picture would keep more of them
   enhance(model, noise_picture(1, 16, 16));       // what is set up once does not count
   set_derived_weight_cap(cap);

@@ -33,7 +33,7 @@ int64_t available_bytes();
 int64_t predicted_peak(const Model& model, int64_t height, int64_t width);
 
 /// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
-/// picture and the parameters included, nothing else.
+/// picture and the parameters included, nothing else. On a GPU: the most that is in use of its memory.
 int64_t measure_peak(const Model& model, int64_t height, int64_t width);
 
 /// A picture [n, height, width, 3] of dark noise.

@@ -104,7 +104,7 @@ Device device_of(const std::string& name) {
   const bool cuda = name == "cuda" || name == "cuda:0";
   check_usage(cuda || name == "auto", "--device: expected auto, cpu or cuda:0, got ", name);
   const std::string absence = absence_of_cuda();
-  if (absence.empty()) return {Device::Type::cuda, 0};
+  if (absence.empty() && (cuda || cuda::is_real())) return {Device::Type::cuda, 0};
   if (cuda) throw CommandError(ExitCode::stopped, cat("--device ", name, ": ", absence, "; use cpu"));
   return kCpu;
 }
@@ -113,7 +113,7 @@ Device device_of(const std::string& name) {
 
 std::string absence_of_cuda() {
   std::string absence = cuda::absence();
-  if (!absence.empty()) return absence;
+  if (!absence.empty() || !cuda::is_real()) return absence;
   try {
     cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
   } catch (const Error& error) {
@@ -215,6 +215,11 @@ void add_device_options(CLI::App& app, RunsOn& where) {
 
 void add_device_option(CLI::App& app, RunsOn& where) {
   app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
+}
+
+void add_autotune_option(CLI::App& app, RunsOn& where) {
+  app.add_flag("--autotune", where.autotune,
+               "On a GPU: time the engines that convolutions may run by, and remember the fastest");
 }
 
 Device apply(const RunsOn& where) {

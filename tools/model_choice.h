@@ -52,14 +52,17 @@ struct RunsOn {
   int threads = 0;  ///< 0: the machine's
   std::string device = "auto";
   std::string precision = "fp32";
+  bool autotune = false;
 };
 void add_device_options(CLI::App& app, RunsOn& where);
 /// -g alone.
 void add_device_option(CLI::App& app, RunsOn& where);
+/// --autotune, which an Autotuning (tools/autotune.h) acts on.
+void add_autotune_option(CLI::App& app, RunsOn& where);
 /// Why cuda:0 cannot run a network, as one sentence; empty where it can. Starts it and its libraries.
 std::string absence_of_cuda();
-/// Sets threads and precision; returns the device: `auto` is the first CUDA device where there is one. Throws
-/// CommandError when the device, or on it the precision, is not there.
+/// Sets threads and precision; returns the device: `auto` is the first CUDA device where there is a real one.
+/// Throws CommandError when the device, or on it the precision, is not there.
 Device apply(const RunsOn& where);
 
 }  // namespace lux

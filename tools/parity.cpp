@@ -12,9 +12,10 @@
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/autograd/op_case.h"
-#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -31,25 +32,25 @@ constexpr double kNone = std::numeric_limits<double>::infinity();
 
 /// What a side computes in, the finest first, and how far a whole network may be from a finer one. Gradients
 /// of half precision are not judged: what falls on the other side of a kink has another slope.
-struct Precision {
+struct Numbers {
   const char* name;
   DType dtype;
   bool tf32;
   double results, gradients;
 };
-constexpr Precision kPrecisions[] = {{"f64", DType::f64, false, 1e-10, 1e-8},
-                                     {"f32", DType::f32, false, 1e-4, 2e-2},
-                                     {"tf32", DType::f32, true, 0.1, kNone},
-                                     {"f16", DType::f16, false, 0.1, kNone},
-                                     {"bf16", DType::bf16, false, 0.2, kNone}};
+constexpr Numbers kNumbers[] = {{"f64", DType::f64, false, 1e-10, 1e-8},
+                                {"f32", DType::f32, false, 1e-4, 2e-2},
+                                {"tf32", DType::f32, true, 0.1, kNone},
+                                {"f16", DType::f16, false, 0.1, kNone},
+                                {"bf16", DType::bf16, false, 0.2, kNone}};
 
-bool is_half(const Precision& precision) { return precision.tf32 || size_of(precision.dtype) == 2; }
+bool is_half(const Numbers& precision) { return precision.tf32 || size_of(precision.dtype) == 2; }
 
 /// DEVICE[/PRECISION[/plain]]
 struct Side {
   std::string text;
   Device device;
-  const Precision* precision = nullptr;
+  const Numbers* precision = nullptr;
   bool plain = false;
 
   explicit Side(const std::string& text) : text(text) {
@@ -57,7 +58,7 @@ struct Side {
                  second = std::min(text.find('/', first + 1), text.size());
     device = apply({.device = text.substr(0, first)});
     const std::string named = first < text.size() ? text.substr(first + 1, second - first - 1) : "f32";
-    for (const Precision& each : kPrecisions) {
+    for (const Numbers& each : kNumbers) {
       if (named == each.name) precision = &each;
     }
     check_usage(precision != nullptr, text, ": expected f64, f32, tf32, f16 or bf16 behind the device, got ",
@@ -72,8 +73,7 @@ struct Side {
   /// work() as this side computes.
   template <class Work>
   auto run(const Work& work) const {
-    if (device != kCpu)
-      cuda::set_convolution_settings({.math = precision->tf32 ? cuda::MathMode::tf32 : cuda::MathMode::f32});
+    const PrecisionScope products(precision->tf32 ? Precision::tf32 : Precision::exact);
     if (!plain) return work();
     const PlainKernels scope;
     return work();
@@ -183,7 +183,8 @@ class Parity final : public Command {
   }
 
   ExitCode run() override {
-    const Side with(with_.empty() ? (absence_of_cuda().empty() ? "cuda:0" : "cpu") : with_),
+    const Side with(with_.empty() ? (cuda::is_real() && absence_of_cuda().empty() ? "cuda:0" : "cpu")
+                                  : with_),
         against(against_);
     const bool rows = model_.name.empty() && model_.weights.empty();
     if (!json_) {
@@ -222,13 +223,13 @@ class Parity final : public Command {
     return verdict(first);
   }
 
-  static const Precision& coarser(const Side& a, const Side& b) {
+  static const Numbers& coarser(const Side& a, const Side& b) {
     return a.precision > b.precision ? *a.precision : *b.precision;
   }
 
   double bound_of(const OpCase& row, const Side& with, const Side& against) const {
     if (bound_ > 0) return bound_;
-    const Precision& precision = coarser(with, against);
+    const Numbers& precision = coarser(with, against);
     if (precision.dtype == DType::bf16) return row.options.bf16_bound;
     if (precision.dtype == DType::f16 || precision.tf32) return row.options.f16_bound;
     if (precision.dtype == DType::f64) return precision.results;
@@ -257,7 +258,7 @@ class Parity final : public Command {
     const std::vector<Event> expected = events_of(against), actual = events_of(with);
     check(expected.size() == actual.size(), "parity: the sides ran ", actual.size(), " and ", expected.size(),
           " operators");
-    const Precision& precision = coarser(with, against);
+    const Numbers& precision = coarser(with, against);
     std::vector<Line> lines;
     std::map<std::string, size_t> places;
     std::string first;

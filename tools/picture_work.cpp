@@ -106,6 +106,25 @@ Tensor curves_of(const CurveModel& model, const Tensor& picture) {
   return reflect_pad(model.curves(padded).to(kCpu), {0, -below, 0, -beside});
 }
 
+/// While it lives, the network is on the CPU; afterwards where it was, if there is room for it.
+class OnCpu {
+ public:
+  explicit OnCpu(Model& model) : model_(model), before_(model.device()) { model.to(kCpu); }
+  ~OnCpu() {
+    try {
+      model_.to(before_);
+    } catch (const std::bad_alloc&) {
+      model_.to(kCpu);  // what had moved
+    }
+  }
+  OnCpu(const OnCpu&) = delete;
+  OnCpu& operator=(const OnCpu&) = delete;
+
+ private:
+  Model& model_;
+  Device before_;
+};
+
 }  // namespace
 
 template <class F>
@@ -150,7 +169,7 @@ bool PictureWork::needs_no_tensor() const {
 
 EnhanceOptions PictureWork::how() const {
   return {.strength = options_.strength,
-          .memory = memory_,
+          .memory = model_.device() == kCpu ? memory_ : 0,  // the limit is the host's
           .tile = options_.tile,
           .approximate = !options_.exact};
 }
@@ -173,7 +192,9 @@ void PictureWork::check_memory() {
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
   // Curves are those of the picture as a whole.
-  const int64_t network = batch_.curves.empty() ? plan_.bytes : Liveness(model_).optimum(height_, width_);
+  const int64_t network = model_.device() != kCpu ? 0
+                          : batch_.curves.empty() ? plan_.bytes
+                                                  : Liveness(model_).optimum(height_, width_);
   need_ = around + network / 8 * 9;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
@@ -223,8 +244,20 @@ void PictureWork::enhance() {
   });
 }
 
-// Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.
 void PictureWork::run_network() {
+  if (model_.device() == kCpu) return run_in_memory();
+  try {
+    needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
+  } catch (const std::bad_alloc& error) {
+    print_note(cat(job_.input, ": done on the CPU, for ", error.what()));
+    const OnCpu scope(model_);
+    check_memory();
+    run_in_memory();
+  }
+}
+
+// Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.
+void PictureWork::run_in_memory() {
   bool smaller = false;
   for (;;) {
     try {

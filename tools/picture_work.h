@@ -28,7 +28,8 @@ struct PictureOptions {
 
 class PictureWork {
  public:
-  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, const Model& model)
+  /// A network on a device that has no memory left for the picture enhances it on the CPU.
+  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model)
       : job_(job), batch_(batch), options_(options), model_(model) {}
 
   /// Leaves out what is not begun.
@@ -51,6 +52,7 @@ class PictureWork {
   void check_memory();
   void verify_tiles() const;
   void run_network();
+  void run_in_memory();
   void enhance_rows_of_photo();
   void enhance_tensor();
   void write_files();
@@ -59,7 +61,7 @@ class PictureWork {
   const Job& job_;
   const BatchOptions& batch_;
   const PictureOptions& options_;
-  const Model& model_;
+  Model& model_;
   Image before_, after_;
   Tensor picture_, curves_;
   std::optional<Failure> failure_{};

@@ -30,7 +30,7 @@ for argument in "$@"; do
       ;;
     --emulated)
       preset=emulated
-      targets=(cuda_test emulated_gpu_test)
+      targets=(cuda_test emulated_gpu_test gpu_test)
       ;;
     --long) choice=() ;;
     -h | --help) usage; exit 0 ;;

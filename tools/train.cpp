@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "luxgrad/data/layout.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/config_file.h"
 #include "luxgrad/tools/console.h"
@@ -90,6 +91,7 @@ class Train final : public Command {
     add_network_options(app, choice_);
     add_device_options(app, where_);
     add_precision_option(app, where_.precision);
+    add_autotune_option(app, where_);
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
         ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
@@ -102,6 +104,7 @@ class Train final : public Command {
     check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
     check_usage(recipe_.epochs == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     options_.device = apply(where_);
+    const Autotuning autotuning(where_);
     try {
       return work();
     } catch (const FileException&) {

@@ -10,6 +10,7 @@
 #include "luxgrad/data/live_source.h"
 #include "luxgrad/data/y4m.h"
 #include "luxgrad/models/steady.h"
+#include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/guidance.h"
@@ -81,6 +82,7 @@ class Video final : public Command {
     add_guidance_options(app, guidance_);
     add_device_options(app, where_);
     add_precision_option(app, where_.precision);
+    add_autotune_option(app, where_);
     app.add_option("--codec", write_.codec,
                    "h264, hevc, av1, vp9, or an encoder of ffmpeg (default: by name)")
         ->type_name("NAME");
@@ -108,6 +110,7 @@ class Video final : public Command {
   ExitCode run() override {
     check_options();
     const LoadedModel loaded = load_model(choice_, apply(where_));
+    const Autotuning autotuning(where_);
     try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     stop_on_signals();

@@ -37,7 +37,8 @@ Convolver::Convolver(const ConvolutionDevice& device, const ConvolutionSettings&
       settings_(settings) {}
 
 GraphRequest Convolver::request(const Conv2dProblem& problem, Pass pass) const {
-  GraphRequest request{.pass = pass, .problem = problem, .math = settings_.math};
+  const bool tf32 = problem.precision == Precision::tf32;
+  GraphRequest request{.pass = pass, .problem = problem, .math = tf32 ? MathMode::tf32 : MathMode::f32};
   request.problem.C = shown_channels(problem, problem.C);
   request.problem.K = shown_channels(problem, problem.K);
   return request;
@@ -201,6 +202,11 @@ void Convolver::run(const GraphRequest& request, const Bindings& bindings, Devic
     }
   }
   run_plan(*ready, bindings, where);
+}
+
+ConvolutionSettings Convolver::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
 }
 
 void Convolver::set_settings(const ConvolutionSettings& settings) {

@@ -26,7 +26,6 @@ struct ConvolutionDevice {
 };
 
 struct ConvolutionSettings {
-  MathMode math = MathMode::f32;
   /// Off: the first engine that is allowed, by cuDNN's own order, so that machines of one kind agree. On:
   /// graphs that the book does not know are run with up to eight engines, and the fastest is put into the
   /// book.
@@ -65,6 +64,7 @@ class Convolver {
   /// The problem with the channels that cuDNN sees, as a request.
   GraphRequest request(const Conv2dProblem& problem, Pass pass) const;
 
+  ConvolutionSettings settings() const;
   void set_settings(const ConvolutionSettings& settings);
   /// What autotuning found, and what `set_book` gave. Plans that were made are made again.
   PlanBook book() const;

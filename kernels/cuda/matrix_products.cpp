@@ -53,12 +53,12 @@ bool is_product(const Conv2dProblem& s) {
 
 // to [rows, columns] = a [rows, depth] · b [depth, columns], rows first. A matrix with rows first is the
 // transposed of one with columns first, so cuBLAS is asked for toᵀ = bᵀ · aᵀ.
-void MatrixProducts::multiply(const Matrix& a, const Matrix& b, const Tensor& to, int64_t rows,
-                              int64_t columns, int64_t depth) const {
+void MatrixProducts::multiply(Precision precision, const Matrix& a, const Matrix& b, const Tensor& to,
+                              int64_t rows, int64_t columns, int64_t depth) const {
   const float one = 1, zero = 0;
   const DType dtype = to.dtype();
   const int type = type_of(dtype);
-  const bool tf32 = dtype == DType::f32 && math_ == MathMode::tf32;
+  const bool tf32 = dtype == DType::f32 && precision == Precision::tf32;
   const int status =
       api_->gemm(handle_, b.transposed ? kTransposed : kAsIs, a.transposed ? kTransposed : kAsIs,
                  to_int(columns), to_int(rows), to_int(depth), &one, b.tensor.raw(), type, to_int(b.width),
@@ -71,7 +71,7 @@ void MatrixProducts::multiply(const Matrix& a, const Matrix& b, const Tensor& to
 void MatrixProducts::forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight,
                              const Tensor& bias, const Tensor& y) const {
   const Tensor x = gathered(inputs, s.C);
-  multiply({x, s.C}, {weight, s.C, true}, y, s.N * s.W, s.K, s.C);
+  multiply(s.precision, {x, s.C}, {weight, s.C, true}, y, s.N * s.W, s.K, s.C);
   finish_sums({bias, s.activation, s.slope}, y, s.K, y);
 }
 
@@ -79,7 +79,7 @@ void MatrixProducts::input_gradient(const Conv2dProblem& s, const Tensor& gz, co
                                     const std::vector<int64_t>& channels, const Tensors& gx) const {
   const bool whole = gx.size() == 1;
   const Tensor all = whole ? gx[0] : empty({s.N, s.H, s.W, s.C}, gz.options());
-  multiply({gz, s.K}, {weight, s.C}, all, s.N * s.W, s.C, s.K);
+  multiply(s.precision, {gz, s.K}, {weight, s.C}, all, s.N * s.W, s.C, s.K);
   int64_t first = 0;
   for (size_t m = 0; !whole && m < gx.size(); first += channels[m++]) {
     if (gx[m].defined()) copy_columns({all, first, s.C}, {gx[m], 0, channels[m]}, channels[m]);
@@ -89,7 +89,7 @@ void MatrixProducts::input_gradient(const Conv2dProblem& s, const Tensor& gz, co
 void MatrixProducts::weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz,
                                      const Tensor& gw) const {
   const Tensor x = gathered(inputs, s.C);
-  multiply({gz, s.K, true}, {x, s.C}, gw, s.K, s.C, s.N * s.W);
+  multiply(s.precision, {gz, s.K, true}, {x, s.C}, gw, s.K, s.C, s.N * s.W);
 }
 
 }  // namespace lux::cuda

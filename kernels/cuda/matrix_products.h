@@ -35,7 +35,6 @@ class MatrixProducts {
  public:
   MatrixProducts(const CublasApi& api, CublasHandle handle) : api_(&api), handle_(handle) {}
 
-  void set_math(MathMode math) { math_ = math; }
   void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                const Tensor& y) const;
   void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor& weight,
@@ -49,12 +48,11 @@ class MatrixProducts {
     int64_t width;  // of its rows
     bool transposed = false;
   };
-  void multiply(const Matrix& a, const Matrix& b, const Tensor& to, int64_t rows, int64_t columns,
-                int64_t depth) const;
+  void multiply(Precision precision, const Matrix& a, const Matrix& b, const Tensor& to, int64_t rows,
+                int64_t columns, int64_t depth) const;
 
   const CublasApi* api_;
   CublasHandle handle_;
-  MathMode math_ = MathMode::f32;
 };
 
 }  // namespace lux::cuda

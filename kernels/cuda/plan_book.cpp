@@ -45,6 +45,10 @@ const std::string* PlanBook::find(const std::string& key) const {
   return found == entries_.end() ? nullptr : &found->second;
 }
 
+void PlanBook::add(const PlanBook& other) {
+  for (const auto& [key, engine] : other.entries_) set(key, engine);
+}
+
 PlanBook PlanBook::read(std::string_view text) {
   if (text.size() > kMostBytes) refuse(1, "expected at most 1 MiB");
   const size_t head = text.find('\n');

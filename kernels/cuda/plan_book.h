@@ -20,6 +20,8 @@ class PlanBook {
   /// The name of the engine, or null.
   const std::string* find(const std::string& key) const;
   void set(const std::string& key, const std::string& engine) { entries_[key] = engine; }
+  /// Everything that is in `other`, which wins.
+  void add(const PlanBook& other);
   /// Sixteen hexadecimal digits that tell whether two books are the same.
   std::string hash() const;
   bool empty() const { return entries_.empty(); }

@@ -31,6 +31,8 @@ class Vendor {
   void wait() const { device_.synchronize(); }
   std::string versions() const { return "cuDNN " + cudnn_version_text(cudnn_.version()); }
 
+  std::string device() const { return json_of(device_of(cudnn_, cudnn_handle_.get())); }
+
   const std::unique_ptr<Convolver>& convolver() const { return convolver_; }
   const std::unique_ptr<MatrixProducts>& products() const { return products_; }
 
@@ -118,9 +120,12 @@ void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type) {
 
 std::string vendor_versions() { return slot() == nullptr ? std::string() : slot()->versions(); }
 
+ConvolutionSettings convolution_settings() { return vendor().convolver()->settings(); }
+
+std::string vendor_device() { return slot() == nullptr ? std::string() : slot()->device(); }
+
 void set_convolution_settings(const ConvolutionSettings& settings) {
   vendor().convolver()->set_settings(settings);
-  vendor().products()->set_math(settings.math);
 }
 
 PlanBook convolution_plans() { return vendor().convolver()->book(); }

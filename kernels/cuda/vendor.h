@@ -29,8 +29,11 @@ void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type = Device::T
 
 /// `cuDNN 9.19.0`; empty before the start.
 std::string vendor_versions();
+/// What cuDNN writes of the device, a JSON text; empty before the start.
+std::string vendor_device();
 
 /// Of the running libraries, as the members of Convolver. Throw Error before the start.
+ConvolutionSettings convolution_settings();
 void set_convolution_settings(const ConvolutionSettings& settings);
 PlanBook convolution_plans();
 void set_convolution_plans(const PlanBook& book);

@@ -1,0 +1,29 @@
+// The GPU for tests that want one.
+#pragma once
+
+#include <string>
+
+#include "luxgrad/kernels/cuda/vendor.h"
+#include "luxgrad/tensor/cuda.h"
+
+namespace lux {
+
+inline constexpr Device kGpu{Device::Type::cuda, 0};
+
+/// Why there is none, as one sentence; empty where there is one, with NVIDIA's libraries if it is real. The
+/// first call starts it.
+inline std::string absence_of_gpu() {
+  static const std::string absence = [] {
+    std::string text = cuda::absence();
+    if (!cuda::is_real()) return text;
+    try {
+      cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
+    } catch (const Error& error) {
+      text = error.what();
+    }
+    return text;
+  }();
+  return absence;
+}
+
+}  // namespace lux
