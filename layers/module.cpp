@@ -89,6 +89,14 @@ Device Module::device() const {
   return first.value_or(kCpu);
 }
 
+DType Module::dtype() const {
+  std::optional<DType> first;
+  visit(Which::all, "", [&](const std::string&, const Tensor& tensor) {
+    if (!first) first = tensor.dtype();
+  });
+  return first.value_or(DType::f32);
+}
+
 void Module::substitute(const Tensors& values) {
   const size_t count = named_parameters().size();
   check(values.size() == count, "substitute: expected ", count, " tensors, got ", values.size());

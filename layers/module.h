@@ -54,6 +54,8 @@ class Module {
   void to(Device device);
   /// Where the first parameter or buffer is; the CPU where there is none.
   Device device() const;
+  /// What the first one is stored as; f32 where there is none.
+  DType dtype() const;
 
   /// Puts other tensors in the place of the parameters, in the order of `named_parameters`: the network as a
   /// function of its parameters, which may then be results of operators. Throws Error where number or shapes

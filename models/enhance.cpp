@@ -89,10 +89,12 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
   return copy;
 }
 
-// The padded picture as a whole, on the device of the network.
+// The padded picture as a whole, on the device of the network and stored as its weights.
 Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
   if (const Device device = model.device(); device != picture.device())
     return run_whole(model, picture.to(device), strength).to(picture.device());
+  if (const DType dtype = model.dtype(); dtype != picture.dtype())
+    return run_whole(model, picture.to(dtype), strength).to(picture.dtype());
   const PaddedSize size(model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
   if (below == 0 && beside == 0) return model.enhance(picture, strength);

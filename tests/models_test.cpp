@@ -380,3 +380,23 @@ TEST_CASE("reference_guided without skips draws from 512 numbers, in the size of
   CHECK(reads_maps(true));
   CHECK_FALSE(reads_maps(false));
 }
+
+TEST_CASE("a network that is stored as bf16 takes a picture of f32, and gives one back") {
+  const std::unique_ptr<Model> model = make_model("zero_dce");
+  model->init_(Generator{1});
+  Tensor picture = empty({1, 12, 20, 3});
+  Generator generator(2);
+  fill_uniform_(picture, 0, 0.3, generator);
+  const EnhanceOptions whole{.order = EnhanceOptions::whole};
+  const std::vector<double> exact = enhance(*model, picture, whole).to_vector();
+  CHECK(model->dtype() == DType::f32);
+  model->to(DType::bf16);
+  CHECK(model->dtype() == DType::bf16);
+  const Tensor coarse = enhance(*model, picture, whole);
+  CHECK(coarse.dtype() == DType::f32);
+  const std::vector<double> values = coarse.to_vector();
+  double largest = 0;
+  for (size_t i = 0; i < values.size(); ++i) largest = std::fmax(largest, std::fabs(values[i] - exact[i]));
+  CHECK(largest > 0);
+  CHECK(largest < 0.01);
+}

@@ -35,6 +35,12 @@ bool differs(Device device) {
   return false;
 }
 
+State copied(const State& state) {
+  State copy;
+  for (const auto& [name, tensor] : state) copy[name] = tensor.clone();
+  return copy;
+}
+
 }  // namespace
 
 void add_precision_option(CLI::App& app, std::string& name) {
@@ -64,23 +70,30 @@ Likeness likeness(const Tensor& a, const Tensor& b) {
   return {-10 * std::log10(squares / static_cast<double>(left.size())), largest};
 }
 
-void try_precision(const Model& model) {
+void try_precision(Model& model) {
   if (!differs(model.device())) return;
   const Precision wanted = precision();
-  const Tensor probe = noise_picture(1, kProbeSide, kProbeSide), tried = enhance(model, probe);
+  const Tensor probe = noise_picture(1, kProbeSide, kProbeSide);
   set_precision(Precision::exact);
-  const Likeness near = likeness(tried, enhance(model, probe));
-  const double least = wanted == Precision::fp32 ? kFine : kCoarse;
+  const Tensor exact = enhance(model, probe);
+  set_precision(wanted);
+  const bool stored = wanted == Precision::bf16 && model.device() != kCpu;
+  const auto weights = stored ? copied(model.state_dict()) : State();
+  if (stored) model.to(DType::bf16);
+  const Likeness near = likeness(enhance(model, probe), exact);
   const std::string found = near.difference == 0
                                 ? "the same as exact on a probe picture"
                                 : cat(fixed(near.psnr, 1), " dB from exact on a probe picture, at most ",
                                       fixed(255 * near.difference, 2), " of 255");
-  if (near.psnr >= least) {
-    set_precision(wanted);
+  if (near.psnr >= (wanted == Precision::fp32 ? kFine : kCoarse)) {
     if (wanted != Precision::fp32) print_note(cat("note: ", wanted, " is ", found));
     return;
   }
-  if (wanted != Precision::fp32) set_precision(Precision::fp32);
+  set_precision(wanted == Precision::fp32 ? Precision::exact : Precision::fp32);
+  if (stored) {
+    model.to(DType::f32);
+    model.load_state_dict(weights);
+  }
   print_note(cat("note: ", wanted, " would be ", found, "; ", precision(), " it is"));
 }
 

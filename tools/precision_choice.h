@@ -26,7 +26,8 @@ Likeness likeness(const Tensor& a, const Tensor& b);
 
 /// Enhances a small picture in the precision at hand and in `exact`. Says how near they are where it was
 /// asked to be coarse, and goes back to the next better precision, with a note, where they are not near
-/// enough: 40 dB, and 80 dB for `fp32`. Does nothing where all of this processor's products are of f32.
-void try_precision(const Model& model);
+/// enough: 40 dB, and 80 dB for `fp32`. Does nothing where all of this processor's products are of f32. On a
+/// CUDA device a network in bf16 keeps its weights and all that it computes in bf16, too.
+void try_precision(Model& model);
 
 }  // namespace lux
