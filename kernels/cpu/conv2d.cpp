@@ -399,8 +399,8 @@ bool takes(const Conv2dProblem& s) {
 
 }  // namespace
 
-void cpu::add_tiles(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"tiles", takes, forward, input_gradient, weight_gradient, separable});
-}
+const Conv2dKernels cpu::kTileKernels = {"tiles", takes, forward, input_gradient, weight_gradient, separable};
+
+void cpu::add_tiles(KernelTable<Conv2dKernels>& table) { table.set(Device::Type::cpu, kTileKernels); }
 
 }  // namespace lux
