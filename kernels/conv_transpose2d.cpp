@@ -18,9 +18,9 @@ struct Exchange {
   const T* from;
   T* to;
   int64_t outer, taps, inner;
-  LUX_HD void operator()(int64_t i) const {
-    const int64_t o = i % outer, tap = i / outer % taps, c = i / (outer * taps);
-    to[i] = from[(o * taps + tap) * inner + c];
+  LUX_HD void operator()(const Team& team, int64_t row) const {
+    const int64_t tap = row % taps, c = row / taps;
+    team.each(outer, [&](int64_t o) { to[row * outer + o] = from[(o * taps + tap) * inner + c]; });
   }
 };
 
@@ -48,8 +48,9 @@ Tensor exchanged(const Tensor& w) {
   Tensor to = empty({w.size(3), w.size(1), w.size(2), w.size(0)}, w.options());
   dispatch(w.dtype(), [&](auto t) {
     using T = decltype(t);
-    parallel_for(w.device(), w.numel(),
-                 Exchange<T>{w.data<T>(), to.data<T>(), w.size(0), w.size(1) * w.size(2), w.size(3)});
+    const int64_t taps = w.size(1) * w.size(2);
+    parallel_rows(w.device(), w.size(3) * taps, w.size(0),
+                  Exchange<T>{w.data<T>(), to.data<T>(), w.size(0), taps, w.size(3)});
   });
   return to;
 }
@@ -116,10 +117,10 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
   }
 }
 
-// The result of the whole, written into y.
-void transpose_into(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, const Tensor& bias,
-                    const Tensor& y) {
-  conv2d_kernels().pick(y.device(), s).input_gradient(s, x, exchanged_weight(s, weight), {s.C}, {y});
+// The result, or rows of it, written into y: by who would make the whole.
+void transpose_into(const Conv2dProblem& s, const Conv2dProblem& whole, const Tensor& x, const Tensor& weight,
+                    const Tensor& bias, const Tensor& y) {
+  conv2d_kernels().pick(y.device(), whole).input_gradient(s, x, exchanged_weight(s, weight), {s.C}, {y});
   if (!bias.defined()) return;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);
@@ -141,13 +142,20 @@ struct TransposedRows final : RowOperator {
     const int64_t first = before < 0 ? 0 : before / stride + 1;
     return {first, (y.end - 1 + top) / stride + 1};
   }
+  Rows reads_to_the_bit(Rows y) const override {
+    constexpr int64_t kTile = 4;  // Winograd's: two rows of each phase
+    return options.stride == 2 ? reads({y.begin / kTile * kTile, (y.end + kTile - 1) / kTile * kTile})
+                               : reads(y);
+  }
   void run(const Bands& inputs, const Band& y) const override {
     const Band& x = inputs[0];
     ConvTranspose2dOptions here = options;
     here.padding.top = y.rows.begin + options.padding.top - x.rows.begin * options.stride;
     here.padding.bottom =
         (x.rows.count() - 1) * options.stride + weight.size(1) - here.padding.top - y.rows.count();
-    transpose_into(problem_of(x.tensor.shape(), weight, here), x.tensor, weight, bias, y.tensor);
+    transpose_into(problem_of(x.tensor.shape(), weight, here),
+                   problem_of(x.tensor.shape().with(1, x.height), weight, options), x.tensor, weight, bias,
+                   y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override {
     return conv_transpose2d(inputs[0], weight, bias, options);
@@ -165,7 +173,7 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
   Conv2dProblem s = problem_of(x.shape(), weight, options);
   s.precision = precision_for({x, weight, bias});
   Tensor y = empty({s.N, s.H, s.W, s.C}, x.options());
-  transpose_into(s, x, weight, bias, y);
+  transpose_into(s, s, x, weight, bias, y);
   describe_rows(y, {x}, TransposedRows(weight, bias, options));
 
   return differentiable(

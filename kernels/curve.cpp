@@ -2,6 +2,8 @@
 // once. The backward keeps no states: it runs the steps again and walks back over them.
 #include "luxgrad/kernels/curve.h"
 
+#include <algorithm>
+
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/slots.h"
@@ -29,6 +31,31 @@ struct Curve {
       for (int n = 0; n < iterations; ++n) s += A(a[n * step_stride + c]) * (s * s - s);
       y[pixel * kChannels + c] = T(s);
     }
+  }
+};
+
+// The same for one map for all steps: a run of elements at a time, which fill vectors.
+template <class T>
+struct CurveOfOneMap {
+  static constexpr int64_t kRun = 16;
+  const T* x;
+  const T* curves;
+  T* y;
+  int iterations;
+  int64_t elements;
+
+  LUX_HD void operator()(int64_t run) const {
+    using A = Arith<T>;
+    const int64_t first = run * kRun, count = std::min(kRun, elements - first);
+    A s[kRun] = {}, a[kRun] = {};
+    for (int64_t i = 0; i < count; ++i) {
+      s[i] = x[first + i];
+      a[i] = curves[first + i];
+    }
+    for (int n = 0; n < iterations; ++n) {
+      for (int64_t i = 0; i < kRun; ++i) s[i] += a[i] * (s[i] * s[i] - s[i]);
+    }
+    for (int64_t i = 0; i < count; ++i) y[first + i] = T(s[i]);
   }
 };
 
@@ -88,6 +115,12 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
   if (!slots().curve(x.device(), x, curves, iterations, y)) {
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
+      if (step_stride == 0) {
+        using Kernel = CurveOfOneMap<T>;
+        return parallel_for(x.device(), detail::blocks_of(x.numel(), Kernel::kRun),
+                            Kernel{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, x.numel()},
+                            detail::kGrain / Kernel::kRun);
+      }
       parallel_for(
           x.device(), pixels,
           Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride}, grain);

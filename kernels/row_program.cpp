@@ -6,6 +6,7 @@
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/autograd/observer.h"
+#include "luxgrad/tensor/thread_pool.h"
 
 namespace lux {
 namespace {
@@ -243,10 +244,7 @@ class Window {
   /// Room for `rows`, which follow those that are there; of these, only those from `oldest` on are kept.
   Tensor append(Rows rows, int64_t oldest) {
     if (rows.end - first_ > buffer_.size(1)) {
-      const int64_t bytes = row_bytes(shape_, buffer_.dtype());
-      auto* const base = static_cast<char*>(buffer_.raw());
-      std::memmove(base, base + (oldest - first_) * bytes,
-                   static_cast<size_t>((rows.begin - oldest) * bytes));
+      move_up(oldest - first_, rows.begin - oldest);
       first_ = oldest;
     }
     return at(rows);
@@ -259,6 +257,18 @@ class Window {
   }
 
  private:
+  // Rows from `distance` on to the front: so many at a time that none is written before it was read.
+  void move_up(int64_t distance, int64_t count) const {
+    const int64_t bytes = row_bytes(shape_, buffer_.dtype());
+    auto* const base = static_cast<char*>(buffer_.raw());
+    for (int64_t done = 0; done < count; done += distance) {
+      run_chunks(std::min(distance, count - done), [&](int64_t row) {
+        char* const to = base + (done + row) * bytes;
+        std::memcpy(to, to + distance * bytes, static_cast<size_t>(bytes));
+      });
+    }
+  }
+
   Shape shape_;
   Tensor buffer_;
   int64_t first_ = 0;

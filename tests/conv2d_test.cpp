@@ -297,6 +297,14 @@ std::vector<Geometry> many_geometries() {
   all.push_back({{2, 7, 13, 96}, {4, 5, 3, 48}, {.stride = 2, .padding = 2, .groups = 2}});
   all.push_back({{1, 6, 50, 32}, {2, 1, 1, 32}, {}});
   all.push_back({{1, 11, 14, 64}, {1, 4, 4, 64}, {.padding = {1, 2, 1, 2}}});
+  // Two taps of each phase of the gradient: edges of its tiles, parts of vectors, one and several ranges.
+  all.push_back({{1, 21, 38, 40}, {36, 3, 3, 40}, {.stride = 2, .padding = {0, 1, 0, 1}}});
+  all.push_back({{2, 18, 22, 48}, {70, 4, 4, 48}, {.stride = 2, .padding = 1}});
+  all.push_back({{1, 33, 130, 32}, {300, 3, 4, 32}, {.stride = 2, .padding = {3, 2, 2, 0}}});
+  // Depthwise with few channels: lanes are pixels.
+  all.push_back({{1, 20, 130, 3}, {3, 3, 3, 1}, {.padding = 1, .groups = 3, .activation = Activation::tanh}});
+  all.push_back({{2, 9, 3, 2}, {2, 5, 4, 1}, {.padding = {2, 1, 3, 2}, .groups = 2}});
+  all.push_back({{1, 12, 70, 7}, {7, 2, 3, 1}, {.groups = 7, .activation = Activation::sigmoid}});
   all.push_back({{1, 9, 10, 3}, {32, 3, 3, 3}, {.stride = 2, .padding = 1}});
   all.push_back({{1, 5, 6, 200}, {110, 3, 3, 200}, {.padding = 1}});
   all.push_back({{1, 6, 7, 3}, {4, 3, 3, 3}, {.stride = 9, .padding = 4}});

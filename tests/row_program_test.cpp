@@ -144,6 +144,22 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
     });
     check_network([&](const Tensor& x) { return conv_transpose2d(x, up2, noise({2}, 7), {.stride = 2}); });
   }
+  SUBCASE("transposed convolution of many channels, which is made in tiles") {
+    const Tensor wide = noise({32, 1, 1, 3}, 8), up3 = noise({33, 3, 3, 32}, 9),
+                 up4 = noise({33, 4, 4, 32}, 10);
+    check_network([&](const Tensor& x) {
+      return conv_transpose2d(conv2d(x, wide), up3, {}, {.stride = 2, .padding = {0, 1, 0, 1}});
+    });
+    check_network([&](const Tensor& x) {
+      return conv_transpose2d(conv2d(x, wide), up4, noise({33}, 11), {.stride = 2, .padding = 1});
+    });
+    const RowProgram program = RowProgram::record(
+        [&](const Tensor& x) {
+          return conv_transpose2d(conv2d(x, wide, {}, {.stride = 2}), up4, {}, {.stride = 2, .padding = 1});
+        },
+        32);
+    CHECK(program.halo_to_the_bit() > program.halo());
+  }
   SUBCASE("pooling, cropping") {
     check_network([&](const Tensor& x) { return max_pool2d(x, {}); });
     check_network([&](const Tensor& x) {

@@ -122,10 +122,31 @@ Band<T> band_of(const Pictures& x, int64_t n, const Region& region, int64_t wide
   return {scratch, region.columns * step, step};
 }
 
-// y = activation(sums + bias) for `pixels` pixels.
+// y = activation(sums + bias) for `pixels` pixels of channels that touch and are too few to fill a vector:
+// `kRun` pixels with all of theirs are one run, along which the biases repeat.
+constexpr int64_t kRun = 16, kFewChannels = 8;
+template <Activation kActivation, class S, class T>
+void finish_few(const T* sums, const T* bias, T slope, S* y, int64_t pixels, int64_t channels) {
+  T biases[kRun * kFewChannels];
+  for (int64_t pixel = 0; pixel < kRun; ++pixel) {
+    for (int64_t c = 0; c < channels; ++c) biases[pixel * channels + c] = bias[c];
+  }
+  for (int64_t pixel = 0; pixel < pixels; pixel += kRun) {
+    const T* const from = sums + pixel * channels;
+    S* const to = y + pixel * channels;
+    const int64_t run = smaller(kRun, pixels - pixel) * channels;
+#pragma GCC ivdep
+    for (int64_t i = 0; i < run; ++i)
+      to[i] = static_cast<S>(lux::activate(kActivation, slope, from[i] + biases[i]));
+  }
+}
+
+// The same for any channels.
 template <Activation kActivation, class S, class T>
 void finish(const T* sums, int64_t sums_step, const T* bias, T slope, S* y, int64_t y_step, int64_t pixels,
             int64_t channels) {
+  if (bias != nullptr && sums_step == channels && y_step == channels && channels <= kFewChannels)
+    return finish_few<kActivation>(sums, bias, slope, y, pixels, channels);
   for (int64_t pixel = 0; pixel < pixels; ++pixel) {
     const T* const from = sums + pixel * sums_step;
     S* const to = y + pixel * y_step;

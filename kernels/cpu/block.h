@@ -145,11 +145,15 @@ void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t r
 // vector.
 constexpr int kAlong = 8;
 
-// The same for a stride of 1 and kW = 3: a pixel is loaded once for the three outputs that it belongs to.
+// The same for a stride of 1 and kW = 3: a pixel is loaded once for the three outputs that it belongs to. The
+// row below, which the next row of outputs adds, is asked for meanwhile: there is too little to do for a
+// pixel to hide how long it takes to come.
 template <class T, class Sink>
 void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, Sink y) {
   constexpr int kW = 3;
   Vector<T> sums[kAlong] = {};
+  LUX_UNROLL
+  for (int r = 0; r < kAlong; ++r) __builtin_prefetch(x.data + kH * x.i + (r + kW - 1) * x.j);
   for (int64_t i = 0; i < kH; ++i) {
     const T* xs = x.data + i * x.i;
     Vector<T> weights[kW];

@@ -439,10 +439,10 @@ void exact_weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, 
 
 }  // namespace
 
-void cpu::add_tiles(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu,
-            {"tiles", takes, forward<direct>, input_gradient<direct>, weight_gradient, separable<direct>});
-}
+const Conv2dKernels cpu::kTileKernels = {
+    "tiles", takes, forward<direct>, input_gradient<direct>, weight_gradient, separable<direct>};
+
+void cpu::add_tiles(KernelTable<Conv2dKernels>& table) { table.set(Device::Type::cpu, kTileKernels); }
 
 void cpu::add_pairs(KernelTable<Conv2dKernels>& table) {
   table.set(Device::Type::cpu, {"pairs", pairs_take, forward<paired>, input_gradient<paired>,

@@ -9,6 +9,9 @@
 
 namespace lux::cpu {
 
+/// The own kernels for any convolution (kernels/cpu/conv2d.cpp).
+extern const Conv2dKernels kTileKernels;
+
 /// Uninitialised bytes for one task or one operator.
 inline Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
 

@@ -200,16 +200,26 @@ int64_t packed_depthwise_bytes(const Convolution& c) {
   return bytes_of<T>(c.kH * c.kW * round_up(c.width, kDepthwiseChannels));
 }
 
-// [kH, kW, channels], the channels filled up with zeros.
+// Whether lanes are pixels with all of their channels instead of channels alone, which would fill no vector.
+template <class T>
+bool few_channels(const Convolution& c) {
+  return c.width < kLanes<T> && c.stride == 1;
+}
+
+// [kH, kW, channels], the channels filled up with zeros; few of them are repeated, so that lanes from any
+// channel on find theirs.
 template <class S, class T>
 void pack_depthwise(const Convolution& c, const Weights& w, void* packed) {
   T* to = static_cast<T*>(packed);
   const int64_t width = round_up(c.width, kDepthwiseChannels);
   for (int64_t i = 0; i < c.kH; ++i) {
     for (int64_t j = 0; j < c.kW; ++j) {
-      for (int64_t k = 0; k < width; ++k)
-        *to++ =
-            k < c.width ? static_cast<T>(static_cast<const S*>(w.data)[k * w.k + i * w.i + j * w.j]) : T(0);
+      for (int64_t k = 0; k < width; ++k) {
+        const int64_t channel = few_channels<T>(c) ? k % c.width : k;
+        *to++ = channel < c.width
+                    ? static_cast<T>(static_cast<const S*>(w.data)[channel * w.k + i * w.i + j * w.j])
+                    : T(0);
+      }
     }
   }
 }
@@ -237,8 +247,33 @@ template <class T, class Sink>
   }
 }
 
+// Pixels of few channels, one row of the tile after the other: the tap beside one is `channels` lanes on.
+template <class S, class T>
+void depthwise_few(const Convolution& c, const Tile& t, void* scratch) {
+  static_assert(2 * kLanes<T> <= kDepthwiseChannels);
+  const int64_t channels = c.width, lanes = t.columns * channels, row_step = round_up(lanes, kLanes<T>);
+  const Region region = seen_by(c, t, 0, channels);
+  T* const copied = aligned<T>(scratch);
+  T* const sums = copied + band_size<T>(c, t, channels);
+  const Band<T> band = band_of<S>(c.source, t.n, region, region.columns + kLanes<T>, channels, true, copied);
+  for (int64_t r = 0; r < t.rows; ++r) {
+    for (int64_t lane = 0; lane < lanes; lane += kLanes<T>) {
+      const T* const weights = static_cast<const T*>(c.weights) + lane % channels;
+      Vector<T> sum{};
+      for (int64_t i = 0; i < c.kH; ++i) {
+        const T* const xs = band.data + (r + i) * band.row + lane;
+        for (int64_t j = 0; j < c.kW; ++j)
+          sum += load(xs + j * channels) * load(weights + (i * c.kW + j) * kDepthwiseChannels);
+      }
+      store<T>(sums + r * row_step + lane, sum);
+    }
+  }
+  store_tile<S>(c, t, 0, channels, sums, row_step, channels);
+}
+
 template <class S, class T>
 void depthwise(const Convolution& c, const Tile& t, void* scratch) {
+  if (few_channels<T>(c)) return depthwise_few<S, T>(c, t, scratch);
   const int64_t channels = smaller(kDepthwiseChannels, c.width - t.group),
                 step = round_up(channels, kLanes<T>);
   const int64_t width = round_up(c.width, kDepthwiseChannels), columns = round_up(t.columns, kAlong);

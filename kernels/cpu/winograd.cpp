@@ -1,7 +1,8 @@
-// Winograd's convolution on the CPU: 3x3 with stride 1 in f32, a quarter of the products of the direct sum.
-// Many tiles are cut into ranges that stay in the second cache level on their way through all three steps,
-// one task each; few tiles go through one step after the other, cut by channels and points, so that large
-// weights are read once. How the work is cut depends on the shape only, never on the threads.
+// Winograd's convolution on the CPU in f32: 3x3 with stride 1, a quarter of the products of the direct sum,
+// and transposed with a stride of 2, which is the gradient of one with that stride, six to seven tenths of
+// them. Many tiles are cut into ranges that stay in the second cache level on their way through all three
+// steps, one task each; few tiles go through one step after the other, cut by channels and points, so that
+// large weights are read once. How the work is cut depends on the shape only, never on the threads.
 #include <algorithm>
 #include <cstring>
 
@@ -26,15 +27,23 @@ constexpr int64_t kSlice = 32;                     // channels per task, where a
 constexpr int64_t kEnoughRanges = 16;              // fewer would leave threads without work
 constexpr int64_t kMostBytes = int64_t{32} << 20;  // of points or of partial sums in use at a time
 
+// A window of one or two taps along each axis makes tiles of 2x2 outputs.
+bool in_pairs(const Convolution& c) { return c.kH <= 2 && c.kW <= 2; }
+int64_t tile_side(const Convolution& c) { return in_pairs(c) ? 2 : kTile; }
+int64_t points_of(const Convolution& c) { return in_pairs(c) ? (c.kH + 1) * (c.kW + 1) : kPoints; }
+// Outputs of the window, of those of the target.
+int64_t rows_of(const Convolution& c) { return blocks_of(c.target.H - c.row, c.step); }
+int64_t columns_of(const Convolution& c) { return blocks_of(c.target.W - c.column, c.step); }
+
 // How the tiles of all pictures are cut.
 struct Cut {
   int64_t tiles, range;  // range: tiles of one task
 
   Cut(int64_t N, const Convolution& c)
-      : tiles(N * blocks_of(c.target.H, kTile) * blocks_of(c.target.W, kTile)), range(0) {
+      : tiles(N * blocks_of(rows_of(c), tile_side(c)) * blocks_of(columns_of(c), tile_side(c))), range(0) {
     constexpr int64_t kCache = 384 << 10;
     const int64_t unit = cpu::isa()->f32.products.columns,
-                  bytes = kPoints * 4 * c.groups * (c.depth + c.width);
+                  bytes = points_of(c) * 4 * c.groups * (c.depth + c.width);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
     if (!many()) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
@@ -51,9 +60,15 @@ struct Memory {
   Tensor source, target, strip;
 
   Memory(const Winograd& w, const Convolution& c, const TileRange& range)
-      : source(scratch(w.points_bytes(range.count, c.groups, c.depth))),
-        target(scratch(w.points_bytes(range.count, c.groups, c.width))),
+      : source(scratch(w.points_bytes(tiles_of(c, range), c.groups, c.depth))),
+        target(scratch(w.points_bytes(tiles_of(c, range), c.groups, c.width))),
         strip(scratch(w.scratch(c, range))) {}
+
+  // As many as have the room at kPoints that these take.
+  static int64_t tiles_of(const Convolution& c, const TileRange& range) {
+    const int64_t unit = cpu::isa()->f32.products.columns;
+    return blocks_of(blocks_of(range.count, unit) * unit * points_of(c), kPoints);
+  }
 };
 
 // step(slice of the channels, scratch), for all channels.
@@ -69,8 +84,9 @@ void run_slices(const Winograd& w, const Convolution& c, const TileRange& range,
 // The weights at the points.
 Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, const Weights& order,
               bool keep) {
-  const DerivedKey key{kWinogradPoints, c.groups, c.depth, c.width,    order.k,
-                       order.i,         order.j,  order.c, order.group};
+  const int64_t first = static_cast<const float*>(order.data) - weight.data<float>();
+  const DerivedKey key{kWinogradPoints, c.groups, c.kH,    c.kW,    c.depth,     c.width,
+                       order.k,         order.i,  order.j, order.c, order.group, first};
   return derived_weights(weight, key, keep, [&] {
     Tensor to = scratch(w.packed_bytes(c));
     const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
@@ -82,6 +98,7 @@ Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, con
 void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
   const Winograd& w = *cpu::isa()->winograd;
   const bool keep = worth_keeping(N * c.target.H * c.target.W);
+  const int64_t point_count = points_of(c);
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
   const Cut cut(N, c);
@@ -91,7 +108,7 @@ void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& ord
       const TileRange range = cut.at(chunk);
       const Memory m(w, c, range);
       w.source_to_points(c, range, all_source, m.source.raw(), m.strip.raw());
-      for (int64_t point = 0; point < kPoints; ++point)
+      for (int64_t point = 0; point < point_count; ++point)
         w.multiply(c, range, point, m.source.raw(), m.target.raw());
       w.points_to_target(c, range, all_target, m.target.raw(), m.strip.raw());
     });
@@ -103,7 +120,8 @@ void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& ord
     run_slices(w, c, range, all_source, [&](const ChannelRange& channels, void* strip) {
       w.source_to_points(c, range, channels, m.source.raw(), strip);
     });
-    run_chunks(kPoints, [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
+    run_chunks(point_count,
+               [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
     run_slices(w, c, range, all_target, [&](const ChannelRange& channels, void* strip) {
       w.points_to_target(c, range, channels, m.target.raw(), strip);
     });
@@ -156,6 +174,50 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   const Convolution c = convolution(source, target, back);
   const float* const last = weight.data<float>() + 8 * c.width;
   convolve(s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
+}
+
+// Rows (or columns) h ≡ phase - before (mod 2) of the input: they see taps phase and phase + 2, and the first
+// of them is at `first`; its window begins `offset` outputs before.
+struct Phase {
+  int64_t taps, first, offset;
+
+  Phase(int64_t phase, int64_t before, int64_t kernel) {
+    taps = blocks_of(kernel - phase, 2);
+    const int64_t skipped = before > phase ? blocks_of(before - phase, 2) : 0;
+    first = phase - before + skipped * 2;
+    offset = taps - 1 - skipped;
+  }
+};
+
+// Each of the four phases of the input is a convolution of gz with one or two taps down and across, turned
+// around.
+void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
+                            const std::vector<int64_t>& channels, const Tensors& gx) {
+  const Concatenation source({gz}), target(gx, channels);
+  for (int64_t a = 0; a < 2; ++a) {
+    for (int64_t b = 0; b < 2; ++b) {
+      const Phase rows(a, s.top, s.kH), columns(b, s.left, s.kW);
+      if (rows.first >= s.H || columns.first >= s.W) continue;
+      Conv2dProblem back = s;
+      back.H = s.P;
+      back.W = s.Q;
+      back.C = s.K;
+      back.P = s.H;
+      back.Q = s.W;
+      back.K = s.C;
+      back.top = rows.offset;
+      back.left = columns.offset;
+      Convolution c = convolution(source, target, back);
+      c.kH = rows.taps;
+      c.kW = columns.taps;
+      c.row = rows.first;
+      c.column = columns.first;
+      c.step = 2;
+      const int64_t last = (a + (rows.taps - 1) * 2) * s.kW + b + (columns.taps - 1) * 2;
+      convolve(s.N, c, weight,
+               {weight.data<float>() + last * s.C, 1, -2 * s.kW * s.C, -2 * s.C, s.kH * s.kW * s.C});
+    }
+  }
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
@@ -221,6 +283,16 @@ bool pays(const Conv2dProblem& s) {
          s.N * s.P * s.Q >= 64;
 }
 
+// Three or four taps at a stride of two are one or two taps of each phase. A few pixels do not pay for
+// weights at more points, nor few channels for the transforms.
+bool takes_doubled(const Conv2dProblem& s) {
+  const auto taps = [](int64_t kernel) { return kernel == 3 || kernel == 4; };
+  const bool can = cpu::isa() != nullptr && s.dtype == DType::f32 && taps(s.kH) && taps(s.kW) &&
+                   s.stride == 2 && s.groups == 1 && s.C > 0;
+  const bool pays = s.C >= 32 && s.K >= 32 && s.N * s.P * s.Q >= 64;
+  return can && (wanted_kernels() == "winograd" || pays);
+}
+
 }  // namespace
 
 bool cpu::winograd_takes(const Conv2dProblem& s) {
@@ -228,6 +300,8 @@ bool cpu::winograd_takes(const Conv2dProblem& s) {
 }
 
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
+  table.set(Device::Type::cpu, {"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient,
+                                kTileKernels.weight_gradient});
   table.set(Device::Type::cpu, {"winograd", winograd_takes, forward, input_gradient, weight_gradient});
 }
 

@@ -1,91 +1,22 @@
 // Winograd's convolution, some tiles at a time (winograd_transforms.h has the formulas). Pixels are read
 // where they stand and sums are written where they belong; only the rim of a picture, and channels that do
 // not fill a vector, take the way through a band. Compiled once per instruction set, as tiles.cpp is.
-#include "luxgrad/kernels/cpu/band.h"
+#include "luxgrad/kernels/cpu/winograd_pairs.h"
+#include "luxgrad/kernels/cpu/winograd_strips.h"
 #include "luxgrad/kernels/cpu/winograd_transforms.h"
 
 namespace {
 
-using lux::cpu::ChannelRange;
-using lux::cpu::TileRange;
-using lux::cpu::Weights;
 using lux::cpu::Winograd;
-
-constexpr int64_t kPass =
-    256;  // channels per pass: the weights of a register block stay in the first cache level
-
-// Channels of some tiles at the points: [point, tile, channel]. A register block may run over the last tile.
-struct Points {
-  int64_t tile, point;  // elements from one to the next
-
-  Points(int64_t tiles, int64_t channels)
-      : tile(round_up(channels, kWide)),
-        point(round_up(tiles, kSums) * tile + 16) {}  // not a power of two: planes would share cache lines
-  int64_t size() const { return kPoints * point + int64_t{4} * kSums; }
-};
-
-// Groups of channels stand one behind another; the vectors of the last run over its end.
-Points points_of(int64_t tiles, int64_t groups, int64_t channels) {
-  return {tiles, (groups - 1) * channels + round_up(channels, kWide)};
-}
-Points source_points(const Convolution& c, const TileRange& range) {
-  return points_of(range.count, c.groups, c.depth);
-}
-Points target_points(const Convolution& c, const TileRange& range) {
-  return points_of(range.count, c.groups, c.width);
-}
 
 int64_t points_bytes(int64_t tiles, int64_t groups, int64_t channels) {
   return scratch_bytes<float>(points_of(tiles, groups, channels).size());
 }
 
-// Tiles next to each other: `count` from column `column` on, the first of which is tile `index` of the range.
-struct Run {
-  int64_t n, row, column, count, index;
-};
-
-template <class F>
-void each_run(const Convolution& c, const TileRange& range, const F& f) {
-  const int64_t across = (c.target.W + kOut - 1) / kOut, down = (c.target.H + kOut - 1) / kOut;
-  int64_t count = 0;
-  for (int64_t index = 0; index < range.count; index += count) {
-    const int64_t tile = range.first + index, x = tile % across;
-    count = smaller(across - x, range.count - index);
-    f(Run{tile / across / down, tile / across % down * kOut, x * kOut, count, index});
-  }
-}
-
-// Rows of pixels: row r, column w stands at data + r·row + (w - begin)·pixel; other columns are zeros.
-struct Strip {
-  const float* data;
-  int64_t row, pixel, begin, end;
-};
-
-Strip strip_of(const Pictures& x, int64_t n, const Region& region, float* band) {
-  const bool inside = region.row >= 0 && region.row + region.rows <= x.H;
-  int64_t first = 0;
-  for (const auto* part = x.parts; inside && part < x.parts + x.count; first += part++->channels) {
-    if (region.channel < first || region.channel + kWide > first + part->channels) continue;
-    const int64_t begin = larger(region.column, 0), end = smaller(region.column + region.columns, x.W);
-    return {static_cast<const float*>(part->data) + ((n * x.H + region.row) * x.W + begin) * part->channels +
-                region.channel - first,
-            x.W * part->channels, part->channels, begin, end};
-  }
-  load_band<float>(x, n, region, band, kWide);
-  return {band, region.columns * kWide, kWide, region.column, region.column + region.columns};
-}
-
+// Enough for tiles of two outputs, too, which read fewer rows.
 int64_t strip_scratch(const Convolution& c, const TileRange& range) {
-  const int64_t run = smaller(range.count, (c.target.W + kOut - 1) / kOut);
+  const int64_t run = smaller(range.count, (columns_of(c) + 1) / 2);
   return scratch_bytes<float>(kSide * (run * kOut + 2) * kWide);
-}
-
-template <int kRows>
-inline void load_column(const Strip& s, int64_t w, Lanes* d) {
-  const bool inside = w >= s.begin && w < s.end;
-  const float* const from = s.data + (inside ? (w - s.begin) * s.pixel : 0);
-  LUX_UNROLL
-  for (int i = 0; i < kRows; ++i) d[i] = inside ? load(from + i * s.row) : Lanes{};
 }
 
 // Two columns of a tile are the first two of the next.
@@ -138,9 +69,10 @@ void transform_target(const Strip& s, int64_t w, int64_t tiles, const Points& p,
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
+  if (in_pairs(c)) return pairs_to_points(c, range, channels, points, scratch);
   const Points p = source_points(c, range);
   float* const to = aligned<float>(points);
-  each_run(c, range, [&](const Run& run) {
+  each_run(c, range, kOut, [&](const Run& run) {
     for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
       const Region region{run.row - c.top,      kSide, run.column - c.left,
                           run.count * kOut + 2, ch,    smaller(kWide, c.groups * c.depth - ch)};
@@ -154,7 +86,7 @@ void target_to_points(const Convolution& c, const TileRange& range, const Channe
                       void* points, void* scratch) {
   const Points p = target_points(c, range);
   float* const to = aligned<float>(points);
-  each_run(c, range, [&](const Run& run) {
+  each_run(c, range, kOut, [&](const Run& run) {
     for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
       const Region region{run.row,          kOut, run.column,
                           run.count * kOut, ch,   smaller(kWide, c.groups * c.width - ch)};
@@ -164,11 +96,10 @@ void target_to_points(const Convolution& c, const TileRange& range, const Channe
   });
 }
 
-int64_t group_weights(const Convolution& c) { return c.depth * round_up(c.width, kWide); }
-// Weights of one point, and a bit more, so that the 36 do not share cache lines.
-int64_t weight_point(const Convolution& c) { return c.groups * group_weights(c) + 16; }
-
-int64_t packed_bytes(const Convolution& c) { return scratch_bytes<float>(kPoints * weight_point(c)); }
+int64_t packed_bytes(const Convolution& c) {
+  const int64_t points = in_pairs(c) ? weights_along(c.kH) * weights_along(c.kW) : kPoints;
+  return scratch_bytes<float>(points * weight_point(c));
+}
 
 // Outputs [k, k + kWide) of channels [ch, ch + count), at most kGather: to[channel, tap, lane].
 constexpr int64_t kGather = 16;  // floats of a cache line
@@ -217,7 +148,10 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
     int64_t lanes = 0;
     for (int64_t k = 0; k < width; k += lanes, ++block) {
       lanes = int64_t{next_vectors((width - k) / kWide)} * kWide;
-      if (block % slices == slice)
+      if (block % slices != slice) continue;
+      if (in_pairs(c))
+        pack_pairs(c, w, k, lanes, aligned<float>(packed));
+      else
         pack_block(c, w, group, k, lanes, aligned<float>(packed) + group * group_weights(c));
     }
   }
@@ -247,7 +181,13 @@ void multiply_point(const Convolution& c, const TileRange& range, int64_t point,
   const Points p = source_points(c, range), q = target_points(c, range);
   const float* const xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
   float* const ys = aligned<float>(sums) + point * q.point;
-  const float* const weights = aligned<const float>(const_cast<void*>(c.weights)) + point * weight_point(c);
+  int64_t weights_at = point;
+  if (in_pairs(c)) {
+    const int64_t a = point / points_along(c.kW), b = point % points_along(c.kW);
+    weights_at = (c.kH == kPair ? a : 0) * weights_along(c.kW) + (c.kW == kPair ? b : 0);
+  }
+  const float* const weights =
+      aligned<const float>(const_cast<void*>(c.weights)) + weights_at * weight_point(c);
   for (int64_t group = 0; group < c.groups; ++group)
     multiply_group(c, range.count, xs + group * c.depth, p, weights + group * group_weights(c),
                    ys + group * c.width, q);
@@ -324,13 +264,14 @@ void store_tail(const Convolution& c, const Run& run, int64_t k, int64_t end, co
 
 void points_to_target(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       const void* sums, void* scratch) {
+  if (in_pairs(c)) return points_to_pairs(c, range, channels, sums, scratch);
   const auto activation = static_cast<Activation>(c.activation);
   const bool in_vectors = activation != Activation::sigmoid && activation != Activation::tanh;
   const auto run_stores = activation == Activation::relu         ? store_run<Activation::relu>
                           : activation == Activation::leaky_relu ? store_run<Activation::leaky_relu>
                                                                  : store_run<Activation::none>;
   const Points p = target_points(c, range);
-  each_run(c, range, [&](const Run& run) {
+  each_run(c, range, kOut, [&](const Run& run) {
     const float* const from = aligned<const float>(const_cast<void*>(sums)) + run.index * p.tile;
     int64_t first = 0;
     for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;

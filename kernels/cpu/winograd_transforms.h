@@ -5,7 +5,7 @@
 // with 36 products instead of 144 (Lavin & Gray, CVPR 2016). The matrices evaluate and interpolate
 // polynomials at the nodes 0, ±√½, ±√2 and ∞: with them the error stays near that of the direct sum, which
 // the usual 0, ±1, ±2, ∞ more than double. The gradient of the weights is the adjoint, Gᵀ [ (A y Aᵀ) ⊙ (Bᵀ d
-// B) ] G. Lanes are channels. Included by winograd_points.cpp only.
+// B) ] G. Lanes are channels. Included by the files that are compiled once per instruction set.
 #pragma once
 
 #include "luxgrad/kernels/cpu/block.h"
