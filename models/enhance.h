@@ -33,8 +33,8 @@ struct EnhancePlan {
   int64_t tile = 0;  ///< columns of the result made at a time; 0: all
   int64_t halo = 0;  ///< pixels read on each side of a tile: all that matter, or a quarter of what is read
   int64_t reduction = 0;  ///< of the copy that statistics are taken from; 0: they are the picture's
-  /// What is held at once: what the network keeps between picture and result, and both of them where it needs
-  /// its picture as a whole.
+  /// What is held at once besides the parameters: what the network keeps between picture and result, and both
+  /// of them where it needs its picture as a whole.
   int64_t bytes = 0;
 };
 

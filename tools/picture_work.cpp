@@ -173,8 +173,8 @@ void PictureWork::check_memory() {
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
   // Curves are those of the picture as a whole.
-  const int64_t network = batch_.curves.empty() ? plan_.bytes : Liveness(model_).optimum(height_, width_);
-  need_ = around + network / 8 * 9;
+  const int64_t network = batch_.curves.empty() ? plan_.bytes : Liveness(model_).between(height_, width_);
+  need_ = std::max(options_.loading, around + network / 8 * 9);
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need_ > options_.memory)
@@ -209,10 +209,11 @@ void PictureWork::verify_tiles() const {
                  width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
-void PictureWork::enhance() {
+void PictureWork::enhance(FunctionRef<void(int64_t bytes)> expects) {
   attempt(network_seconds_, [&] {
     try {
       check_memory();
+      if (need_ > 0) expects(need_);
       if (options_.verify_tiles) verify_tiles();
       run_network();
     } catch (...) {

@@ -6,6 +6,7 @@
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tools/batch.h"
 
 namespace lux {
@@ -20,6 +21,7 @@ struct PictureOptions {
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
   int64_t waiting = 0;        ///< pictures that are read ahead or not yet written while one is enhanced
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
+  int64_t loading = 0;        ///< the most that it took until then
   bool say_memory = false;    ///< say before the work what it needs
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
@@ -35,7 +37,8 @@ class PictureWork {
   void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
   void load();
-  void enhance();
+  /// `expects` is told before the work how many bytes the program is thought to take.
+  void enhance(FunctionRef<void(int64_t bytes)> expects);
   void save();
 
   const std::optional<Failure>& failure() const { return failure_; }
