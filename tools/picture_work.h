@@ -49,13 +49,18 @@ class PictureWork {
   template <class F>
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
-  bool needs_no_tensor() const;
+  bool needs_tensors() const;
   EnhanceOptions how() const;
   void check_memory();
   void verify_tiles() const;
   void run_network();
+  void read_rows(int64_t first, const Tensor& rows) const;
   void enhance_rows_of_photo();
   void enhance_tensor();
+  void lay_next();
+  void add_result_laid_back(const Tensor& sum);
+  Tensor mean_of_eight();
+  void enhance_eight_ways();
   void write_files();
   void save_curves() const;
 
@@ -65,6 +70,7 @@ class PictureWork {
   const Model& model_;
   Image before_, after_;
   Tensor picture_, curves_;
+  int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};
   bool skipped_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
