@@ -78,6 +78,10 @@ void reset_exif_orientation(std::span<uint8_t> tiff) {
 Image upright(Image image) {
   const int orientation = exif_orientation(image.exif);
   reset_exif_orientation(image.exif);
+  return oriented(std::move(image), orientation);
+}
+
+Image oriented(Image image, int orientation) {
   if (orientation == 1) return image;
 
   const Walk walk = walk_of(orientation, image.width, image.height);

@@ -14,7 +14,11 @@ int exif_orientation(std::span<const uint8_t> tiff);
 /// Sets that tag to 1 and leaves every other byte as it is.
 void reset_exif_orientation(std::span<uint8_t> tiff);
 
-/// Turns and mirrors `image` by the orientation in its EXIF bytes, and resets that.
+/// Turns and mirrors `image` as one is that asks for this orientation: 2 mirrors it, 6 and 8 turn it
+/// clockwise and counterclockwise. Its EXIF bytes stay as they are.
+Image oriented(Image image, int orientation);
+
+/// The same by the orientation in its EXIF bytes, and resets that.
 Image upright(Image image);
 
 }  // namespace lux

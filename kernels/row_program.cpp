@@ -30,12 +30,13 @@ RowRecorder::RowRecorder() {
 RowRecorder::~RowRecorder() { recorder = nullptr; }
 RowRecorder* detail::row_recorder() { return recorder; }
 
-// Listens to the network. Tensors are known by their storage, and kept, so that an address means one tensor.
+// Listens to the network. Tensors are known by who owns their storage, which tells them apart when their
+// bytes are gone: kept, they would be many times what the network needs.
 class ProgramRecorder final : public RowRecorder, public Observer {
  public:
   ProgramRecorder(RowProgram& program, const Tensor& picture) : program_(program) {
     program.steps_.push_back({});
-    know(picture, {0, picture.detach(), {}});
+    know(picture, {0, {}});
   }
 
   void on_rows(const Tensor& y, const Tensors& inputs, std::shared_ptr<const RowOperator> op) override {
@@ -56,13 +57,13 @@ class ProgramRecorder final : public RowRecorder, public Observer {
 
   void on_forward(const char* name, const Tensor& y, const Tensors& inputs) override {
     if (is_known(y) || !any_known(inputs) || undescribed(y, inputs)) return;
-    know(y, {kUndescribed, y.detach(), name});
+    know(y, {kUndescribed, name});
   }
   void on_backward(const char*, const Grads&) override {}
 
   void finish(const Tensor& result) {
     check(is_known(result), "rows: the network does not depend on its picture");
-    const Known& last = known_[result.storage().get()];
+    const Known last = known_[result.storage()];
     program_.obstacle_ = last.obstacle;
     if (last.step == kUndescribed) return;
     program_.result_ = static_cast<size_t>(last.step);
@@ -74,20 +75,19 @@ class ProgramRecorder final : public RowRecorder, public Observer {
   static constexpr int64_t kUndescribed = -2;
   struct Known {
     int64_t step = kUndescribed;
-    Tensor tensor;
-    std::string obstacle;  // the first operator on the way to it that is not described; empty: none
+    std::string obstacle = {};  // the first operator on the way to it that is not described; empty: none
   };
 
-  bool is_known(const Tensor& x) const { return x.defined() && known_.count(x.storage().get()) > 0; }
+  bool is_known(const Tensor& x) const { return x.defined() && known_.count(x.storage()) > 0; }
   bool any_known(const Tensors& inputs) const {
     return std::any_of(inputs.begin(), inputs.end(), [&](const Tensor& x) { return is_known(x); });
   }
-  void know(const Tensor& tensor, Known known) { known_[tensor.storage().get()] = std::move(known); }
+  void know(const Tensor& tensor, Known known) { known_[tensor.storage()] = std::move(known); }
   // Whether y is made of something undescribed, and remembers what.
   bool undescribed(const Tensor& y, const Tensors& inputs) {
     for (const Tensor& input : inputs) {
-      if (!is_known(input) || known_[input.storage().get()].step != kUndescribed) continue;
-      know(y, {kUndescribed, y.detach(), known_[input.storage().get()].obstacle});
+      if (!is_known(input) || known_[input.storage()].step != kUndescribed) continue;
+      know(y, {kUndescribed, known_[input.storage()].obstacle});
       return true;
     }
     return false;
@@ -121,7 +121,7 @@ class ProgramRecorder final : public RowRecorder, public Observer {
 
   void add_operand(RowProgram::Step& step, const Tensor& input) {
     if (is_known(input))
-      step.inputs.push_back({known_[input.storage().get()].step, input.shape(), {}});
+      step.inputs.push_back({known_[input.storage()].step, input.shape(), {}});
     else
       step.inputs.push_back({RowProgram::kConstant, input.shape(), input.detach()});
   }
@@ -131,12 +131,12 @@ class ProgramRecorder final : public RowRecorder, public Observer {
       if (!step.whole && !program_.is_whole(operand))
         program_.steps_[static_cast<size_t>(operand.step)].readers.push_back(index);
     }
-    know(y, {static_cast<int64_t>(index), y.detach(), {}});
+    know(y, {static_cast<int64_t>(index), {}});
     program_.steps_.push_back(std::move(step));
   }
 
   RowProgram& program_;
-  std::map<const Storage*, Known> known_;
+  std::map<std::weak_ptr<Storage>, Known, std::owner_less<>> known_;
 };
 
 // One way of a picture from the top down to one step, its goal: how far every step before it has come.

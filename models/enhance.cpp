@@ -241,16 +241,46 @@ EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width, cons
   return way;
 }
 
-Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
-  const Shape& s = picture.shape();
-  check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
-  check_picture(s[1], s[2], options);
+struct Enhancer::Plan {
+  const Model& model;
+  PaddedSize size;
+  EnhanceOptions options;
+  DType dtype;
+  Way way;
+};
+
+Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options,
+                   DType dtype) {
+  check_picture(height, width, options);
   const NoGrad no_grad;
-  const PaddedSize size(model, s[1], s[2]);
-  const Way way = affordable_way(model, size, picture.dtype(), options);
+  const PaddedSize size(model, height, width);
+  plan_ = std::make_unique<const Plan>(
+      Plan{model, size, options, dtype, affordable_way(model, size, dtype, options)});
+}
+Enhancer::~Enhancer() = default;
+Enhancer::Enhancer(Enhancer&& other) noexcept = default;
+Enhancer& Enhancer::operator=(Enhancer&& other) noexcept = default;
+
+bool Enhancer::takes(const Tensor& picture) const {
+  const Shape& s = picture.shape();
+  return s.rank() == 4 && s[0] > 0 && s[1] == plan_->size.height && s[2] == plan_->size.width && s[3] == 3 &&
+         picture.dtype() == plan_->dtype;
+}
+
+Tensor Enhancer::operator()(const Tensor& picture) const {
+  const auto& [model, size, options, dtype, way] = *plan_;
+  check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
+        picture.shape());
+  const NoGrad no_grad;
   const KeepForThisRun keep(options);
   if (way.program) return enhance_by_rows(way, *way.program, model, size, picture, options.strength);
   return run_whole(model, picture, options.strength);
+}
+
+Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
+  const Shape& s = picture.shape();
+  check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "enhance: expected a picture [N, H, W, 3], got ", s);
+  return Enhancer(model, s[1], s[2], options, picture.dtype())(picture);
 }
 
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,

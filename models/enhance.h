@@ -1,6 +1,7 @@
 // From a picture to its enhancement, whatever its size.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "luxgrad/models/model.h"
@@ -33,8 +34,8 @@ struct EnhancePlan {
   int64_t tile = 0;  ///< columns of the result made at a time; 0: all
   int64_t halo = 0;  ///< pixels read on each side of a tile: all that matter, or a quarter of what is read
   int64_t reduction = 0;  ///< of the copy that statistics are taken from; 0: they are the picture's
-  /// What is held at once: what the network keeps between picture and result, and both of them where it needs
-  /// its picture as a whole.
+  /// What is held at once besides the parameters: what the network keeps between picture and result, and both
+  /// of them where it needs its picture as a whole.
   int64_t bytes = 0;
 };
 
@@ -48,6 +49,26 @@ EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width,
 /// [0, 1], or `by_rows` or `tile` where the network needs its picture as a whole; OutOfMemory, before any
 /// work, where more than `options.memory` is needed.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
+
+/// The same for many pictures of one size, frames of a film: how they run is found out once. The model must
+/// outlive it, and stay the same function.
+class Enhancer {
+ public:
+  /// For pictures [N, height, width, 3] of `dtype`. Throws as `enhance`.
+  Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {},
+           DType dtype = DType::f32);
+  ~Enhancer();
+  Enhancer(Enhancer&& other) noexcept;
+  Enhancer& operator=(Enhancer&& other) noexcept;
+
+  bool takes(const Tensor& picture) const;
+  /// Throws Error for a picture that it does not take.
+  Tensor operator()(const Tensor& picture) const;
+
+ private:
+  struct Plan;
+  std::unique_ptr<const Plan> plan_;
+};
 
 /// Writes the rows of a picture from row `first` on into `rows` [1, n, width, 3], f32 in [0, 1].
 using RowSource = FunctionRef<void(int64_t first, const Tensor& rows)>;

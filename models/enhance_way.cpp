@@ -92,7 +92,7 @@ class Chooser {
   EnhancePlan squares() const {
     const Liveness liveness(model_);
     const auto copy_bytes = [&](int64_t reduction) {
-      return liveness.optimum(std::max<int64_t>(1, size_.height / reduction),
+      return liveness.between(std::max<int64_t>(1, size_.height / reduction),
                               std::max<int64_t>(1, size_.width / reduction));
     };
     EnhancePlan plan;
@@ -101,7 +101,7 @@ class Chooser {
       plan.halo = halo_;
     } else {
       int64_t side = kMostSquare;
-      while (side > 4 * grid_ && liveness.optimum(side, side) > limit_) side -= grid_;
+      while (side > 4 * grid_ && liveness.between(side, side) > limit_) side -= grid_;
       plan.halo = std::min(halo_, side / 4 / grid_ * grid_);
       plan.tile = side - 2 * plan.halo;
     }
@@ -111,7 +111,7 @@ class Chooser {
            (pixels / (plan.reduction * plan.reduction) > kCopyPixels || copy_bytes(plan.reduction) > limit_))
       ++plan.reduction;
     const int64_t side = plan.tile + 2 * plan.halo;
-    plan.bytes = std::max(liveness.optimum(std::min(side, size_.tall), std::min(side, size_.wide)),
+    plan.bytes = std::max(liveness.between(std::min(side, size_.tall), std::min(side, size_.wide)),
                           copy_bytes(plan.reduction));
     return plan;
   }
@@ -159,7 +159,7 @@ Way way_of(const Model& model, const PaddedSize& size, DType dtype, const Enhanc
 
 int64_t whole_bytes(const Model& model, const PaddedSize& size) {
   const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * size.height * size.width;
-  return Liveness(model).optimum(size.height, size.width) +
+  return Liveness(model).between(size.height, size.width) +
          picture;  // and the result beside it, when it is cropped
 }
 

@@ -28,11 +28,18 @@ class Liveness {
   /// Bytes that one inference on a [1, height, width, 3] picture needs at its worst layer when every tensor
   /// is freed after its last reader: the parameters, the picture, the layer's inputs and result, and what is
   /// read later. Workspaces inside operators are not counted.
-  int64_t optimum(int64_t height, int64_t width) const;
+  int64_t optimum(int64_t height, int64_t width) const { return parameters_ + most(height, width, {}); }
+  /// The same besides the parameters, but with the largest of those workspaces: a layer's weights as
+  /// convolutions lay them anew. On small pictures they are more than all the rest.
+  int64_t between(int64_t height, int64_t width) const { return most(height, width, laid_anew_); }
 
  private:
+  /// `besides`: what each operator takes more than is alive, none where empty.
+  int64_t most(int64_t height, int64_t width, const std::vector<int64_t>& besides) const;
+
   int64_t multiple_, parameters_ = 0, pixel_bytes_ = 0;
   BytesAt small_, large_;
+  std::vector<int64_t> laid_anew_;  // bytes at each operator
 };
 
 }  // namespace lux

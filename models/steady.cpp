@@ -76,7 +76,11 @@ Tensor SteadyEnhancer::next(const Tensor& frame) {
   input_.add(light, cut);
   last_input_ = std::move(light);
 
-  Tensor bright = enhance(model_, frame, options_);
+  if (!enhancer_ || !enhancer_->takes(frame)) {
+    check(frame.shape().rank() == 4, "steady: expected a frame [1, H, W, 3], got ", frame.shape());
+    enhancer_.emplace(model_, frame.size(1), frame.size(2), options_, frame.dtype());
+  }
+  Tensor bright = (*enhancer_)(frame);
   light = block_light(bright);
   before_.add(light, cut);
   // With L the logarithm of the answers' brightness, and S its exponential mean S <- s·S + (1 - s)·L, the

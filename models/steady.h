@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <optional>
 #include <vector>
 
 #include "luxgrad/models/enhance.h"
@@ -20,7 +21,7 @@ class SteadyEnhancer {
  public:
   /// `smoothing` from 0 (each frame for itself, to the bit as `enhance`) to below 1: the weight of the past
   /// in the exponential mean that the brightness follows. Throws Error for other values. The model must
-  /// outlive this.
+  /// outlive this, and stay the same function.
   SteadyEnhancer(const Model& model, double smoothing, const EnhanceOptions& options = {});
 
   /// The next frame [1, H, W, 3] of the film, enhanced.
@@ -36,6 +37,7 @@ class SteadyEnhancer {
   const Model& model_;
   double smoothing_;
   EnhanceOptions options_;
+  std::optional<Enhancer> enhancer_;              // of frames as large as the last one
   std::vector<double> last_input_, last_answer_;  // brightness of the blocks
   std::array<double, 2>
       correction_{};  // logarithms of the factors to the last answer's dark and bright places

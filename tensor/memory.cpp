@@ -111,6 +111,7 @@ struct Cache {
   int64_t small_bytes = 0;
   int64_t in_use = 0;  // rounded
   int64_t cap = 0;
+  int64_t slack = 8;  // percent
   int64_t countdown = 0;
   TestLayout layout;
 
@@ -187,7 +188,7 @@ void* take(Cache& c, int64_t bytes) {
   void* block = from_cache(c, size);
   if (block == nullptr) {
     // Room for the cache: what the peak allows beyond the blocks in use.
-    const int64_t allowed = c.stats.peak + c.stats.peak / 100 * 8;
+    const int64_t allowed = c.stats.peak + c.stats.peak / 100 * c.slack;
     shrink(c, std::max<int64_t>(0, allowed - c.in_use - size));
     block = from_system(size);
   }
@@ -225,6 +226,12 @@ void trim() {
   Cache& c = cache();
   const std::lock_guard lock(c.mutex);
   shrink(c, 0);
+}
+
+void set_slack(int64_t percent) {
+  Cache& c = cache();
+  const std::lock_guard lock(c.mutex);
+  c.slack = percent;
 }
 
 void set_test_layout(TestLayout layout) {

@@ -4,7 +4,7 @@
 // rounded up by at most a sixteenth, below a kilobyte to the next multiple of 64 bytes. From 1 MiB on it is
 // mapped, so that giving it back does give it back, and may be cut from a larger free one; smaller ones come
 // from `malloc`, whose own bookkeeping is not counted. Rounding and cache together, the bytes taken from the
-// system exceed the peak of the live bytes by at most 8 %, and 64 bytes for every small block.
+// system exceed the peak of the live bytes by at most 8 % (`set_slack`), and 64 bytes for every small block.
 #pragma once
 
 #include <cstdint>
@@ -26,6 +26,9 @@ void reset_peak();
 void set_cap(int64_t bytes);
 /// Gives every cached block back to the system.
 void trim();
+/// By how many percent of the peak of the live bytes those taken from the system may exceed it; 8 at the
+/// start. With as much again a work that repeats itself, such as a film, finds all its blocks in the cache.
+void set_slack(int64_t percent);
 
 /// One allocation: `data` is what the caller uses, `base` what the cache knows.
 struct Block {

@@ -2,6 +2,7 @@
 #include "luxgrad/models/steady.h"
 
 #include <doctest/doctest.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <cmath>
@@ -175,6 +176,26 @@ TEST_CASE("a film takes no more memory the longer it is") {
   }
   CHECK(memory::stats().reserved == warm.reserved);
   CHECK(memory::stats().live == warm.live);
+}
+
+// Every page that the system gives is a fault when it is first written to.
+TEST_CASE("a film that is warm takes no pages from the system any more") {
+  const auto faults = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_minflt;
+  };
+  const MoodyCurves model;
+  SteadyEnhancer steady(model, 0.8);
+  const Tensor frame = scene(1, 120, 132);
+  memory::set_slack(100);  // as the command does
+  for (int i = 0; i < 10; ++i) steady.next(frame);
+  const long before = faults();
+  for (int i = 0; i < 20; ++i) steady.next(frame);
+  const long taken = faults() - before;
+  MESSAGE(taken << " pages in 20 frames");
+  CHECK(taken < 20);
+  memory::set_slack(8);
 }
 
 TEST_CASE("live: late frames are dropped and counted, in order, and the newest is never lost") {

@@ -193,7 +193,9 @@ TEST_CASE("every byte that a name may hold: right outputs, and a terminal never 
   CHECK(good.code == 0);
   CHECK(here.files("out") == here.files("in"));
   CHECK(json_lines(good.out).size() == names.size());
-  CHECK(json_lines(good.err).size() == names.size());
+  const std::vector<nlohmann::json> progress = json_lines(good.err);
+  CHECK(progress.size() == 2 * names.size());  // before the work and behind it
+  CHECK(progress.front().at("memory_estimate") > 5e6);
   CHECK(first_control(good.out) == "");
   CHECK(first_control(good.err) == "");
 

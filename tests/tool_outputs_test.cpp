@@ -30,10 +30,10 @@ TEST_CASE("nothing that is written beside results replaces an input, however it 
       CHECK_FALSE(fs::exists(here.path("y.png")));
     }
   };
-  named("x_curve_1.png");
-  refused("x_curve_1.png", {"enhance", "x_curve_1.png", "-o", "y/x.png", "--save-curves", "."});
-  fs::create_symlink(here.path("dark.png"), here.path("y_curve_8.png"));
-  fs::create_hard_link(here.path("dark.png"), here.path("z_curves.npz"));
+  named("x.png_curve_1.png");
+  refused("x.png_curve_1.png", {"enhance", "x.png_curve_1.png", "-o", "y/x.png", "--save-curves", "."});
+  fs::create_symlink(here.path("dark.png"), here.path("y.png_curve_8.png"));
+  fs::create_hard_link(here.path("dark.png"), here.path("z.png_curves.npz"));
   refused("dark.png", {"enhance", "dark.png", "-o", "y.png", "--save-curves", "in/.."});
   refused("dark.png", {"enhance", "dark.png", "-o", "z.png", "--save-curves", "."});
   named("page.html");
@@ -69,7 +69,7 @@ TEST_CASE("what exists beside results is replaced on request only") {
   save_noise(here.path("dark.png"));
   spill(here.path("page.html"), "precious");
   fs::create_directory(here.path("curves"));
-  spill(here.path("curves/y_curve_3.png"), "precious");
+  spill(here.path("curves/y.png_curve_3.png"), "precious");
   const auto enhance = [&](Names more) {
     more.insert(more.begin(), {"enhance", "dark.png", "-o", "y.png"});
     return here.run(more).code;
@@ -77,35 +77,37 @@ TEST_CASE("what exists beside results is replaced on request only") {
   CHECK(enhance({"--compare", "page.html"}) == 2);
   CHECK(slurp(here.path("page.html")) == "precious");
   CHECK(enhance({"--save-curves", "curves"}) == 2);
-  CHECK(here.files("curves") == Names{"y_curve_3.png"});
+  CHECK(here.files("curves") == Names{"y.png_curve_3.png"});
   CHECK_FALSE(fs::exists(here.path("y.png")));
   // Left where existing outputs are left, while the rest is made.
   CHECK(enhance({"--save-curves", "curves", "--skip-existing", "--compare", "page.html"}) == 0);
   CHECK(here.files("curves").size() == 9);
-  CHECK(slurp(here.path("curves/y_curve_3.png")) == "precious");
+  CHECK(slurp(here.path("curves/y.png_curve_3.png")) == "precious");
   CHECK(slurp(here.path("page.html")) == "precious");
   CHECK(enhance({"--save-curves", "curves", "--overwrite", "--compare", "page.html"}) == 0);
-  CHECK(load_image(here.path("curves/y_curve_3.png")).width == 12);
+  CHECK(load_image(here.path("curves/y.png_curve_3.png")).width == 12);
   CHECK(contains(slurp(here.path("page.html")), "type=\"range\""));
   CHECK(here.run({"enhance", "dark.png", "-f", "png", "-o", "same.html", "--compare", "./same.html"}).code ==
         2);
   CHECK(here.run({"enhance", "--watch", "absent", "-o", "out", "--compare", "page.html"}).code == 2);
 }
 
-TEST_CASE("curves of pictures with one name in two folders stay apart, and are no inputs of the next run") {
+TEST_CASE("curves of pictures with one name stay apart, and are no inputs of the next run") {
   const Workplace here;
   fs::create_directories(here.path("in/deep"));
   save_noise(here.path("in/a.png"));
+  save_noise(here.path("in/a.bmp"), 7, 6);
   save_noise(here.path("in/deep/a.png"), 5, 4);
   const Names command = {"enhance", "-i", "in", "-o", "out", "--recursive", "--save-curves", "in/curves"};
   CHECK(here.run(command).code == 0);
-  CHECK(here.files("in/curves").size() == 18);
-  CHECK(load_image(here.path("in/curves/a_curve_1.png")).width == 12);
-  CHECK(load_image(here.path("in/curves/deep/a_curve_1.png")).width == 5);
+  CHECK(here.files("in/curves").size() == 27);
+  CHECK(load_image(here.path("in/curves/a.png_curve_1.png")).width == 12);
+  CHECK(load_image(here.path("in/curves/a.bmp_curve_1.png")).width == 7);
+  CHECK(load_image(here.path("in/curves/deep/a.png_curve_1.png")).width == 5);
   Names again = command;
   again.emplace_back("--overwrite");
   CHECK(here.run(again).code == 0);
-  CHECK(here.files("out") == Names{"a.png", "deep/a.png"});
+  CHECK(here.files("out") == Names{"a.bmp", "a.png", "deep/a.png"});
   fs::remove_all(here.path("in/curves/deep"));
   fs::create_directories(here.path("elsewhere"));
   fs::create_directory_symlink(here.path("elsewhere"), here.path("in/curves/deep"));

@@ -366,9 +366,9 @@ TEST_CASE("curve parameters as arrays and pictures") {
         here.run({"enhance", "dark.png", "-o", "out.png", "--overwrite", "-n", model, "--save-curves", model})
             .code == 0);
     CHECK(here.files(model).size() == static_cast<size_t>(maps) + 1);
-    const Tensor curves = load_npz(here.path(cat(model, "/out_curves.npz"))).at("curves");
+    const Tensor curves = load_npz(here.path(cat(model, "/out.png_curves.npz"))).at("curves");
     CHECK(curves.shape() == Shape({1, 7, 10, 3 * maps}));
-    const Image map = load_image(here.path(cat(model, "/out_curve_1.png")));
+    const Image map = load_image(here.path(cat(model, "/out.png_curve_1.png")));
     CHECK(map.width == 10);
     CHECK(std::abs(to_tensor(map).to_vector()[4] -
                    (0.5 - 0.5 * curves.to_vector()[static_cast<size_t>(3 * maps + 1)])) < 1.0 / 255);

@@ -277,6 +277,17 @@ TEST_CASE("pictures that are asked for by name train, and some of them validate"
   CHECK_THROWS_WITH_AS(end_of(options), doctest::Contains("none is left to learn from"), FileException);
 }
 
+TEST_CASE("pictures that do not fill a batch are refused where smaller batches are left out") {
+  const Pairs pairs(3);
+  TrainOptions options = pairs.options("gan", "few", 1);
+  options.recipe.drop_last = true;
+  options.recipe.batch = 4;
+  CHECK_THROWS_WITH_AS(end_of(options), doctest::Contains("gives 3 of the 4 pictures of a batch"),
+                       FileException);
+  options.recipe.drop_last = false;
+  CHECK(end_of(options).progress.step == 1);
+}
+
 TEST_CASE("a run with a perceptual term resumes with the same weights of it, and with no others") {
   const Pairs pairs(4);
   const std::string file = pairs.options("unet", "vgg16.safetensors", 1).run;

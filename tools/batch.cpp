@@ -213,7 +213,8 @@ std::vector<Job> plan_batch(const BatchOptions& options, Outputs& outputs) {
     if (!options.curves.empty()) {
       const fs::path named = job.output == "-" ? picture.relative : job.output;
       const fs::path below = in_folder ? fs::path(picture.relative).parent_path() : fs::path();
-      job.curves = options.curves / below / named.stem();
+      job.curves =
+          options.curves / below / named.filename();  // whole: a.png and a.jpg have curves of their own
     }
     if (!job.refused) claim_outputs(job, options, in_folder, outputs);
     // Planned as a whole, so that every part refuses the same.

@@ -132,6 +132,24 @@ std::string ProgressLine::remaining(int64_t done, int64_t total) const {
                   static_cast<double>(std::max<int64_t>(0, total - done)));
 }
 
+void ProgressLine::draw(const std::string& line) {
+  std::fputs(cat("\r\033[K", shortened(line, columns() - 1)).c_str(), stderr);
+  drawn_ = true;
+}
+
+void ProgressLine::expect(int64_t done, int64_t total, const std::string& name, int64_t bytes) {
+  const std::string text = cat(name, " needs about ", megabytes(bytes));
+  if (style_ == ProgressStyle::json) {
+    const nlohmann::ordered_json line = {
+        {"done", done}, {"total", total}, {"detail", name}, {"memory_estimate", bytes}};
+    write_error_line(line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
+  } else if (style_ == ProgressStyle::bar && terminal_ && total == 1) {
+    draw(printable(text));
+  } else if (style_ == ProgressStyle::bar && terminal_) {
+    show(done, total, text);
+  }
+}
+
 void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) {
   if (style_ == ProgressStyle::none) return;
   if (first_ < 0) first_ = done - 1;
@@ -140,16 +158,13 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
     const nlohmann::ordered_json line = {{"done", done}, {"total", total}, {"detail", detail}};
     write_error_line(line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
   } else if (terminal_ && total < 0) {
-    std::fputs(cat("\r\033[K", shortened(cat(done, "  ", printable(detail)), columns() - 1)).c_str(), stderr);
-    drawn_ = true;
+    draw(cat(done, "  ", printable(detail)));
   } else if (terminal_ && total > 1) {
     constexpr int64_t kWidth = 24;
     std::string bar(static_cast<size_t>(kWidth), '.');
     std::fill_n(bar.begin(), kWidth * std::min(done, total) / total, '#');
-    const std::string line =
-        cat("[", bar, "] ", done, "/", total, ", ", remaining(done, total), " left  ", printable(detail));
-    std::fputs(cat("\r\033[K", shortened(line, columns() - 1)).c_str(), stderr);
-    drawn_ = true;
+    const std::string left = done == 0 ? "" : cat(", ", remaining(done, total), " left");
+    draw(cat("[", bar, "] ", done, "/", total, left, "  ", printable(detail)));
   } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
     last_line_ = now;
     print_note(total < 0 ? cat(done, "  ", detail)

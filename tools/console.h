@@ -45,12 +45,15 @@ class ProgressLine {
 
   /// `done` of `total` (-1: nobody knows) are done; `detail` says more, a name for example.
   void show(int64_t done, int64_t total, const std::string& detail);
+  /// Before the work on the next one, `name`: the memory that it is expected to take.
+  void expect(int64_t done, int64_t total, const std::string& name, int64_t bytes);
   /// Makes room for a line of another kind.
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
   std::string remaining(int64_t done, int64_t total) const;
+  void draw(const std::string& line);
 
   ProgressStyle style_;
   bool terminal_;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "luxgrad/models/curve_model.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/batch.h"
@@ -108,8 +109,11 @@ class Enhance final : public Command {
     const Autotuning autotuning(where_);
     try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
-    constexpr int64_t kFirstWork = 5 << 20;  // code and tables that the first picture brings in
-    work_.program = std::max<int64_t>(0, resident_bytes()) + kFirstWork;
+    constexpr int64_t kFirstWork = 3 << 20;         // code and tables that the first picture brings in
+    const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
+    const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
+    work_.program = std::max<int64_t>(0, held) + kFirstWork;
+    work_.loading = peak_resident_bytes();
     const int64_t others = std::max<int64_t>(0, static_cast<int64_t>(jobs.size()) - 1);
     work_.waiting = std::min<int64_t>(others, 2 * (loaders_ + savers_) + 2);
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
@@ -189,6 +193,7 @@ class Enhance final : public Command {
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
     for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model);
+    const auto all = static_cast<int64_t>(jobs.size());
     std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {
       if (const auto& failure = works[i].failure()) {
@@ -201,7 +206,7 @@ class Enhance final : public Command {
         batch_.output == "-" ? print_note(line) : print_result(line);
         flush_results();  // a script may wait for it, and a signal may end the next picture
       }
-      progress.show(static_cast<int64_t>(i) + 1, static_cast<int64_t>(jobs.size()), jobs[i].input);
+      progress.show(static_cast<int64_t>(i) + 1, all, jobs[i].input);
     };
     run_stages(jobs.size(), loaders_, savers_,
                {.load =
@@ -212,7 +217,9 @@ class Enhance final : public Command {
                 .work =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
-                      works[i].enhance();
+                      works[i].enhance([&](int64_t bytes) {
+                        progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
+                      });
                     },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});

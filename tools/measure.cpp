@@ -8,7 +8,6 @@
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/kernel_table.h"
-#include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
@@ -68,13 +67,12 @@ Tensor noise_picture(int64_t n, int64_t height, int64_t width) {
 
 int64_t predicted_peak(const Model& model, int64_t height, int64_t width) {
   const EnhancePlan plan = enhance_plan(model, height, width);
-  int64_t bytes = plan.bytes;
-  if (plan.band > 0)  // else they are among the bytes
-    bytes += static_cast<int64_t>(sizeof(float)) * (2 * 3 * height * width + model.parameter_count());
-  return bytes / 8 * 9;
+  int64_t numbers = model.parameter_count();
+  if (plan.band > 0) numbers += 2 * 3 * height * width;  // else both pictures are among the plan's bytes
+  return (plan.bytes + static_cast<int64_t>(sizeof(float)) * numbers) / 8 * 9;
 }
 
-int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
+int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
   if (model.device() != kCpu) {
     cuda::reset_memory_peak();
     enhance(model, noise_picture(1, height, width));
@@ -86,7 +84,7 @@ int64_t measure_peak(const Model& model, int64_t height, int64_t width) {
   memory::trim();
   const int64_t before = resident_bytes();
   reset_peak_resident();
-  enhance(model, noise_picture(1, height, width));
+  enhance(model, noise_picture(1, height, width), options);
   const int64_t peak = peak_resident_bytes();
   const auto parameters = static_cast<int64_t>(sizeof(float)) * model.parameter_count();
   return before < 0 || peak < 0 ? -1 : peak - before + parameters;

@@ -2,15 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/enhance.h"
 
 namespace lux {
 
 /// The picture that memory and speed are stated for.
 inline constexpr int64_t kStatedWidth = 1200, kStatedHeight = 900;
+
+/// How the command `enhance` runs networks: under some limit, and so without the forms of the weights that
+/// kernels keep.
+inline constexpr EnhanceOptions kAsCommand{.memory = std::numeric_limits<int64_t>::max()};
 
 /// What convolves here: the instruction set of the tiles, v2, v3, v4 (of x86-64) or base, else eigen or
 /// plain.
@@ -27,14 +32,14 @@ void reset_peak_resident();
 /// Bytes that this machine, or the cgroup of this process, has free for it. -1 where the system does not say.
 int64_t available_bytes();
 
-/// What `measure_peak` is expected to find, whatever the machine: what the network holds in the order in
-/// which `enhance` runs it, the pictures and the parameters, and an eighth more for workspaces, rounding and
-/// the cache of the allocator.
+/// What `measure_peak` is expected to find of kAsCommand, whatever the machine: what the network holds in the
+/// order in which the command `enhance` runs it, the pictures and the parameters, and an eighth more for
+/// workspaces, rounding and the cache of the allocator.
 int64_t predicted_peak(const Model& model, int64_t height, int64_t width);
 
 /// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
 /// picture and the parameters included, nothing else. On a GPU: the most that is in use of its memory.
-int64_t measure_peak(const Model& model, int64_t height, int64_t width);
+int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {});
 
 /// A picture [n, height, width, 3] of dark noise.
 Tensor noise_picture(int64_t n, int64_t height, int64_t width);

@@ -11,8 +11,8 @@
 #include "luxgrad/data/folder.h"
 #include "luxgrad/data/foreign_image.h"
 #include "luxgrad/data/npy.h"
+#include "luxgrad/data/orientation.h"
 #include "luxgrad/data/sha256.h"
-#include "luxgrad/data/transforms.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
@@ -78,23 +78,21 @@ void encode_srgb(const Tensor& picture) {
   });
 }
 
-/// The mean over the eight ways to lay the picture, each result laid back.
-Tensor enhance_augmented(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
-  Tensor sum;
-  for (const bool flipped : {false, true}) {
-    const Tensor upright = flipped ? flip_left_right(picture) : picture;
-    for (int turns = 0; turns < 4; ++turns) {
-      Tensor bright = rotate90(enhance(model, rotate90(upright, turns), options), -turns);
-      if (flipped) bright = flip_left_right(bright);
-      if (sum.defined())
-        add_(sum, bright);
-      else
-        sum = bright.clone();
-    }
+/// Where the pixels of a picture of height x width, mirrored if so and then turned counterclockwise, stood in
+/// it: at first + y·down + x·right.
+struct LaidBack {
+  LaidBack(bool mirrored, int turns, int64_t height, int64_t width) {
+    const auto place = [&](int64_t y, int64_t x) {
+      const int64_t rows[] = {y, x, height - 1 - y, height - 1 - x};
+      const int64_t columns[] = {x, width - 1 - y, width - 1 - x, y};
+      return rows[turns] * width + (mirrored ? width - 1 - columns[turns] : columns[turns]);
+    };
+    first = place(0, 0);
+    down = place(1, 0) - first;
+    right = place(0, 1) - first;
   }
-  scale_(sum, 1.0 / 8);
-  return sum;
-}
+  int64_t first, down, right;
+};
 
 /// The curve parameters [1, H, W, C] for a picture of any size.
 Tensor curves_of(const CurveModel& model, const Tensor& picture) {
@@ -106,11 +104,15 @@ Tensor curves_of(const CurveModel& model, const Tensor& picture) {
   return reflect_pad(model.curves(padded).to(kCpu), {0, -below, 0, -beside});
 }
 
-/// While it lives, the network is on the CPU; afterwards where it was, if there is room for it.
+/// While it lives, the network is on the CPU, in f32; afterwards as it was, if there is room for it.
 class OnCpu {
  public:
-  explicit OnCpu(Model& model) : model_(model), before_(model.device()) { model.to(kCpu); }
+  explicit OnCpu(Model& model) : model_(model), before_(model.device()), dtype_(model.dtype()) {
+    model.to(kCpu);
+    model.to(DType::f32);
+  }
   ~OnCpu() {
+    model_.to(dtype_);
     try {
       model_.to(before_);
     } catch (const std::bad_alloc&) {
@@ -123,6 +125,7 @@ class OnCpu {
  private:
   Model& model_;
   Device before_;
+  DType dtype_;
 };
 
 }  // namespace
@@ -161,10 +164,10 @@ void PictureWork::load() {
   });
 }
 
-// Whether rows can go from the photo through the network into the result, which takes the least memory.
-bool PictureWork::needs_no_tensor() const {
-  return !options_.raw_linear && !options_.augment && !options_.side_by_side && batch_.page.empty() &&
-         batch_.curves.empty();
+// Whether something is made of the picture as a whole; else rows go from the photo through the network into
+// the result, which takes the least memory.
+bool PictureWork::needs_tensors() const {
+  return options_.side_by_side || !batch_.page.empty() || !batch_.curves.empty();
 }
 
 EnhanceOptions PictureWork::how() const {
@@ -178,24 +181,24 @@ EnhanceOptions PictureWork::how() const {
 // such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
   if (options_.memory == 0 && options_.tile == 0) return;
-  const int64_t pixels = width_ * height_;
-  // As tensors: the picture, its result, what becomes of it; laid in eight ways two more of it, and the sum.
-  const int64_t tensors = needs_no_tensor() ? 0 : options_.augment ? 6 : 3;
-  const int64_t around = options_.program +
-                         (2 + options_.waiting) * static_cast<int64_t>(before_.samples.size()) +
-                         tensors * pixels * 3 * static_cast<int64_t>(sizeof(float));
+  const int64_t photo = static_cast<int64_t>(before_.samples.size());
+  // As tensors: the picture, its result, what becomes of it; or the sum of eight results.
+  const int64_t tensors = needs_tensors() ? 3 : options_.augment ? 1 : 0;
+  const int64_t around = options_.program + (2 + options_.waiting) * photo +
+                         tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_ = enhance_plan(model_, height_, width_, how());
+  int64_t network = plan_.bytes;
+  if (options_.augment) network = std::max(network, enhance_plan(model_, width_, height_, how()).bytes);
+  // Curves are those of the picture as a whole.
+  if (!batch_.curves.empty()) network = Liveness(model_).between(height_, width_);
+  if (model_.device() != kCpu) network = 0;
+  need_ = std::max(options_.loading, around + network / 8 * 9);
   if (plan_.reduction > 0) {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
-  // Curves are those of the picture as a whole.
-  const int64_t network = model_.device() != kCpu ? 0
-                          : batch_.curves.empty() ? plan_.bytes
-                                                  : Liveness(model_).optimum(height_, width_);
-  need_ = around + network / 8 * 9;
   const std::string sentence =
       cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need_ > options_.memory)
@@ -230,10 +233,11 @@ void PictureWork::verify_tiles() const {
                  width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
-void PictureWork::enhance() {
+void PictureWork::enhance(FunctionRef<void(int64_t bytes)> expects) {
   attempt(network_seconds_, [&] {
     try {
       check_memory();
+      if (need_ > 0) expects(need_);
       if (options_.verify_tiles) verify_tiles();
       run_network();
     } catch (...) {
@@ -245,9 +249,10 @@ void PictureWork::enhance() {
 }
 
 void PictureWork::run_network() {
+  if (options_.raw_linear) before_.icc.clear();  // it describes what the values were
   if (model_.device() == kCpu) return run_in_memory();
   try {
-    needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
+    run_once();
   } catch (const std::bad_alloc& error) {
     print_note(cat(job_.input, ": done on the CPU, for ", error.what()));
     const OnCpu scope(model_);
@@ -261,7 +266,7 @@ void PictureWork::run_in_memory() {
   bool smaller = false;
   for (;;) {
     try {
-      needs_no_tensor() ? enhance_rows_of_photo() : enhance_tensor();
+      run_once();
       break;
     } catch (const std::bad_alloc&) {
       const EnhancePlan failed = enhance_plan(model_, height_, width_, how());
@@ -278,10 +283,19 @@ void PictureWork::run_in_memory() {
   }
 }
 
+void PictureWork::run_once() {
+  needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
+}
+
+void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
+  to_rows(before_, first, rows);
+  if (options_.raw_linear) encode_srgb(rows);
+}
+
 void PictureWork::enhance_rows_of_photo() {
   after_ = blank_like(before_);
   enhance_rows(
-      model_, height_, width_, [&](int64_t first, const Tensor& rows) { to_rows(before_, first, rows); },
+      model_, height_, width_, [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
       [&](int64_t row, int64_t column, const Tensor& part) {
         check_finite(part, job_.input);
         from_part(part, row, column, after_);
@@ -289,14 +303,57 @@ void PictureWork::enhance_rows_of_photo() {
       how());
 }
 
+// The photo itself is turned, so that there is one of it: mirrored after four turns, upright after eight.
+void PictureWork::lay_next() {
+  constexpr int kMirrored = 2, kCounterclockwise = 8;
+  before_ = oriented(std::move(before_), kCounterclockwise);
+  if (laid_ % 4 == 3) before_ = oriented(std::move(before_), kMirrored);
+  laid_ = (laid_ + 1) % 8;
+}
+
+// Adds the result of the photo as it lies to `sum` [1, H, W, 3], which is upright.
+void PictureWork::add_result_laid_back(const Tensor& sum) {
+  const LaidBack place(laid_ >= 4, laid_ % 4, height_, width_);
+  enhance_rows(
+      model_, before_.height, before_.width,
+      [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+      [&](int64_t row, int64_t column, const Tensor& part) {
+        const float* const from = part.data<float>();
+        float* const to = sum.data<float>();
+        const int64_t width = part.size(2), first = place.first + row * place.down + column * place.right;
+        parallel_rows(kCpu, part.size(1), 3 * width, [=](const Team&, int64_t y) {
+          for (int64_t x = 0; x < width; ++x) {
+            for (int64_t c = 0; c < 3; ++c)
+              to[3 * (first + y * place.down + x * place.right) + c] += from[3 * (y * width + x) + c];
+          }
+        });
+      },
+      how());
+}
+
+Tensor PictureWork::mean_of_eight() {
+  while (laid_ != 0) lay_next();  // where memory ended half-way
+  Tensor sum = zeros({1, height_, width_, 3});
+  do {
+    add_result_laid_back(sum);
+    lay_next();
+  } while (laid_ != 0);
+  scale_(sum, 1.0 / 8);
+  check_finite(sum, job_.input);
+  return sum;
+}
+
+// The result takes the place of the photo.
+void PictureWork::enhance_eight_ways() {
+  const Tensor mean = mean_of_eight();
+  after_ = before_.colors() == 3 ? std::move(before_) : blank_like(before_);
+  from_part(mean, 0, 0, after_);
+}
+
 void PictureWork::enhance_tensor() {
-  Tensor picture = to_tensor(before_);
-  if (options_.raw_linear) {
-    encode_srgb(picture);
-    before_.icc.clear();  // it describes what the values were
-  }
-  const Tensor bright =
-      options_.augment ? enhance_augmented(model_, picture, how()) : lux::enhance(model_, picture, how());
+  const Tensor picture = empty({1, height_, width_, 3});
+  read_rows(0, picture);
+  const Tensor bright = options_.augment ? mean_of_eight() : lux::enhance(model_, picture, how());
   check_finite(bright, job_.input);
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);

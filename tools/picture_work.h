@@ -6,6 +6,7 @@
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tools/batch.h"
 
 namespace lux {
@@ -20,6 +21,7 @@ struct PictureOptions {
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
   int64_t waiting = 0;        ///< pictures that are read ahead or not yet written while one is enhanced
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
+  int64_t loading = 0;        ///< the most that it took until then
   bool say_memory = false;    ///< say before the work what it needs
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
@@ -36,7 +38,8 @@ class PictureWork {
   void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
   void load();
-  void enhance();
+  /// `expects` is told before the work how many bytes the program is thought to take.
+  void enhance(FunctionRef<void(int64_t bytes)> expects);
   void save();
 
   const std::optional<Failure>& failure() const { return failure_; }
@@ -47,14 +50,20 @@ class PictureWork {
   template <class F>
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
-  bool needs_no_tensor() const;
+  bool needs_tensors() const;
   EnhanceOptions how() const;
   void check_memory();
   void verify_tiles() const;
   void run_network();
   void run_in_memory();
+  void run_once();
+  void read_rows(int64_t first, const Tensor& rows) const;
   void enhance_rows_of_photo();
   void enhance_tensor();
+  void lay_next();
+  void add_result_laid_back(const Tensor& sum);
+  Tensor mean_of_eight();
+  void enhance_eight_ways();
   void write_files();
   void save_curves() const;
 
@@ -64,6 +73,7 @@ class PictureWork {
   Model& model_;
   Image before_, after_;
   Tensor picture_, curves_;
+  int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};
   bool skipped_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;

@@ -10,6 +10,7 @@
 #include "luxgrad/data/live_source.h"
 #include "luxgrad/data/y4m.h"
 #include "luxgrad/models/steady.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
@@ -188,6 +189,7 @@ class Video final : public Command {
   void enhance_all(const Model& model, Tally& tally) {
     ProgressLine progress(progress_style(progress_));
     const VideoFormat format = source_->format();
+    memory::set_slack(100);  // so that frames find their blocks in the cache
     SteadyEnhancer steady(model, smoothing_, {.strength = strength_});
     VideoFrame frame, bright;
     const Clock::time_point start = Clock::now();

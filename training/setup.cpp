@@ -59,6 +59,18 @@ std::pair<PictureList, PictureList> split_as_asked(const TrainOptions& options, 
   return split_dataset(pictures, validation_count(options, pictures));
 }
 
+// So that a recipe that leaves out the last, smaller batch of an epoch has any.
+void check_fills_a_batch(const TrainOptions& options, const PictureList& trained) {
+  const Recipe& recipe = options.recipe;
+  const int64_t repeats = recipe.squares || recipe.relight ? recipe.repeats : 1;
+  const auto samples = static_cast<int64_t>(trained.size()) * repeats;
+  if (!recipe.drop_last || samples >= recipe.batch) return;
+  throw FileException(
+      {FileErrorCode::mismatch, options.data, -1,
+       cat("gives ", samples, " of the ", recipe.batch,
+           " pictures of a batch, and the recipe leaves out smaller ones; --batch changes that")});
+}
+
 }  // namespace
 
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener) {
@@ -87,6 +99,7 @@ std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const 
                          cat("all ", pictures.size(), " pictures validate, and none is left to learn from")});
   const auto few = static_cast<size_t>(options.recipe.overfit);
   if (few > 0 && parts.first.size() > few) parts.first.resize(few);
+  check_fills_a_batch(options, parts.first);
   return parts;
 }
 

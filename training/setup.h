@@ -15,8 +15,9 @@ namespace lux {
 DatasetScan checked_pictures(const TrainOptions& options, TrainListener& listener);
 
 /// The pictures that train, and those that validate: chosen by name where the options ask for some, else the
-/// recipe's share, the last of the list, as Keras splits. Throws UnfitOption where there are not so many, and
-/// Error where those have no references.
+/// recipe's share, the last of the list, as Keras splits. Throws UnfitOption where there are not so many,
+/// FileException where those that train do not fill the one batch that the recipe wants, and Error where
+/// those that validate have no references.
 std::pair<PictureList, PictureList> parts_of(const TrainOptions& options, const PictureList& pictures);
 
 LoaderOptions loader_options(const TrainOptions& options);
