@@ -148,7 +148,8 @@ std::string about_model(const Model& model, const AboutSizes& sizes) {
                 {"memory_bytes", predicted_peak(model, sizes.height, sizes.width)},
                 {"memory_band", enhance_plan(model, sizes.height, sizes.width).band},
                 {"memory_optimum_bytes", Liveness(model).optimum(sizes.height, sizes.width)}};
-  if (sizes.measure) about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width, kAsCommand);
+  if (sizes.measure)
+    about["memory_measured_bytes"] = measure_peak(model, sizes.height, sizes.width, kAsCommand);
   about["training"] = about_training(model, sizes);
   return about.dump();
 }

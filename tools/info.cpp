@@ -47,7 +47,8 @@ Json about_program(bool measure) {
                   {"weights", about_weights(info.name)},
                   {"memory_bytes", predicted_peak(*model, kStatedHeight, kStatedWidth)},
                   {"memory_optimum_bytes", Liveness(*model).optimum(kStatedHeight, kStatedWidth)}};
-    if (measure) entry["memory_measured_bytes"] = measure_peak(*model, kStatedHeight, kStatedWidth, kAsCommand);
+    if (measure)
+      entry["memory_measured_bytes"] = measure_peak(*model, kStatedHeight, kStatedWidth, kAsCommand);
     all["models"].push_back(std::move(entry));
   }
   return all;
