@@ -68,7 +68,7 @@ Tensor noise_picture(int64_t n, int64_t height, int64_t width) {
 int64_t predicted_peak(const Model& model, int64_t height, int64_t width) {
   const EnhancePlan plan = enhance_plan(model, height, width);
   int64_t numbers = model.parameter_count();
-  if (plan.band > 0) numbers += 2 * 3 * height * width;  // else both pictures are among the plan's bytes
+  if (plan.band > 0) numbers += 6 * height * width;  // else both pictures are among the plan's bytes
   return (plan.bytes + static_cast<int64_t>(sizeof(float)) * numbers) / 8 * 9;
 }
 

@@ -23,6 +23,7 @@
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -181,10 +182,12 @@ EnhanceOptions PictureWork::how() const {
 // such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
   if (options_.memory == 0 && options_.tile == 0) return;
-  const int64_t photo = static_cast<int64_t>(before_.samples.size());
-  // As tensors: the picture, its result, what becomes of it; or the sum of eight results.
-  const int64_t tensors = needs_tensors() ? 3 : options_.augment ? 1 : 0;
-  const int64_t around = options_.program + (2 + options_.waiting) * photo +
+  const auto photo = static_cast<int64_t>(before_.samples.size());
+  // As tensors: the picture, its result, what becomes of it; or the sum of eight results, where the result
+  // takes the place of the photo.
+  const bool sum = options_.augment && !needs_tensors();
+  const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0;
+  const int64_t around = options_.program + ((sum ? 1 : 2) + options_.waiting) * photo +
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
@@ -194,7 +197,8 @@ void PictureWork::check_memory() {
   // Curves are those of the picture as a whole.
   if (!batch_.curves.empty()) network = Liveness(model_).between(height_, width_);
   if (model_.device() != kCpu) network = 0;
-  need_ = std::max(options_.loading, around + network / 8 * 9);
+  // Before and after the network there are two photos while one is turned.
+  need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
   if (plan_.reduction > 0) {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
@@ -306,6 +310,7 @@ void PictureWork::enhance_rows_of_photo() {
 // The photo itself is turned, so that there is one of it: mirrored after four turns, upright after eight.
 void PictureWork::lay_next() {
   constexpr int kMirrored = 2, kCounterclockwise = 8;
+  memory::trim();  // so that what the network gave back makes room for the second
   before_ = oriented(std::move(before_), kCounterclockwise);
   if (laid_ % 4 == 3) before_ = oriented(std::move(before_), kMirrored);
   laid_ = (laid_ + 1) % 8;
@@ -345,9 +350,12 @@ Tensor PictureWork::mean_of_eight() {
 
 // The result takes the place of the photo.
 void PictureWork::enhance_eight_ways() {
-  const Tensor mean = mean_of_eight();
-  after_ = before_.colors() == 3 ? std::move(before_) : blank_like(before_);
-  from_part(mean, 0, 0, after_);
+  {
+    const Tensor mean = mean_of_eight();
+    after_ = before_.colors() == 3 ? std::move(before_) : blank_like(before_);
+    from_part(mean, 0, 0, after_);
+  }
+  memory::trim();  // so that the sum makes room for the file
 }
 
 void PictureWork::enhance_tensor() {
