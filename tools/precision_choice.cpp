@@ -95,6 +95,7 @@ void try_precision(Model& model) {
     model.load_state_dict(weights);
   }
   print_note(cat("note: ", wanted, " would be ", found, "; ", precision(), " it is"));
+  try_precision(model);  // which has to be near enough, too
 }
 
 }  // namespace lux
