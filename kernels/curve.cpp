@@ -2,8 +2,6 @@
 // once. The backward keeps no states: it runs the steps again and walks back over them.
 #include "luxgrad/kernels/curve.h"
 
-#include <algorithm>
-
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/slots.h"
@@ -46,7 +44,7 @@ struct CurveOfOneMap {
 
   LUX_HD void operator()(int64_t run) const {
     using A = Arith<T>;
-    const int64_t first = run * kRun, count = std::min(kRun, elements - first);
+    const int64_t first = run * kRun, left = elements - first, count = left < kRun ? left : kRun;
     A s[kRun] = {}, a[kRun] = {};
     for (int64_t i = 0; i < count; ++i) {
       s[i] = x[first + i];
