@@ -17,8 +17,8 @@ inline constexpr int64_t kStatedWidth = 1200, kStatedHeight = 900;
 /// kernels keep.
 inline constexpr EnhanceOptions kAsCommand{.memory = std::numeric_limits<int64_t>::max()};
 
-/// What convolves here: the instruction set of the tiles, v2, v3, v4 (of x86-64) or base, else eigen or
-/// plain.
+/// What convolves here: the instruction set of the tiles, v2, v3, v4 (of x86-64), v4+bf16, v4+amx or base,
+/// else eigen or plain.
 std::string instruction_set();
 
 /// Bytes of this process in memory now, and their highest value since `reset_peak_resident`. -1 where the

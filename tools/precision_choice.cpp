@@ -41,6 +41,23 @@ State copied(const State& state) {
   return copy;
 }
 
+// How near two results in 0 … 1 are.
+struct Likeness {
+  double psnr = 0;        // in dB, of 1; infinite where they are equal, not a number where one is not finite
+  double difference = 0;  // the largest one
+};
+
+Likeness likeness(const Tensor& a, const Tensor& b) {
+  const std::vector<double> left = a.to_vector(), right = b.to_vector();
+  double squares = 0, largest = 0;
+  for (size_t i = 0; i < left.size(); ++i) {
+    const double difference = std::fabs(left[i] - right[i]);
+    squares += difference * difference;
+    largest = std::fmax(largest, difference);
+  }
+  return {-10 * std::log10(squares / static_cast<double>(left.size())), largest};
+}
+
 }  // namespace
 
 void add_precision_option(CLI::App& app, std::string& name) {
@@ -57,17 +74,6 @@ void apply_precision(const std::string& name, Device device) {
   set_precision(wanted);
   if (wanted == Precision::bf16 && !differs(device))
     print_note("note: this processor has no products of bf16 that are faster than those of f32; fp32 it is");
-}
-
-Likeness likeness(const Tensor& a, const Tensor& b) {
-  const std::vector<double> left = a.to_vector(), right = b.to_vector();
-  double squares = 0, largest = 0;
-  for (size_t i = 0; i < left.size(); ++i) {
-    const double difference = std::fabs(left[i] - right[i]);
-    squares += difference * difference;
-    largest = std::fmax(largest, difference);
-  }
-  return {-10 * std::log10(squares / static_cast<double>(left.size())), largest};
 }
 
 void try_precision(Model& model) {

@@ -17,13 +17,6 @@ void add_precision_option(CLI::App& app, std::string& name);
 /// have.
 void apply_precision(const std::string& name, Device device);
 
-/// How near two results in 0 … 1 are.
-struct Likeness {
-  double psnr = 0;  ///< in dB, of 1; infinite where they are equal, not a number where one is not finite
-  double difference = 0;  ///< the largest one
-};
-Likeness likeness(const Tensor& a, const Tensor& b);
-
 /// Enhances a small picture in the precision at hand and in `exact`. Says how near they are where it was
 /// asked to be coarse, and goes back to the next better precision, with a note, where they are not near
 /// enough: 40 dB, and 80 dB for `fp32`. Does nothing where all of this processor's products are of f32. On a
