@@ -206,13 +206,15 @@ class Passage {
   }
 
   // Lets `step` come as far as row `end`, a band at a time, and those before it only as far as each takes: so
-  // a map in full size does not wait for many rows of one that is a sixteenth of it.
+  // a map in full size does not wait for many rows of one that is a sixteenth of it. A rest of few rows goes
+  // with the band before it, for each piece asks for a rest of its own from the steps before.
   template <class Compute>
   void advance(size_t step, int64_t end, const Compute& compute) {
     end = std::min(round_up(end), height(step));
     const RowProgram::Step& made = program_.steps_[step];
     while (done_[step] < end) {
-      const Rows rows{done_[step], std::min(done_[step] + piece(step), end)};
+      const int64_t some = piece(step);
+      const Rows rows{done_[step], end <= done_[step] + some + band_ / 2 ? end : done_[step] + some};
       if (made.op != nullptr) {
         const int64_t read = made.op->reads(rows).end;
         for (const RowProgram::Operand& input : made.inputs) {

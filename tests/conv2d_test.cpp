@@ -12,6 +12,7 @@
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/gradcheck.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/tensor/memory.h"
@@ -112,6 +113,8 @@ TEST_CASE("LUX_KERNELS names the kernels, as long as they take the problem") {
   problem.precision = Precision::exact;
   if (cpu::isa() != nullptr && fastest != usual) CHECK(name(problem) != "pairs");
   problem.precision = Precision::bf16;
+  const std::string coarse = has_pairs && cpu::isa()->pairs->tiles ? "pairs" : "fixed";
+  if (has_pairs && wanted == nullptr) CHECK(name(problem) == coarse);
   problem.stride = 2;
   problem.P = problem.Q = 32;
   if (has_pairs && wanted == nullptr) CHECK(name(problem) == "pairs");
@@ -361,6 +364,9 @@ const Geometry kPaired[] = {
     {{2, 5, 50, 300}, {8, 1, 1, 300}, {}},
     {{1, 5, 2, 150}, {40, 3, 3, 150}, {.padding = 1}},
     {{1, 11, 13, 16}, {48, 5, 3, 16}, {.stride = 3, .padding = 2}},
+    {{1, 24, 27, 70}, {53, 3, 3, 70}, {.padding = 1}},
+    {{1, 12, 19, 80}, {80, 3, 3, 40}, {.padding = 1, .groups = 2}},
+    {{1, 12, 12, 9}, {17, 3, 3, 9}, {.padding = 1, .activation = Activation::leaky_relu}},
 };
 
 }  // namespace
@@ -390,6 +396,73 @@ TEST_CASE("products of bf16 are as near to those of f64 as their precision says"
     }
     const bool used = precision == Precision::bf16 || cpu::isa()->pairs->tiles;
     if (used && std::getenv("LUX_EXPECT_KERNELS") == nullptr) CHECK(coarse);
+  }
+}
+
+namespace {
+
+Tensor filled(const Shape& shape, double value) { return full(shape, value, {DType::f32, kCpu}); }
+
+// The norm of the error of a 3x3 convolution in bf16, over that of the result.
+double error_in_bf16(const Tensor& x, const Tensor& w) {
+  const Conv2dOptions options{.padding = 1};
+  const Tensor reference = conv2d(x.to(DType::f64), w.to(DType::f64), {}, options);
+  const PrecisionScope scope(Precision::bf16);
+  return relative(conv2d(x, w, {}, options), reference);
+}
+
+}  // namespace
+
+TEST_CASE("3x3 in bf16: no sum overflows, and scales follow pixels and weights") {
+  constexpr double kBound = 6e-3;
+  const Tensor x = noise({1, 16, 20, 64}, 1, DType::f32), w = noise({40, 3, 3, 64}, 2, DType::f32);
+  // The largest sums that there can be: all pixels at their largest, with the signs of the weights.
+  CHECK(error_in_bf16(filled({1, 16, 20, 64}, 1), filled({40, 3, 3, 64}, 1)) < kBound);
+  CHECK(error_in_bf16(filled({1, 16, 20, 130}, -1e-3), filled({16, 3, 3, 130}, 1e4)) < kBound);
+  Tensor checkered = filled({1, 16, 20, 64}, 1);
+  for (int64_t i = 0; i < checkered.numel(); ++i) {
+    const int64_t pixel = i / 64;
+    if ((pixel / 20 + pixel % 20) % 2 == 1) checkered.data<float>()[i] = -1;
+  }
+  CHECK(error_in_bf16(checkered, filled({40, 3, 3, 64}, 1)) < kBound);
+  for (const double scale : {1e-30, 1e-3, 1e3, 1e30}) {
+    CAPTURE(scale);
+    CHECK(error_in_bf16(mul(x, scale), w) < kBound);
+    CHECK(error_in_bf16(x, mul(w, scale)) < kBound);
+  }
+  for (int64_t column = 0; column < 10; ++column) {
+    CAPTURE(column);
+    Tensor bright = x.clone();
+    for (int64_t i = 0; i < 64; ++i) bright.data<float>()[(5 * 20 + column) * 64 + i] *= 1e3F;
+    CHECK(error_in_bf16(bright, w) < kBound);
+  }
+  // A bright corner takes nothing from the rest: scales are those of a tile.
+  Tensor lit = x.clone();
+  for (int64_t i = 0; i < 64; ++i) lit.data<float>()[i] = 1e4F;
+  const Conv2dOptions options{.padding = 1};
+  const auto far = [&](const Tensor& y) { return y.data<float>()[(15 * 20 + 19) * 40]; };
+  const PrecisionScope scope(Precision::bf16);
+  CHECK(far(conv2d(lit, w, {}, options)) == far(conv2d(x, w, {}, options)));
+  // Neither pixels nor weights of zero divide by it.
+  for (const double value : conv2d(filled(x.shape(), 0), w, {}, options).to_vector()) CHECK(value == 0);
+  for (const double value : conv2d(x, filled(w.shape(), 0), {}, options).to_vector()) CHECK(value == 0);
+}
+
+TEST_CASE("3x3 in bf16: what is no number stays none, whatever the activation") {
+  const PrecisionScope scope(Precision::bf16);
+  const Conv2dOptions options{.padding = 1, .activation = Activation::relu};
+  for (const float value :
+       {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
+    Tensor x = noise({1, 16, 16, 32}, 1, DType::f32), w = noise({32, 3, 3, 32}, 2, DType::f32);
+    Tensor spoiled = x.clone();
+    spoiled.data<float>()[(5 * 16 + 5) * 32 + 7] = value;
+    const Tensor y = conv2d(spoiled, w, {}, options);
+    for (int64_t k = 0; k < 32; ++k) CHECK_FALSE(std::isfinite(y.data<float>()[(5 * 16 + 5) * 32 + k]));
+    CHECK(std::isfinite(y.data<float>()[(14 * 16 + 14) * 32]));
+    w.data<float>()[(9 * 3 + 1) * 3 * 32] = value;
+    const Tensor z = conv2d(x, w, {}, options);
+    CHECK_FALSE(std::isfinite(z.data<float>()[(5 * 16 + 5) * 32 + 9]));
+    CHECK(std::isfinite(z.data<float>()[(5 * 16 + 5) * 32 + 8]));
   }
 }
 

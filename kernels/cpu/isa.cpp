@@ -47,7 +47,7 @@ const Isa& with_tiles() {
   return isa;
 }
 
-// What of AVX512_BF16 and of AMX the processor names.
+// What of AVX512_BF16, which comes with AVX512_VNNI, and of AMX the processor names.
 struct Halves {
   bool dots = false, tiles = false;
 
@@ -56,6 +56,7 @@ struct Halves {
     if (__get_cpuid_count(7, 1, &a, &b, &c, &d) == 0) return;
     dots = has(a, 1U << 5);
     __get_cpuid_count(7, 0, &a, &b, &c, &d);
+    dots = dots && has(c, 1U << 11);
     tiles = has(d, 1U << 22 | 1U << 24);
   }
 };

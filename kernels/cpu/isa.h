@@ -99,23 +99,28 @@ struct ChannelRange {
 
 /// 3x3 convolutions of f32 with stride 1, by Winograd's F(4x4, 3x3): source and weights are carried to 36
 /// points, multiplied there point by point, and the sums are carried back (winograd_transforms.h). Channels
-/// of some tiles at the points, of all groups, are an array of `points_bytes`. Scratch memory is as for
-/// Tiles. Different channels, and different points, may run at the same time.
+/// of some tiles at the points, of all groups, are an array of `points_bytes`, sums one of `sums_bytes`.
+/// Scratch memory is as for Tiles. Different channels, and different points, may run at the same time.
 struct Winograd {
+  int64_t pixel_bytes;  // of a channel of the source at one point
   int64_t (*packed_bytes)(const Convolution&);
   void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
   int64_t (*points_bytes)(int64_t tiles, int64_t groups, int64_t channels);
+  int64_t (*sums_bytes)(int64_t tiles, int64_t groups, int64_t channels);
   int64_t (*scratch)(const Convolution&, const TileRange&);
 
+  /// What source_to_points has to know of all channels of the tiles in `some`, counted from the first of the
+  /// range: null where it is nothing.
+  void (*measure)(const Convolution&, const TileRange&, const TileRange& some, void* source, void* scratch);
   void (*source_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* source,
                            void* scratch);
   /// sums = source · weights at one point.
   void (*multiply)(const Convolution&, const TileRange&, int64_t point, const void* source, void* sums);
   /// Writes the target with bias and activation.
-  void (*points_to_target)(const Convolution&, const TileRange&, const ChannelRange&, const void* sums,
-                           void* scratch);
+  void (*points_to_target)(const Convolution&, const TileRange&, const ChannelRange&, const void* source,
+                           const void* sums, void* scratch);
 
-  /// The weight gradient; the target is the gradient of the output.
+  /// The weight gradient, of f32 only; the target is the gradient of the output.
   void (*target_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* target,
                            void* scratch);
   int64_t (*weight_sums_bytes)(const Convolution&);
@@ -143,6 +148,8 @@ struct Pairs {
   Products split;
   /// Every factor is rounded to bf16.
   Products single;
+  /// 3x3 with stride 1 by products of 16 bits (winograd_fixed.cpp), or null.
+  const Winograd* fixed;
   bool tiles;  // of AMX, so fast that they are ahead of Winograd, and `split` of f32
   /// As that of Roofs, in bf16.
   double (*multiply_add)(int64_t rounds, float* values);

@@ -453,7 +453,11 @@ constexpr bool kTiles = false;
 }  // namespace
 
 extern "C" {
+extern const lux::cpu::Winograd LUX_JOIN(lux_fixed_, LUX_ISA);
 extern const Pairs LUX_JOIN(lux_pairs_, LUX_ISA);
-const Pairs LUX_JOIN(lux_pairs_, LUX_ISA) = {
-    .split = kProducts<2>, .single = kProducts<1>, .tiles = kTiles, .multiply_add = multiply_add};
+const Pairs LUX_JOIN(lux_pairs_, LUX_ISA) = {.split = kProducts<2>,
+                                             .single = kProducts<1>,
+                                             .fixed = &LUX_JOIN(lux_fixed_, LUX_ISA),
+                                             .tiles = kTiles,
+                                             .multiply_add = multiply_add};
 }

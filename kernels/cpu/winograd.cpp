@@ -23,14 +23,19 @@ using cpu::Winograd;
 using detail::blocks_of;
 
 constexpr int64_t kPoints = 36, kTile = 4;
-constexpr int64_t kSlice = 32;                     // channels per task, where a step is cut by channels
-constexpr int64_t kEnoughRanges = 16;              // fewer would leave threads without work
-constexpr int64_t kMostBytes = int64_t{32} << 20;  // of points or of partial sums in use at a time
+constexpr int64_t kSlice = 32;                         // channels per task, where a step is cut by channels
+constexpr int64_t kEnoughRanges = 16, kFewRanges = 6;  // fewer would leave threads without work
+constexpr int64_t kMostBytes = int64_t{32} << 20;      // of points or of partial sums in use at a time
 
 // A window of one or two taps along each axis makes tiles of 2x2 outputs.
 bool in_pairs(const Convolution& c) { return c.kH <= 2 && c.kW <= 2; }
 int64_t tile_side(const Convolution& c) { return in_pairs(c) ? 2 : kTile; }
 int64_t points_of(const Convolution& c) { return in_pairs(c) ? (c.kH + 1) * (c.kW + 1) : kPoints; }
+// Which numbers stand at the points.
+using WayOf = const Winograd&();
+const Winograd& in_floats() { return *cpu::isa()->winograd; }
+const Winograd& in_wholes() { return *cpu::isa()->pairs->fixed; }
+
 // Outputs of the window, of those of the target.
 int64_t rows_of(const Convolution& c) { return blocks_of(c.target.H - c.row, c.step); }
 int64_t columns_of(const Convolution& c) { return blocks_of(c.target.W - c.column, c.step); }
@@ -38,17 +43,19 @@ int64_t columns_of(const Convolution& c) { return blocks_of(c.target.W - c.colum
 // How the tiles of all pictures are cut.
 struct Cut {
   int64_t tiles, range;  // range: tiles of one task
+  bool many;             // ranges, each of which goes through all steps and reads all weights
 
-  Cut(int64_t N, const Convolution& c)
-      : tiles(N * blocks_of(rows_of(c), tile_side(c)) * blocks_of(columns_of(c), tile_side(c))), range(0) {
-    constexpr int64_t kCache = 384 << 10;
+  Cut(const Winograd& w, int64_t N, const Convolution& c)
+      : tiles(N * blocks_of(rows_of(c), tile_side(c)) * blocks_of(columns_of(c), tile_side(c))) {
+    constexpr int64_t kCache = 256 << 10, kSmallWeights = 1 << 20;
     const int64_t unit = cpu::isa()->f32.products.columns,
-                  bytes = points_of(c) * 4 * c.groups * (c.depth + c.width);
+                  bytes = points_of(c) * c.groups * (w.pixel_bytes * c.depth + 4 * c.width);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
-    if (!many()) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
+    const int64_t weights = points_of(c) * c.groups * c.depth * c.width * w.pixel_bytes;
+    many = count() >= (weights <= kSmallWeights ? kFewRanges : kEnoughRanges);
+    if (!many) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
   }
-  bool many() const { return count() >= kEnoughRanges; }
   int64_t count() const { return blocks_of(tiles, range); }
   TileRange at(int64_t index) const { return {index * range, std::min(range, tiles - index * range)}; }
 };
@@ -61,7 +68,7 @@ struct Memory {
 
   Memory(const Winograd& w, const Convolution& c, const TileRange& range)
       : source(scratch(w.points_bytes(tiles_of(c, range), c.groups, c.depth))),
-        target(scratch(w.points_bytes(tiles_of(c, range), c.groups, c.width))),
+        target(scratch(w.sums_bytes(tiles_of(c, range), c.groups, c.width))),
         strip(scratch(w.scratch(c, range))) {}
 
   // As many as have the room at kPoints that these take.
@@ -81,12 +88,32 @@ void run_slices(const Winograd& w, const Convolution& c, const TileRange& range,
   });
 }
 
+void measure_all(const Winograd& w, const Convolution& c, const TileRange& range, void* source) {
+  constexpr int64_t kSome = 32;
+  run_chunks(blocks_of(range.count, kSome), [&](int64_t chunk) {
+    const int64_t first = chunk * kSome;
+    const Tensor strip = scratch(w.scratch(c, range));
+    w.measure(c, range, {first, std::min(kSome, range.count - first)}, source, strip.raw());
+  });
+}
+
 // The weights at the points.
 Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, const Weights& order,
               bool keep) {
   const int64_t first = static_cast<const float*>(order.data) - weight.data<float>();
-  const DerivedKey key{kWinogradPoints, c.groups, c.kH,    c.kW,    c.depth,     c.width,
-                       order.k,         order.i,  order.j, order.c, order.group, first};
+  const bool wholes = w.measure != nullptr;
+  const DerivedKey key{wholes ? kFixedPoints : kWinogradPoints,
+                       c.groups,
+                       c.kH,
+                       c.kW,
+                       c.depth,
+                       c.width,
+                       order.k,
+                       order.i,
+                       order.j,
+                       order.c,
+                       order.group,
+                       first};
   return derived_weights(weight, key, keep, [&] {
     Tensor to = scratch(w.packed_bytes(c));
     const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
@@ -95,35 +122,36 @@ Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, con
   });
 }
 
-void convolve(int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
-  const Winograd& w = *cpu::isa()->winograd;
+void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
   const bool keep = worth_keeping(N * c.target.H * c.target.W);
   const int64_t point_count = points_of(c);
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
-  const Cut cut(N, c);
+  const Cut cut(w, N, c);
   const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
-  if (cut.many()) {
+  if (cut.many) {
     run_chunks(cut.count(), [&](int64_t chunk) {
       const TileRange range = cut.at(chunk);
       const Memory m(w, c, range);
+      if (w.measure != nullptr) w.measure(c, range, {0, range.count}, m.source.raw(), m.strip.raw());
       w.source_to_points(c, range, all_source, m.source.raw(), m.strip.raw());
       for (int64_t point = 0; point < point_count; ++point)
         w.multiply(c, range, point, m.source.raw(), m.target.raw());
-      w.points_to_target(c, range, all_target, m.target.raw(), m.strip.raw());
+      w.points_to_target(c, range, all_target, m.source.raw(), m.target.raw(), m.strip.raw());
     });
     return;
   }
   for (int64_t index = 0; index < cut.count(); ++index) {
     const TileRange range = cut.at(index);
     const Memory m(w, c, range);
+    if (w.measure != nullptr) measure_all(w, c, range, m.source.raw());
     run_slices(w, c, range, all_source, [&](const ChannelRange& channels, void* strip) {
       w.source_to_points(c, range, channels, m.source.raw(), strip);
     });
     run_chunks(point_count,
                [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
     run_slices(w, c, range, all_target, [&](const ChannelRange& channels, void* strip) {
-      w.points_to_target(c, range, channels, m.target.raw(), strip);
+      w.points_to_target(c, range, channels, m.source.raw(), m.target.raw(), strip);
     });
   }
 }
@@ -148,6 +176,7 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
           .groups = s.groups};
 }
 
+template <WayOf kWay>
 void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
              const Tensor& y) {
   const Concatenation source(inputs), target({y});
@@ -155,10 +184,12 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
   c.bias = bias.defined() ? bias.raw() : nullptr;
   c.activation = static_cast<uint8_t>(s.activation);
   c.slope = s.slope;
-  convolve(s.N, c, weight, {weight.raw(), 9 * c.depth, 3 * c.depth, c.depth, 1, c.width * 9 * c.depth});
+  convolve(kWay(), s.N, c, weight,
+           {weight.raw(), 9 * c.depth, 3 * c.depth, c.depth, 1, c.width * 9 * c.depth});
 }
 
 // The convolution of gz with the weights turned around, and inputs and outputs exchanged.
+template <WayOf kWay>
 void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                     const std::vector<int64_t>& channels, const Tensors& gx) {
   const Concatenation source({gz}), target(gx, channels);
@@ -173,7 +204,7 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   back.left = 2 - s.left;
   const Convolution c = convolution(source, target, back);
   const float* const last = weight.data<float>() + 8 * c.width;
-  convolve(s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
+  convolve(kWay(), s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
 }
 
 // Rows (or columns) h ≡ phase - before (mod 2) of the input: they see taps phase and phase + 2, and the first
@@ -214,7 +245,7 @@ void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tens
       c.column = columns.first;
       c.step = 2;
       const int64_t last = (a + (rows.taps - 1) * 2) * s.kW + b + (columns.taps - 1) * 2;
-      convolve(s.N, c, weight,
+      convolve(in_floats(), s.N, c, weight,
                {weight.data<float>() + last * s.C, 1, -2 * s.kW * s.C, -2 * s.C, s.kH * s.kW * s.C});
     }
   }
@@ -224,13 +255,13 @@ void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tens
 // the shares are added in f64. Few tiles have one share, which is cut by points.
 void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz, const Tensor& gw) {
   constexpr int64_t kMostShares = 32, kEnoughShares = 8;
-  const Winograd& w = *cpu::isa()->winograd;
+  const Winograd& w = in_floats();
   const Concatenation source(inputs), target({gz});
   const Convolution c = convolution(source, target, s);
-  const Cut cut(s.N, c);
+  const Cut cut(w, s.N, c);
   const int64_t bytes = w.weight_sums_bytes(c);
   const int64_t room = std::min(kMostShares, kMostBytes / bytes);
-  const bool shared = cut.many() && room >= kEnoughShares;
+  const bool shared = cut.many && room >= kEnoughShares;
   const int64_t shares = shared ? std::min(room, cut.count()) : 1;
   const Tensor sums = scratch(shares * bytes);
   char* const all = static_cast<char*>(sums.raw());
@@ -293,6 +324,12 @@ bool takes_doubled(const Conv2dProblem& s) {
   return can && (wanted_kernels() == "winograd" || pays);
 }
 
+// Channels are taken in pairs, of one group.
+bool takes_wholes(const Conv2dProblem& s) {
+  return cpu::winograd_takes(s) && s.precision == Precision::bf16 && cpu::isa()->pairs != nullptr &&
+         (s.groups == 1 || s.C / s.groups % 2 == 0);
+}
+
 }  // namespace
 
 bool cpu::winograd_takes(const Conv2dProblem& s) {
@@ -302,7 +339,10 @@ bool cpu::winograd_takes(const Conv2dProblem& s) {
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
   table.set(Device::Type::cpu, {"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient,
                                 kTileKernels.weight_gradient});
-  table.set(Device::Type::cpu, {"winograd", winograd_takes, forward, input_gradient, weight_gradient});
+  table.set(Device::Type::cpu,
+            {"winograd", winograd_takes, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
+  table.set(Device::Type::cpu,
+            {"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
 }
 
 }  // namespace lux

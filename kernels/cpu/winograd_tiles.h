@@ -1,0 +1,184 @@
+// Winograd's way of a tile to its points and of the sums back, whatever the numbers are stored as between
+// the two. Pixels are read where they stand and sums are written where they belong; only the rim of a
+// picture, and channels that do not fill a vector, take the way through a band. Included by the files that
+// are compiled once per instruction set.
+#pragma once
+
+#include "luxgrad/kernels/cpu/winograd_strips.h"
+
+namespace {
+
+// Enough for tiles of two outputs, too, which read fewer rows.
+inline int64_t strip_scratch(const Convolution& c, const TileRange& range) {
+  const int64_t run = smaller(range.count, (columns_of(c) + 1) / 2);
+  return scratch_bytes<float>(kSide * (run * kOut + 2) * kWide);
+}
+
+// The pixels that the tiles of a run see, a vector of channels from `channel` on.
+inline Region region_of(const Convolution& c, const Run& run, int64_t channel) {
+  return {run.row - c.top,      kSide,   run.column - c.left,
+          run.count * kOut + 2, channel, smaller(kWide, c.groups * c.depth - channel)};
+}
+
+// keep.begin(tile), then keep(tile, point, value). Two columns of a tile are the first two of the next.
+template <class Keep>
+void transform_source(const Strip& s, int64_t w, int64_t tiles, Keep& keep) {
+  Lanes half[kSide][kSide];  // [column, point]
+  const auto see = [&](int j) {
+    Lanes d[kSide];
+    load_column<kSide>(s, w + j, d);
+    source_to_points(d, half[j]);
+  };
+  see(0);
+  see(1);
+  for (int64_t tile = 0; tile < tiles; ++tile, w += kOut) {
+    keep.begin(tile);
+    LUX_UNROLL
+    for (int j = 2; j < kSide; ++j) see(j);
+    LUX_UNROLL
+    for (int i = 0; i < kSide; ++i) {
+      Lanes d[kSide], t[kSide];
+      LUX_UNROLL
+      for (int j = 0; j < kSide; ++j) d[j] = half[j][i];
+      source_to_points(d, t);
+      LUX_UNROLL
+      for (int j = 0; j < kSide; ++j) keep(tile, i * kSide + j, t[j]);
+      half[0][i] = d[4];
+      half[1][i] = d[5];
+    }
+  }
+}
+
+// y[4, 4] of one tile, from the points.
+inline void transform_sums(const float* from, int64_t point, Lanes (&y)[kOut][kOut]) {
+  Lanes half[kSide][kOut];  // [column, row]
+  LUX_UNROLL
+  for (int j = 0; j < kSide; ++j) {
+    Lanes m[kSide];
+    LUX_UNROLL
+    for (int i = 0; i < kSide; ++i) m[i] = load(from + (i * kSide + j) * point);
+    points_to_outputs(m, half[j]);
+  }
+  LUX_UNROLL
+  for (int i = 0; i < kOut; ++i) {
+    Lanes m[kSide];
+    LUX_UNROLL
+    for (int j = 0; j < kSide; ++j) m[j] = half[j][i];
+    points_to_outputs(m, y[i]);
+  }
+}
+
+template <Activation kActivation>
+inline Lanes activated(Lanes x, [[maybe_unused]] float slope) {
+  if constexpr (kActivation == Activation::relu) return x < Lanes{} ? Lanes{} : x;
+  if constexpr (kActivation == Activation::leaky_relu) return x < Lanes{} ? x * slope : x;
+  return x;
+}
+
+// Sums as they are. Other sums have a factor for each tile: scaled(tile, y, shift) = y · factor + shift.
+struct Unscaled {
+  Lanes operator()(int64_t, Lanes y, Lanes shift) const { return y + shift; }
+  Lanes operator()(int64_t, Lanes y) const { return y; }
+};
+
+// Full vectors of channels [k, end), which stand at `to` for the first pixel of the run.
+template <Activation kActivation, class Scaled>
+void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, const float* from,
+               const Points& p, const Scaled& scaled, float* to, int64_t pixel) {
+  const float* const bias = static_cast<const float*>(c.bias);
+  const auto slope = static_cast<float>(c.slope);
+  const int64_t rows = smaller(kOut, c.target.H - run.row);
+  for (int64_t tile = 0; tile < run.count; ++tile, from += p.tile, to += kOut * pixel) {
+    const int64_t columns = smaller(kOut, c.target.W - run.column - tile * kOut);
+    for (int64_t channel = k; channel < end; channel += kWide) {
+      Lanes y[kOut][kOut];
+      transform_sums(from + channel, p.point, y);
+      const Lanes shift = bias == nullptr ? Lanes{} : load(bias + channel);
+      LUX_UNROLL
+      for (int i = 0; i < kOut; ++i) {
+        if (i >= rows) break;
+        float* const row = to + i * c.target.W * pixel + channel - k;
+        LUX_UNROLL
+        for (int j = 0; j < kOut; ++j) {
+          if (j < columns)
+            store<float>(row + j * pixel,
+                         activated<kActivation>(scaled(run.index + tile, y[i][j], shift), slope));
+        }
+      }
+    }
+  }
+}
+
+// Up to a vector of channels, through a band.
+template <class Scaled>
+void store_tail(const Convolution& c, const Run& run, int64_t k, int64_t end, const float* from,
+                const Points& p, const Scaled& scaled, float* band) {
+  const int64_t row = run.count * kOut * kWide;
+  for (int64_t tile = 0; tile < run.count; ++tile) {
+    Lanes y[kOut][kOut];
+    transform_sums(from + tile * p.tile + k, p.point, y);
+    for (int i = 0; i < kOut; ++i) {
+      for (int j = 0; j < kOut; ++j)
+        store<float>(band + i * row + (tile * kOut + j) * kWide, scaled(run.index + tile, y[i][j]));
+    }
+  }
+  const Tile tile{run.n,      0,
+                  run.row,    smaller(kOut, c.target.H - run.row),
+                  run.column, smaller(run.count * kOut, c.target.W - run.column)};
+  store_tile<float>(c, tile, k, end - k, band, row, kWide);
+}
+
+template <class Scaled>
+void sums_to_target(const Convolution& c, const TileRange& range, const ChannelRange& channels,
+                    const void* sums, const Scaled& scaled, void* scratch) {
+  const auto activation = static_cast<Activation>(c.activation);
+  const bool in_vectors = activation != Activation::sigmoid && activation != Activation::tanh;
+  const auto run_stores = activation == Activation::relu         ? store_run<Activation::relu, Scaled>
+                          : activation == Activation::leaky_relu ? store_run<Activation::leaky_relu, Scaled>
+                                                                 : store_run<Activation::none, Scaled>;
+  const Points p = target_points(c, range);
+  each_run(c, range, kOut, [&](const Run& run) {
+    const float* const from = aligned<const float>(const_cast<void*>(sums)) + run.index * p.tile;
+    int64_t first = 0;
+    for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
+         first += part++->channels) {
+      int64_t k = larger(channels.begin, first);
+      const int64_t end = smaller(channels.end, first + part->channels);
+      if (end <= k || part->data == nullptr) continue;
+      if (const int64_t full = k + (end - k) / kWide * kWide; in_vectors && full > k) {
+        float* const to = static_cast<float*>(part->data) +
+                          ((run.n * c.target.H + run.row) * c.target.W + run.column) * part->channels + k -
+                          first;
+        run_stores(c, run, k, full, from, p, scaled, to, part->channels);
+        k = full;
+      }
+      for (; k < end; k += kWide)
+        store_tail(c, run, k, smaller(end, k + kWide), from, p, scaled, aligned<float>(scratch));
+    }
+  });
+}
+
+// Outputs [k, k + kWide) of channels [ch, ch + count), at most kGather: to[channel, tap, lane].
+constexpr int64_t kGather = 16;  // floats of a cache line
+inline void gather_weights(const Convolution& c, const Weights& w, int64_t group, int64_t k, int64_t ch,
+                           int64_t count, double* to) {
+  const float* const from = static_cast<const float*>(w.data) + group * w.group + k * w.k + ch * w.c;
+  const int64_t lanes = smaller(kWide, c.width - k);
+  for (int64_t i = 0; i < count * 9 * kWide; ++i) to[i] = 0;
+  const auto copy_lane = [&](int64_t tap, int64_t m, int64_t lane) {
+    to[(m * 9 + tap) * kWide + lane] =
+        static_cast<double>(from[lane * w.k + tap / 3 * w.i + tap % 3 * w.j + m * w.c]);
+  };
+  // Along the cache lines of the weights.
+  for (int64_t tap = 0; tap < 9; ++tap) {
+    if (w.k == 1) {
+      for (int64_t m = 0; m < count; ++m)
+        for (int64_t lane = 0; lane < lanes; ++lane) copy_lane(tap, m, lane);
+    } else {
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        for (int64_t m = 0; m < count; ++m) copy_lane(tap, m, lane);
+    }
+  }
+}
+
+}  // namespace
