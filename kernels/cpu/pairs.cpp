@@ -304,11 +304,12 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
       Half* to = first + per_output * k0;
       for (int64_t row = 0; row < c.kH; ++row) {
         for (int64_t done = 0; done < run; done += kChunk, to += kPlanes * plane) {
-          for (int64_t k = 0; k < outputs; ++k) {
-            for (int64_t m = 0; m < kChunk; ++m) {
-              const int64_t tap = (done + m) / channels, channel = c0 + (done + m) % channels;
-              const bool there = k0 + k < c.width && done + m < run;
-              const float value = there ? from[(k0 + k) * w.k + row * w.i + tap * w.j + channel * w.c] : 0.0F;
+          for (int64_t m = 0; m < kChunk; ++m) {
+            const bool inside = done + m < run;
+            const int64_t tap = (done + m) / channels, channel = c0 + (done + m) % channels;
+            const float* const taps = from + k0 * w.k + row * w.i + tap * w.j + channel * w.c;
+            for (int64_t k = 0; k < outputs; ++k) {
+              const float value = inside && k0 + k < c.width ? taps[k * w.k] : 0.0F;
               const int64_t at =
                   k / kOutputs * kOutputs * kChunk + m / 2 * 2 * kOutputs + k % kOutputs * 2 + m % 2;
               const lux::bf16 high = value;
