@@ -210,16 +210,6 @@ void check_picture(int64_t height, int64_t width, const EnhanceOptions& options)
         options.strength);
 }
 
-// The way, if it keeps the limit.
-Way affordable_way(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
-  Way way = way_of(model, size, dtype, options);
-  if (options.memory > 0 && way.bytes > options.memory) {
-    throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ", model.name(),
-                          " needs ", way.bytes));
-  }
-  return way;
-}
-
 // Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top. It
 // begins when the way is known: the small pictures that ways are found with want other forms, and more of
 // them.
@@ -233,12 +223,7 @@ struct KeepForThisRun {
 }  // namespace
 
 EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
-  check_picture(height, width, options);
-  const NoGrad no_grad;
-  const PaddedSize size(model, height, width);
-  Way way = way_of(model, size, DType::f32, options);
-  if (!way.program) way.bytes = whole_bytes(model, size);
-  return way;
+  return Enhancer(model, height, width, options).plan();
 }
 
 struct Enhancer::Plan {
@@ -254,12 +239,28 @@ Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const Enha
   check_picture(height, width, options);
   const NoGrad no_grad;
   const PaddedSize size(model, height, width);
-  plan_ = std::make_unique<const Plan>(
-      Plan{model, size, options, dtype, affordable_way(model, size, dtype, options)});
+  plan_ =
+      std::make_unique<const Plan>(Plan{model, size, options, dtype, way_of(model, size, dtype, options)});
 }
 Enhancer::~Enhancer() = default;
 Enhancer::Enhancer(Enhancer&& other) noexcept = default;
 Enhancer& Enhancer::operator=(Enhancer&& other) noexcept = default;
+
+EnhancePlan Enhancer::plan() const {
+  EnhancePlan plan = plan_->way;
+  if (!plan_->way.program && plan.bytes == 0) plan.bytes = whole_bytes(plan_->model, plan_->size);
+  return plan;
+}
+
+// The plan, if it keeps the limit.
+const Enhancer::Plan& Enhancer::affordable() const {
+  const auto& [model, size, options, dtype, way] = *plan_;
+  if (options.memory > 0 && way.bytes > options.memory) {
+    throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ", model.name(),
+                          " needs ", way.bytes));
+  }
+  return *plan_;
+}
 
 bool Enhancer::takes(const Tensor& picture) const {
   const Shape& s = picture.shape();
@@ -268,13 +269,24 @@ bool Enhancer::takes(const Tensor& picture) const {
 }
 
 Tensor Enhancer::operator()(const Tensor& picture) const {
-  const auto& [model, size, options, dtype, way] = *plan_;
+  const auto& [model, size, options, dtype, way] = affordable();
   check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
         picture.shape());
   const NoGrad no_grad;
   const KeepForThisRun keep(options);
   if (way.program) return enhance_by_rows(way, *way.program, model, size, picture, options.strength);
   return run_whole(model, picture, options.strength);
+}
+
+void Enhancer::rows(RowSource source, PartSink sink) const {
+  const auto& [model, size, options, dtype, way] = affordable();
+  check(dtype == DType::f32, "enhance: expected rows of f32, got ", dtype);
+  const NoGrad no_grad;
+  const KeepForThisRun keep(options);
+  if (way.program) return TiledRun(way, *way.program, model, size, dtype, options.strength, source).run(sink);
+  const Tensor picture = empty({1, size.height, size.width, 3});
+  source(0, picture);
+  sink(0, 0, run_whole(model, picture, options.strength));
 }
 
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
@@ -285,16 +297,7 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
 
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,
                   const EnhanceOptions& options) {
-  check_picture(height, width, options);
-  const NoGrad no_grad;
-  const PaddedSize size(model, height, width);
-  const Way way = affordable_way(model, size, DType::f32, options);
-  const KeepForThisRun keep(options);
-  if (way.program)
-    return TiledRun(way, *way.program, model, size, DType::f32, options.strength, source).run(sink);
-  const Tensor picture = empty({1, height, width, 3});
-  source(0, picture);
-  sink(0, 0, run_whole(model, picture, options.strength));
+  Enhancer(model, height, width, options).rows(source, sink);
 }
 
 }  // namespace lux

@@ -178,10 +178,17 @@ EnhanceOptions PictureWork::how() const {
           .approximate = !options_.exact};
 }
 
+void PictureWork::plan_network() {
+  upright_.emplace(model_, height_, width_, how());
+  if (options_.augment) turned_.emplace(model_, width_, height_, how());
+}
+
+const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
+
 // What the program takes without a picture, and photo and result in bytes, and as tensors where they are
 // such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
-  if (options_.memory == 0 && options_.tile == 0) return;
+  if (options_.memory == 0 && options_.tile == 0) return plan_network();
   const auto photo = static_cast<int64_t>(before_.samples.size());
   // As tensors: the picture, its result, what becomes of it; or the sum of eight results, where the result
   // takes the place of the photo.
@@ -191,16 +198,18 @@ void PictureWork::check_memory() {
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
-  plan_ = enhance_plan(model_, height_, width_, how());
-  int64_t network = plan_.bytes;
-  if (options_.augment) network = std::max(network, enhance_plan(model_, width_, height_, how()).bytes);
+  plan_network();
+  const EnhancePlan plan = upright_->plan();
+  int64_t network = plan.bytes;
+  if (turned_) network = std::max(network, turned_->plan().bytes);
   // Curves are those of the picture as a whole.
   if (!batch_.curves.empty()) network = Liveness(model_).between(height_, width_);
   if (model_.device() != kCpu) network = 0;
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
-  if (plan_.reduction > 0) {
-    print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
+  reduction_ = plan.reduction;
+  if (reduction_ > 0) {
+    print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
   const std::string sentence =
@@ -227,7 +236,7 @@ void PictureWork::verify_tiles() const {
   const Tensor rows = empty({1, height, width_, 3});
   to_rows(before_, (height_ - height) / 2, rows);
   const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
-  tiled.reduction = plan_.reduction;
+  tiled.reduction = reduction_;
   const Tensor difference =
       abs(lux::enhance(model_, part, tiled) -
           lux::enhance(model_, part, {.strength = options_.strength, .order = EnhanceOptions::whole}));
@@ -273,17 +282,19 @@ void PictureWork::run_in_memory() {
       run_once();
       break;
     } catch (const std::bad_alloc&) {
-      const EnhancePlan failed = enhance_plan(model_, height_, width_, how());
-      memory_ = failed.bytes / 2;
-      plan_ = enhance_plan(model_, height_, width_, how());
-      if (plan_.bytes >= failed.bytes) throw;
-      memory_ = plan_.bytes;
+      const int64_t failed = upright_->plan().bytes;
+      memory_ = failed / 2;
+      plan_network();
+      memory_ = upright_->plan().bytes;
+      if (memory_ >= failed) throw;
+      plan_network();
+      reduction_ = upright_->plan().reduction;
       smaller = true;
     }
   }
   if (smaller) {
-    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(plan_.bytes),
-                   plan_.reduction > 0 ? ", approximately; --exact refuses that" : ""));
+    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(memory_),
+                   reduction_ > 0 ? ", approximately; --exact refuses that" : ""));
   }
 }
 
@@ -298,13 +309,11 @@ void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
 
 void PictureWork::enhance_rows_of_photo() {
   after_ = blank_like(before_);
-  enhance_rows(
-      model_, height_, width_, [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
-      [&](int64_t row, int64_t column, const Tensor& part) {
-        check_finite(part, job_.input);
-        from_part(part, row, column, after_);
-      },
-      how());
+  network().rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+                 [&](int64_t row, int64_t column, const Tensor& part) {
+                   check_finite(part, job_.input);
+                   from_part(part, row, column, after_);
+                 });
 }
 
 // The photo itself is turned, so that there is one of it: mirrored after four turns, upright after eight.
@@ -319,8 +328,7 @@ void PictureWork::lay_next() {
 // Adds the result of the photo as it lies to `sum` [1, H, W, 3], which is upright.
 void PictureWork::add_result_laid_back(const Tensor& sum) {
   const LaidBack place(laid_ >= 4, laid_ % 4, height_, width_);
-  enhance_rows(
-      model_, before_.height, before_.width,
+  network().rows(
       [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
       [&](int64_t row, int64_t column, const Tensor& part) {
         const float* const from = part.data<float>();
@@ -332,8 +340,7 @@ void PictureWork::add_result_laid_back(const Tensor& sum) {
               to[3 * (first + y * place.down + x * place.right) + c] += from[3 * (y * width + x) + c];
           }
         });
-      },
-      how());
+      });
 }
 
 Tensor PictureWork::mean_of_eight() {
@@ -361,7 +368,7 @@ void PictureWork::enhance_eight_ways() {
 void PictureWork::enhance_tensor() {
   const Tensor picture = empty({1, height_, width_, 3});
   read_rows(0, picture);
-  const Tensor bright = options_.augment ? mean_of_eight() : lux::enhance(model_, picture, how());
+  const Tensor bright = options_.augment ? mean_of_eight() : network()(picture);
   check_finite(bright, job_.input);
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
@@ -446,7 +453,7 @@ std::string PictureWork::json_line() const {
     line["load_seconds"] = load_seconds_;
     line["network_seconds"] = network_seconds_;
     line["save_seconds"] = save_seconds_;
-    if (plan_.reduction > 0) line["approximate"] = true;
+    if (reduction_ > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
     if (need_ > 0) line["memory_estimate"] = need_;
     line["bytes"] = bytes_;

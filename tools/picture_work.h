@@ -52,6 +52,8 @@ class PictureWork {
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_tensors() const;
   EnhanceOptions how() const;
+  void plan_network();
+  const Enhancer& network() const;
   void check_memory();
   void verify_tiles() const;
   void run_network();
@@ -79,7 +81,8 @@ class PictureWork {
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
-  EnhancePlan plan_;
+  std::optional<Enhancer> upright_{}, turned_{};  // for the photo, and for it lying on its side
+  int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
 };
