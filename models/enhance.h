@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/function_ref.h"
 
 namespace lux {
@@ -62,6 +62,10 @@ class Enhancer {
   /// For pictures [N, height, width, 3] of `dtype`. Throws as `enhance`, but not OutOfMemory.
   Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {},
            DType dtype = DType::f32);
+  /// For the curve parameters [1, height, width, C] of pictures of f32 instead, of which `rows` hands over
+  /// whole rows, from the top down. `options.strength` and `options.tile` do not matter.
+  static Enhancer of_curves(const CurveModel& model, int64_t height, int64_t width,
+                            const EnhanceOptions& options = {});
   ~Enhancer();
   Enhancer(Enhancer&& other) noexcept;
   Enhancer& operator=(Enhancer&& other) noexcept;
@@ -70,7 +74,8 @@ class Enhancer {
   EnhancePlan plan() const;
 
   bool takes(const Tensor& picture) const;
-  /// Throws Error for a picture that it does not take, and OutOfMemory as `enhance`.
+  /// Throws Error for a picture that it does not take and where curves are wanted, and OutOfMemory as
+  /// `enhance`.
   Tensor operator()(const Tensor& picture) const;
 
   /// The same, to the bit, for a picture [1, height, width, 3] of f32 that nobody holds as one tensor:
@@ -81,6 +86,7 @@ class Enhancer {
 
  private:
   struct Plan;
+  explicit Enhancer(std::unique_ptr<const Plan> plan);
   const Plan& affordable() const;
   std::unique_ptr<const Plan> plan_;
 };

@@ -6,23 +6,21 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "luxgrad/autograd/node.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
 #include "luxgrad/data/foreign_image.h"
 #include "luxgrad/data/npy.h"
 #include "luxgrad/data/orientation.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/zip_writer.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/reductions.h"
-#include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
-#include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -95,14 +93,17 @@ struct LaidBack {
   int64_t first, down, right;
 };
 
-/// The curve parameters [1, H, W, C] for a picture of any size.
-Tensor curves_of(const CurveModel& model, const Tensor& picture) {
-  const NoGrad no_grad;
-  const int64_t multiple = model.traits().size_multiple;
-  const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
-  const int64_t below = missing(picture.size(1)), beside = missing(picture.size(2));
-  const Tensor padded = reflect_pad(picture, {0, below, 0, beside}).to(model.device());
-  return reflect_pad(model.curves(padded).to(kCpu), {0, -below, 0, -beside});
+/// Map `n` of curve parameters [1, rows, W, C] as a picture. Gray leaves a pixel as it is, white brightens it
+/// most: the sign of A is that of the code (curve_model.cpp).
+Tensor curve_map(const Tensor& curves, int64_t n) {
+  Tensor map = empty({1, curves.size(1), curves.size(2), 3});
+  const int64_t channels = curves.size(3);
+  const float* const from = curves.data<float>() + 3 * n;
+  float* const to = map.data<float>();
+  parallel_for(kCpu, map.numel() / 3, [=](int64_t i) {
+    for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
+  });
+  return map;
 }
 
 /// While it lives, the network is on the CPU, in f32; afterwards as it was, if there is room for it.
@@ -167,9 +168,7 @@ void PictureWork::load() {
 
 // Whether something is made of the picture as a whole; else rows go from the photo through the network into
 // the result, which takes the least memory.
-bool PictureWork::needs_tensors() const {
-  return options_.side_by_side || !batch_.page.empty() || !batch_.curves.empty();
-}
+bool PictureWork::needs_tensors() const { return options_.side_by_side || !batch_.page.empty(); }
 
 EnhanceOptions PictureWork::how() const {
   return {.strength = options_.strength,
@@ -181,6 +180,17 @@ EnhanceOptions PictureWork::how() const {
 void PictureWork::plan_network() {
   upright_.emplace(model_, height_, width_, how());
   if (options_.augment) turned_.emplace(model_, width_, height_, how());
+  if (curves_written_ || batch_.curves.empty()) return;
+  // Maps are kept beside the photo, which has no result yet.
+  EnhanceOptions options = how();
+  const int64_t more = map_bytes() - static_cast<int64_t>(before_.samples.size());
+  if (options.memory > 0) options.memory = std::max<int64_t>(1, options.memory - more / 9 * 8);
+  curves_.emplace(Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
+}
+
+// Of the curve parameters as pictures.
+int64_t PictureWork::map_bytes() const {
+  return dynamic_cast<const CurveModel&>(model_).maps() * 3 * width_ * height_;
 }
 
 const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
@@ -202,11 +212,14 @@ void PictureWork::check_memory() {
   const EnhancePlan plan = upright_->plan();
   int64_t network = plan.bytes;
   if (turned_) network = std::max(network, turned_->plan().bytes);
-  // Curves are those of the picture as a whole.
-  if (!batch_.curves.empty()) network = Liveness(model_).between(height_, width_);
   if (model_.device() != kCpu) network = 0;
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
+  if (curves_) {  // before the result, one of the maps is packed at a time
+    const int64_t beside = options_.program + (1 + options_.waiting) * photo + map_bytes();
+    const int64_t rows = model_.device() == kCpu ? curves_->plan().bytes : 0;
+    need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
+  }
   reduction_ = plan.reduction;
   if (reduction_ > 0) {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
@@ -299,6 +312,7 @@ void PictureWork::run_in_memory() {
 }
 
 void PictureWork::run_once() {
+  if (curves_) save_curves();
   needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
 }
 
@@ -373,7 +387,6 @@ void PictureWork::enhance_tensor() {
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
   if (!batch_.page.empty()) picture_ = picture;
-  if (!batch_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
 }
 
 void PictureWork::save() {
@@ -387,7 +400,7 @@ void PictureWork::save() {
     }
   });
   after_ = {};  // reports may wait
-  picture_ = curves_ = {};
+  picture_ = {};
 }
 
 void PictureWork::write_files() {
@@ -413,30 +426,47 @@ void PictureWork::write_files() {
       hash_ = sha256(bytes);
     }
   }
-  if (curves_.defined()) save_curves();
   if (picture_.defined() && !job_.kept.contains(batch_.page))
     save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
 }
 
-void PictureWork::save_curves() const {
+// The arrays go into their file row by row; of the maps each sample takes a byte.
+void PictureWork::save_curves() {
   const std::vector<std::string> files = curve_files(job_.curves);
+  constexpr int64_t kMost = int64_t{4} << 30;  // bytes of an archive without zip64
+  if (map_bytes() * static_cast<int64_t>(sizeof(float)) >= kMost - (1 << 10))
+    throw CommandError(ExitCode::refused,
+                       cat(job_.input, ": has more curve parameters than the 4 GiB of an .npz hold"));
   (void)make_folders(fs::path(job_.curves).parent_path()).value();
-  if (!job_.kept.contains(files[0]))
-    (void)write_file_atomically(files[0], serialize_npz({{"curves", curves_}})).value();
-  const int64_t pixels = curves_.size(1) * curves_.size(2), channels = curves_.size(3);
-  for (int64_t n = 0; 3 * n < channels; ++n) {
-    const std::string& file = files[static_cast<size_t>(n + 1)];
-    if (job_.kept.contains(file)) continue;
-    // Gray leaves a pixel as it is, white brightens it most: the sign of A is that of the code
-    // (curve_model.cpp).
-    Tensor map = empty({1, curves_.size(1), curves_.size(2), 3});
-    const float* const from = curves_.data<float>() + 3 * n;
-    float* const to = map.data<float>();
-    parallel_for(kCpu, pixels, [=](int64_t i) {
-      for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
-    });
-    save_image(file, from_tensor(map));
+  std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
+  for (Image& map : maps) map.allocate(width_, height_, 3, 8);
+
+  NewFile file = std::move(NewFile::create(files[0]).value());
+  ZipWriter archive(file);
+  const Shape shape{1, height_, width_, 3 * static_cast<int64_t>(maps.size())};
+  const std::vector<uint8_t> header = npy_header(shape);
+  archive.begin("curves.npy",
+                static_cast<int64_t>(header.size()) + shape.numel() * static_cast<int64_t>(sizeof(float)));
+  archive.write(header);
+  curves_->rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+                [&](int64_t row, int64_t column, const Tensor& part) {
+                  archive.write({static_cast<const uint8_t*>(part.raw()),
+                                 static_cast<size_t>(part.numel()) * sizeof(float)});
+                  for (size_t n = 0; n < maps.size(); ++n) {
+                    const Tensor map = curve_map(part, static_cast<int64_t>(n));
+                    check_finite(map, job_.input);
+                    from_part(map, row, column, maps[n]);
+                  }
+                });
+  archive.finish();
+  curves_.reset();
+  memory::trim();  // so that what the network gave back makes room for the files
+
+  if (!job_.kept.contains(files[0])) (void)file.keep().value();
+  for (size_t n = 0; n < maps.size(); ++n) {
+    if (!job_.kept.contains(files[n + 1])) save_image(files[n + 1], maps[n]);
   }
+  curves_written_ = true;
 }
 
 std::string PictureWork::json_line() const {
