@@ -178,19 +178,20 @@ EnhanceOptions PictureWork::how() const {
 }
 
 void PictureWork::plan_network() {
-  upright_.emplace(model_, height_, width_, how());
-  if (options_.augment) turned_.emplace(model_, width_, height_, how());
+  upright_ = std::make_unique<const Enhancer>(model_, height_, width_, how());
+  if (options_.augment) turned_ = std::make_unique<const Enhancer>(model_, width_, height_, how());
   if (curves_written_ || batch_.curves.empty()) return;
   // Maps are kept beside the photo, which has no result yet.
   EnhanceOptions options = how();
   const int64_t more = map_bytes() - static_cast<int64_t>(before_.samples.size());
   if (options.memory > 0) options.memory = std::max<int64_t>(1, options.memory - more / 9 * 8);
-  curves_.emplace(Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
+  curves_ = std::make_unique<const Enhancer>(
+      Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
 }
 
 // Of the curve parameters as pictures.
 int64_t PictureWork::map_bytes() const {
-  return dynamic_cast<const CurveModel&>(model_).maps() * 3 * width_ * height_;
+  return int64_t{3} * dynamic_cast<const CurveModel&>(model_).maps() * width_ * height_;
 }
 
 const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
@@ -441,7 +442,7 @@ void PictureWork::save_curves() {
   std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
   for (Image& map : maps) map.allocate(width_, height_, 3, 8);
 
-  NewFile file = std::move(NewFile::create(files[0]).value());
+  NewFile file = NewFile::create(files[0]).value();
   ZipWriter archive(file);
   const Shape shape{1, height_, width_, 3 * static_cast<int64_t>(maps.size())};
   const std::vector<uint8_t> header = npy_header(shape);

@@ -1,6 +1,7 @@
 // What happens to one picture of a batch, in three stages that may run at the same time as those of others.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -82,8 +83,8 @@ class PictureWork {
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
-  std::optional<Enhancer> upright_{}, turned_{};  // for the photo, and for it lying on its side
-  std::optional<Enhancer> curves_{};              // until they are written
+  std::unique_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
+  std::unique_ptr<const Enhancer> curves_;            // until they are written
   int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
