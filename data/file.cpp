@@ -280,6 +280,20 @@ FileError NewFile::give_up(const char* action) {
   return system_error(FileErrorCode::unwritable, path_, action);
 }
 
+void NewFile::append(std::span<const uint8_t> bytes) {
+  if (!write_fully(descriptor_, bytes)) throw FileException(give_up("cannot be written"));
+}
+
+void NewFile::overwrite(int64_t at, std::span<const uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written =
+        repeated([&] { return file_ops().write_at(descriptor_, bytes.data(), bytes.size(), at); });
+    if (written < 0) throw FileException(give_up("cannot be written"));
+    at += written;
+    bytes = bytes.subspan(static_cast<size_t>(written));
+  }
+}
+
 Result<bool> NewFile::keep() {
   if (!flush(descriptor_)) return give_up("cannot be written");
   if (!close_checked(std::exchange(descriptor_, -1))) return give_up("cannot be written");

@@ -45,6 +45,9 @@ class NewFile {
   int descriptor() const { return descriptor_; }
   /// Its name for now.
   const std::string& temporary() const { return temporary_; }
+  /// More bytes at its end, or in place of some of its own. Throw FileException, and the file is gone.
+  void append(std::span<const uint8_t> bytes);
+  void overwrite(int64_t at, std::span<const uint8_t> bytes);
   /// Flushes the file to the disk, renames it onto `path`, where a symbolic link is replaced and not
   /// followed, and flushes the folder. On failure `path` is what it was, and the file is gone.
   Result<bool> keep();

@@ -29,6 +29,9 @@ ssize_t FileOps::read(int descriptor, void* data, size_t bytes) { return ::read(
 ssize_t FileOps::write(int descriptor, const void* data, size_t bytes) {
   return ::write(descriptor, data, bytes);
 }
+ssize_t FileOps::write_at(int descriptor, const void* data, size_t bytes, off_t offset) {
+  return ::pwrite(descriptor, data, bytes, offset);
+}
 int FileOps::fstat(int descriptor, struct stat* status) { return ::fstat(descriptor, status); }
 int FileOps::truncate(int descriptor, off_t length) { return ::ftruncate(descriptor, length); }
 int FileOps::fsync(int descriptor) { return ::fsync(descriptor); }

@@ -25,6 +25,7 @@ struct FileOps {
   virtual int open(const char* path, int flags, mode_t mode);
   virtual ssize_t read(int descriptor, void* data, size_t bytes);
   virtual ssize_t write(int descriptor, const void* data, size_t bytes);
+  virtual ssize_t write_at(int descriptor, const void* data, size_t bytes, off_t offset);
   virtual int fstat(int descriptor, struct stat* status);
   virtual int truncate(int descriptor, off_t length);
   virtual int fsync(int descriptor);

@@ -2,6 +2,7 @@
 
 #include <zlib.h>
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -12,11 +13,8 @@ namespace {
 
 constexpr int64_t kMost = std::numeric_limits<uint32_t>::max() - 1;  // the last value says "see zip64"
 constexpr uint32_t kVersion = 20, kDeflated = 8, kFirstOf1980 = 33;  // the earliest date there is
-constexpr size_t kLocalCrc = 14;                                     // its place in a local header
-
-void overwrite_little32(std::vector<uint8_t>& bytes, size_t at, uint32_t value) {
-  for (int shift = 0; shift < 32; shift += 8) bytes[at++] = static_cast<uint8_t>(value >> shift);
-}
+constexpr int64_t kLocalCrc = 14;                                    // its place in a local header
+constexpr size_t kTogether = size_t{1} << 20;                        // bytes that go into a file at once
 
 }  // namespace
 
@@ -24,12 +22,12 @@ void overwrite_little32(std::vector<uint8_t>& bytes, size_t at, uint32_t value) 
 // then, so that no descriptor has to follow.
 struct ZipWriter::Entry {
   std::string name;
-  size_t header = 0;  // where its local header begins
-  int64_t size = 0;   // of its content
+  int64_t header = 0;  // where its local header begins
+  int64_t size = 0;    // of its content
   int64_t written = 0;
   uint32_t crc = 0, compressed = 0;
 
-  size_t data() const { return header + 30 + name.size(); }
+  int64_t data() const { return header + 30 + static_cast<int64_t>(name.size()); }
 
   /// The fields that both headers share, from the flags to the length of the name.
   void append_common(std::vector<uint8_t>& bytes) const {
@@ -40,7 +38,7 @@ struct ZipWriter::Entry {
   }
 };
 
-ZipWriter::ZipWriter() = default;
+ZipWriter::ZipWriter(NewFile* file) : file_(file) {}
 ZipWriter::~ZipWriter() = default;
 
 void ZipWriter::begin(const std::string& name, int64_t size) {
@@ -48,7 +46,7 @@ void ZipWriter::begin(const std::string& name, int64_t size) {
   check(size >= 0 && size <= kMost, "zip: expected an entry of at most ", kMost, " bytes, got ", size);
   Entry& entry = entries_.emplace_back();
   entry.name = name;
-  entry.header = bytes_.size();
+  entry.header = length();
   entry.size = size;
   append_little32(bytes_, 0x04034b50);
   append_little16(bytes_, kVersion);
@@ -62,6 +60,14 @@ void ZipWriter::write(std::span<const uint8_t> piece) {
   entry.crc = static_cast<uint32_t>(crc32_z(entry.crc, piece.data(), piece.size()));
   entry.written += static_cast<int64_t>(piece.size());
   deflater_->write(piece);
+  if (bytes_.size() >= kTogether) pass_on();
+}
+
+void ZipWriter::pass_on() {
+  if (file_ == nullptr) return;
+  file_->append(bytes_);
+  before_ = length();
+  bytes_.clear();
 }
 
 void ZipWriter::end_entry() {
@@ -71,15 +77,20 @@ void ZipWriter::end_entry() {
   Entry& entry = entries_.back();
   check(entry.written == entry.size, "zip: expected ", entry.size, " bytes of ", entry.name, ", got ",
         entry.written);
-  check(static_cast<int64_t>(bytes_.size()) <= kMost, "zip: the archive takes more than ", kMost, " bytes");
-  entry.compressed = static_cast<uint32_t>(bytes_.size() - entry.data());
-  overwrite_little32(bytes_, entry.header + kLocalCrc, entry.crc);
-  overwrite_little32(bytes_, entry.header + kLocalCrc + 4, entry.compressed);
+  check(length() <= kMost, "zip: the archive takes more than ", kMost, " bytes");
+  entry.compressed = static_cast<uint32_t>(length() - entry.data());
+  std::vector<uint8_t> fields;
+  for (const uint32_t field : {entry.crc, entry.compressed}) append_little32(fields, field);
+  pass_on();
+  if (file_ == nullptr)
+    std::copy(fields.begin(), fields.end(), bytes_.begin() + entry.header + kLocalCrc);
+  else
+    file_->overwrite(entry.header + kLocalCrc, fields);
 }
 
 std::vector<uint8_t> ZipWriter::finish() {
   end_entry();
-  const auto directory = static_cast<uint32_t>(bytes_.size());
+  const auto directory = static_cast<uint32_t>(length());
   for (const Entry& entry : entries_) {
     append_little32(bytes_, 0x02014b50);
     append_little16(bytes_, kVersion);
@@ -90,13 +101,14 @@ std::vector<uint8_t> ZipWriter::finish() {
     append_little32(bytes_, static_cast<uint32_t>(entry.header));
     bytes_.insert(bytes_.end(), entry.name.begin(), entry.name.end());
   }
-  const auto length = static_cast<uint32_t>(bytes_.size()) - directory;
+  const uint32_t bytes = static_cast<uint32_t>(length()) - directory;
   append_little32(bytes_, 0x06054b50);
   append_little32(bytes_, 0);  // one disk
   for (int field = 0; field < 2; ++field) append_little16(bytes_, static_cast<uint32_t>(entries_.size()));
-  append_little32(bytes_, length);
+  append_little32(bytes_, bytes);
   append_little32(bytes_, directory);
   append_little16(bytes_, 0);
+  pass_on();
   return std::move(bytes_);
 }
 

@@ -9,12 +9,16 @@
 #include <vector>
 
 #include "luxgrad/data/deflate.h"
+#include "luxgrad/data/file.h"
 
 namespace lux {
 
 class ZipWriter {
  public:
-  ZipWriter();
+  ZipWriter() : ZipWriter(nullptr) {}
+  /// Into a file, which must outlive this and is the caller's to keep; a piece at a time is in memory. Then
+  /// `write` and `finish` throw FileException, too.
+  explicit ZipWriter(NewFile& file) : ZipWriter(&file) {}
   ~ZipWriter();
   ZipWriter(const ZipWriter&) = delete;
   ZipWriter& operator=(const ZipWriter&) = delete;
@@ -24,14 +28,19 @@ class ZipWriter {
   void begin(const std::string& name, int64_t size);
   /// More of the entry's content.
   void write(std::span<const uint8_t> piece);
-  /// The bytes of the whole archive. Throws Error where an entry has another length than it began with.
+  /// The bytes of the whole archive, none where they went into a file. Throws Error where an entry has another length than it began with.
   std::vector<uint8_t> finish();
 
  private:
   struct Entry;
+  explicit ZipWriter(NewFile* file);
+  int64_t length() const { return before_ + static_cast<int64_t>(bytes_.size()); }
+  void pass_on();
   void end_entry();
 
-  std::vector<uint8_t> bytes_;
+  NewFile* file_;
+  int64_t before_ = 0;          // bytes that went into the file
+  std::vector<uint8_t> bytes_;  // behind them
   std::vector<Entry> entries_;
   std::unique_ptr<Deflater> deflater_;
 };

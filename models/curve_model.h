@@ -19,6 +19,9 @@ class CurveModel : public Model {
   /// The curve parameters A for x [N, H, W, 3] in [0, 1].
   virtual Tensor curves(const Tensor& x) const = 0;
 
+  /// How many maps of three parameters there are: one for each iteration, or one for all.
+  virtual int maps() const { return kIterations; }
+
   /// The enhanced picture and its curve parameters: what the losses look at.
   CurveEnhancement forward(const Tensor& x) const;
 

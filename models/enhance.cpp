@@ -23,7 +23,7 @@ int64_t mirrored(int64_t at, int64_t size) {
 // Lines of pixels that are copied between pictures of different widths.
 struct Lines {
   explicit Lines(const Tensor& rows)
-      : pixel(3 * static_cast<int64_t>(size_of(rows.dtype()))),
+      : pixel(rows.size(3) * static_cast<int64_t>(size_of(rows.dtype()))),
         width(rows.size(2)),
         data(static_cast<char*>(rows.raw())) {}
   char* at(int64_t row, int64_t column) const { return data + (row * width + column) * pixel; }
@@ -90,29 +90,28 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
 }
 
 // The padded picture as a whole, on the device of the network and stored as its weights.
-Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
-  if (const Device device = model.device(); device != picture.device())
-    return run_whole(model, picture.to(device), strength).to(picture.device());
-  if (const DType dtype = model.dtype(); dtype != picture.dtype())
-    return run_whole(model, picture.to(dtype), strength).to(picture.dtype());
-  const PaddedSize size(model, picture.size(1), picture.size(2));
+Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
+  if (const Device device = wanted.model.device(); device != picture.device())
+    return run_whole(wanted, picture.to(device)).to(picture.device());
+  if (const DType dtype = wanted.model.dtype(); dtype != picture.dtype())
+    return run_whole(wanted, picture.to(dtype)).to(picture.dtype());
+  const PaddedSize size(wanted.model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
-  if (below == 0 && beside == 0) return model.enhance(picture, strength);
+  if (below == 0 && beside == 0) return wanted(picture);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
-  return reflect_pad(model.enhance(padded, strength), {0, -below, 0, -beside});
+  return reflect_pad(wanted(padded), {0, -below, 0, -beside});
 }
 
 // Runs a picture rows at a time, tile by tile.
 class TiledRun {
  public:
   /// `program` is the way's.
-  TiledRun(const Way& way, const RowProgram& program, const Model& model, const PaddedSize& size, DType dtype,
-           double strength, RowSource source)
+  TiledRun(const Way& way, const RowProgram& program, const Wanted& wanted, const PaddedSize& size,
+           DType dtype, RowSource source)
       : way_(way), program_(program), size_(size), dtype_(dtype), source_(source) {
     if (way.reduction > 0) {
       const Tensor copy = reduced_copy(size, way.reduction, dtype, source);
-      statistics_ =
-          RowProgram::statistics_of([&](const Tensor& x) { return run_whole(model, x, strength); }, copy);
+      statistics_ = RowProgram::statistics_of([&](const Tensor& x) { return run_whole(wanted, x); }, copy);
     } else {
       statistics_ = program.statistics(size.tall, size.wide, way.band, [&](Rows rows, const Tensor& x) {
         give(rows, {0, size_.wide}, x);
@@ -171,7 +170,7 @@ class TiledRun {
   static void take(const Tensor& y, const Piece& rows, const Piece& columns, PartSink sink) {
     const int64_t height = rows.kept.count(), width = columns.kept.count();
     if (height == y.size(1) && width == y.size(2)) return sink(rows.kept.begin, columns.kept.begin, y);
-    const Tensor part = empty({1, height, width, 3}, y.options());
+    const Tensor part = empty({1, height, width, y.size(3)}, y.options());
     copy_block(y, rows.kept.begin - rows.read.begin, columns.kept.begin - columns.read.begin, part);
     sink(rows.kept.begin, columns.kept.begin, part);
   }
@@ -184,8 +183,8 @@ class TiledRun {
   Tensors statistics_;
 };
 
-Tensor enhance_by_rows(const Way& way, const RowProgram& program, const Model& model, const PaddedSize& size,
-                       const Tensor& picture, double strength) {
+Tensor enhance_by_rows(const Way& way, const RowProgram& program, const Wanted& wanted,
+                       const PaddedSize& size, const Tensor& picture) {
   Tensor y = empty(picture.shape(), picture.options());
   const Lines dark(picture), bright(y);
   for (int64_t n = 0; n < picture.size(0); ++n) {
@@ -193,7 +192,7 @@ Tensor enhance_by_rows(const Way& way, const RowProgram& program, const Model& m
     const auto source = [&](int64_t first, const Tensor& rows) {
       std::memcpy(rows.raw(), dark.at(top + first, 0), static_cast<size_t>(rows.numel() / 3 * dark.pixel));
     };
-    const TiledRun run(way, program, model, size, picture.dtype(), strength, source);
+    const TiledRun run(way, program, wanted, size, picture.dtype(), source);
     run.run([&](int64_t first, int64_t column, const Tensor& part) {
       const Lines from(part);
       for (int64_t row = 0; row < part.size(1); ++row)
@@ -210,16 +209,6 @@ void check_picture(int64_t height, int64_t width, const EnhanceOptions& options)
         options.strength);
 }
 
-// The way, if it keeps the limit.
-Way affordable_way(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
-  Way way = way_of(model, size, dtype, options);
-  if (options.memory > 0 && way.bytes > options.memory) {
-    throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ", model.name(),
-                          " needs ", way.bytes));
-  }
-  return way;
-}
-
 // Kernels keep their forms of the weights, except where memory is limited: these bytes would come on top. It
 // begins when the way is known: the small pictures that ways are found with want other forms, and more of
 // them.
@@ -233,33 +222,64 @@ struct KeepForThisRun {
 }  // namespace
 
 EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
-  check_picture(height, width, options);
-  const NoGrad no_grad;
-  const PaddedSize size(model, height, width);
-  Way way = way_of(model, size, DType::f32, options);
-  if (!way.program) way.bytes = whole_bytes(model, size);
-  return way;
+  return Enhancer(model, height, width, options).plan();
 }
 
 struct Enhancer::Plan {
-  const Model& model;
+  Wanted wanted;
   PaddedSize size;
   EnhanceOptions options;
   DType dtype;
   Way way;
 };
 
+namespace {
+
+Way way_without_graph(const Wanted& wanted, const PaddedSize& size, DType dtype,
+                      const EnhanceOptions& options) {
+  check_picture(size.height, size.width, options);
+  const NoGrad no_grad;
+  return way_of(wanted, size, dtype, options);
+}
+
+}  // namespace
+
+Enhancer::Enhancer(std::unique_ptr<const Plan> plan) : plan_(std::move(plan)) {}
 Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options,
                    DType dtype) {
-  check_picture(height, width, options);
-  const NoGrad no_grad;
+  const Wanted wanted{model, options.strength};
   const PaddedSize size(model, height, width);
   plan_ = std::make_unique<const Plan>(
-      Plan{model, size, options, dtype, affordable_way(model, size, dtype, options)});
+      Plan{wanted, size, options, dtype, way_without_graph(wanted, size, dtype, options)});
+}
+Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t width,
+                             const EnhanceOptions& given) {
+  EnhanceOptions options = given;
+  options.tile = 0;
+  const Wanted wanted{model, 1, &model};
+  const PaddedSize size(model, height, width);
+  return Enhancer(std::make_unique<const Plan>(
+      Plan{wanted, size, options, DType::f32, way_without_graph(wanted, size, DType::f32, options)}));
 }
 Enhancer::~Enhancer() = default;
 Enhancer::Enhancer(Enhancer&& other) noexcept = default;
 Enhancer& Enhancer::operator=(Enhancer&& other) noexcept = default;
+
+EnhancePlan Enhancer::plan() const {
+  EnhancePlan plan = plan_->way;
+  if (!plan_->way.program && plan.bytes == 0) plan.bytes = whole_bytes(plan_->wanted.model, plan_->size);
+  return plan;
+}
+
+// The plan, if it keeps the limit.
+const Enhancer::Plan& Enhancer::affordable() const {
+  const auto& [wanted, size, options, dtype, way] = *plan_;
+  if (options.memory > 0 && way.bytes > options.memory) {
+    throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ",
+                          wanted.model.name(), " needs ", way.bytes));
+  }
+  return *plan_;
+}
 
 bool Enhancer::takes(const Tensor& picture) const {
   const Shape& s = picture.shape();
@@ -268,13 +288,25 @@ bool Enhancer::takes(const Tensor& picture) const {
 }
 
 Tensor Enhancer::operator()(const Tensor& picture) const {
-  const auto& [model, size, options, dtype, way] = *plan_;
+  const auto& [wanted, size, options, dtype, way] = affordable();
+  check(wanted.curves == nullptr, "enhance: curves come as rows");
   check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
         picture.shape());
   const NoGrad no_grad;
   const KeepForThisRun keep(options);
-  if (way.program) return enhance_by_rows(way, *way.program, model, size, picture, options.strength);
-  return run_whole(model, picture, options.strength);
+  if (way.program) return enhance_by_rows(way, *way.program, wanted, size, picture);
+  return run_whole(wanted, picture);
+}
+
+void Enhancer::rows(RowSource source, PartSink sink) const {
+  const auto& [wanted, size, options, dtype, way] = affordable();
+  check(dtype == DType::f32, "enhance: expected rows of f32, got ", dtype);
+  const NoGrad no_grad;
+  const KeepForThisRun keep(options);
+  if (way.program) return TiledRun(way, *way.program, wanted, size, dtype, source).run(sink);
+  const Tensor picture = empty({1, size.height, size.width, 3});
+  source(0, picture);
+  sink(0, 0, run_whole(wanted, picture));
 }
 
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options) {
@@ -285,16 +317,7 @@ Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& 
 
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,
                   const EnhanceOptions& options) {
-  check_picture(height, width, options);
-  const NoGrad no_grad;
-  const PaddedSize size(model, height, width);
-  const Way way = affordable_way(model, size, DType::f32, options);
-  const KeepForThisRun keep(options);
-  if (way.program)
-    return TiledRun(way, *way.program, model, size, DType::f32, options.strength, source).run(sink);
-  const Tensor picture = empty({1, height, width, 3});
-  source(0, picture);
-  sink(0, 0, run_whole(model, picture, options.strength));
+  Enhancer(model, height, width, options).rows(source, sink);
 }
 
 }  // namespace lux

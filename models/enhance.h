@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "luxgrad/models/model.h"
+#include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/function_ref.h"
 
 namespace lux {
@@ -50,35 +50,48 @@ EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width,
 /// work, where more than `options.memory` is needed.
 Tensor enhance(const Model& model, const Tensor& picture, const EnhanceOptions& options = {});
 
-/// The same for many pictures of one size, frames of a film: how they run is found out once. The model must
-/// outlive it, and stay the same function.
-class Enhancer {
- public:
-  /// For pictures [N, height, width, 3] of `dtype`. Throws as `enhance`.
-  Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {},
-           DType dtype = DType::f32);
-  ~Enhancer();
-  Enhancer(Enhancer&& other) noexcept;
-  Enhancer& operator=(Enhancer&& other) noexcept;
-
-  bool takes(const Tensor& picture) const;
-  /// Throws Error for a picture that it does not take.
-  Tensor operator()(const Tensor& picture) const;
-
- private:
-  struct Plan;
-  std::unique_ptr<const Plan> plan_;
-};
-
 /// Writes the rows of a picture from row `first` on into `rows` [1, n, width, 3], f32 in [0, 1].
 using RowSource = FunctionRef<void(int64_t first, const Tensor& rows)>;
 /// Takes the part of the result [1, n, m, 3] that begins at `row` and `column`.
 using PartSink = FunctionRef<void(int64_t row, int64_t column, const Tensor& part)>;
 
-/// The same, to the bit, for a picture [1, height, width, 3] that nobody holds as one tensor: `source` is
-/// asked for its rows, some of them several times, and `sink` gets the result tile by tile, from the left,
-/// each from the top down. Where the network runs rows at a time, memory does not grow with the height.
-/// Throws Error as `enhance`.
+/// The same for pictures of one size, such as frames of a film: how they run is found out once. The model
+/// must outlive it, and stay the same function.
+class Enhancer {
+ public:
+  /// For pictures [N, height, width, 3] of `dtype`. Throws as `enhance`, but not OutOfMemory.
+  Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {},
+           DType dtype = DType::f32);
+  /// For the curve parameters [1, height, width, C] of pictures of f32 instead, of which `rows` hands over
+  /// whole rows, from the top down. `options.strength` and `options.tile` do not matter.
+  static Enhancer of_curves(const CurveModel& model, int64_t height, int64_t width,
+                            const EnhanceOptions& options = {});
+  ~Enhancer();
+  Enhancer(Enhancer&& other) noexcept;
+  Enhancer& operator=(Enhancer&& other) noexcept;
+
+  /// As `enhance_plan`.
+  EnhancePlan plan() const;
+
+  bool takes(const Tensor& picture) const;
+  /// Throws Error for a picture that it does not take and where curves are wanted, and OutOfMemory as
+  /// `enhance`.
+  Tensor operator()(const Tensor& picture) const;
+
+  /// The same, to the bit, for a picture [1, height, width, 3] of f32 that nobody holds as one tensor:
+  /// `source` is asked for its rows, some of them several times, and `sink` gets the result tile by tile,
+  /// from the left, each from the top down. Where the network runs rows at a time, memory does not grow with
+  /// the height. Throws as `enhance`, and Error for another `dtype`.
+  void rows(RowSource source, PartSink sink) const;
+
+ private:
+  struct Plan;
+  explicit Enhancer(std::unique_ptr<const Plan> plan);
+  const Plan& affordable() const;
+  std::unique_ptr<const Plan> plan_;
+};
+
+/// `Enhancer::rows` of one picture.
 void enhance_rows(const Model& model, int64_t height, int64_t width, RowSource source, PartSink sink,
                   const EnhanceOptions& options = {});
 

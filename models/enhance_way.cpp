@@ -19,9 +19,9 @@ constexpr int64_t kCopyPixels = int64_t{1} << 20;  // of a reduced copy: more sa
 
 int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
 
-RowProgram program_of(const Model& model, double strength, DType dtype) {
-  return RowProgram::record([&](const Tensor& x) { return model.enhance(x, strength); },
-                            next_multiple(kSampleSide, 4 * model.traits().size_multiple), dtype);
+RowProgram program_of(const Wanted& wanted, DType dtype) {
+  return RowProgram::record(wanted, next_multiple(kSampleSide, 4 * wanted.model.traits().size_multiple),
+                            dtype);
 }
 
 // What is read around a tile: all that its last bits depend on, or where it cannot be exact all that matters.
@@ -33,9 +33,10 @@ int64_t margin_of(const RowProgram& program) {
 // Chooses how a picture runs by a program.
 class Chooser {
  public:
-  Chooser(const Model& model, const RowProgram& program, const PaddedSize& size,
+  Chooser(const Wanted& wanted, const RowProgram& program, const PaddedSize& size,
           const EnhanceOptions& options)
-      : model_(model),
+      : model_(wanted.model),
+        whole_rows_(wanted.curves != nullptr),
         program_(program),
         size_(size),
         options_(options),
@@ -46,7 +47,8 @@ class Chooser {
   EnhancePlan plan() const {
     if (!program_.makes_statistics()) return squares();
     EnhancePlan plan = bands(options_.tile);
-    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere()) plan = bands(widest_tile());
+    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere() && !whole_rows_)
+      plan = bands(widest_tile());
     return plan;
   }
 
@@ -117,6 +119,7 @@ class Chooser {
   }
 
   const Model& model_;
+  bool whole_rows_;
   const RowProgram& program_;
   PaddedSize size_;
   const EnhanceOptions& options_;
@@ -132,7 +135,8 @@ PaddedSize::PaddedSize(const Model& model, int64_t height, int64_t width)
       tall(next_multiple(height, model.traits().size_multiple)),
       wide(next_multiple(width, model.traits().size_multiple)) {}
 
-Way way_of(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
+Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
+  const Model& model = wanted.model;
   const bool forced = options.order == EnhanceOptions::by_rows || options.tile > 0;
   const bool limited = options.memory > 0;
   Way whole;
@@ -143,7 +147,7 @@ Way way_of(const Model& model, const PaddedSize& size, DType dtype, const Enhanc
   check(on_cpu || !forced, "enhance: networks run rows at a time, or tile by tile, on the CPU only");
   if (options.order == EnhanceOptions::whole || !on_cpu || (!forced && small && fits)) return whole;
 
-  RowProgram program = program_of(model, options.strength, dtype);
+  RowProgram program = program_of(wanted, dtype);
   const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()
                                : program.makes_statistics() || options.approximate ? ""
                                                                                    : "a statistic";
@@ -152,7 +156,7 @@ Way way_of(const Model& model, const PaddedSize& size, DType dtype, const Enhanc
   check(options.tile == 0 || program.same_everywhere(), "enhance: ", model.name(),
         " cannot run tile by tile: an operator depends on where the picture ends");
   if (!obstacle.empty() || (!forced && fits && program.statistic_count() > 0)) return whole;
-  Way way{Chooser(model, program, size, options).plan(), {}};
+  Way way{Chooser(wanted, program, size, options).plan(), {}};
   way.program = std::move(program);
   return way;
 }
@@ -163,10 +167,10 @@ int64_t whole_bytes(const Model& model, const PaddedSize& size) {
          picture;  // and the result beside it, when it is cropped
 }
 
-std::string obstacle_to_rows(const Model& model) { return program_of(model, 1, DType::f32).obstacle(); }
+std::string obstacle_to_rows(const Model& model) { return program_of({model}, DType::f32).obstacle(); }
 
 Sight sight_of(const Model& model) {
-  const RowProgram program = program_of(model, 1, DType::f32);
+  const RowProgram program = program_of({model}, DType::f32);
   return {program.halo(), program.grid(), margin_of(program)};
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "luxgrad/kernels/row_program.h"
+#include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
 
 namespace lux {
@@ -14,6 +15,17 @@ struct PaddedSize {
   int64_t height, width, tall, wide;
 };
 
+/// What is wanted of a network: its enhancement, or the parameters of its curve.
+struct Wanted {
+  const Model& model;
+  double strength = 1;
+  const CurveModel* curves = nullptr;  ///< the model itself, where these are wanted
+
+  Tensor operator()(const Tensor& x) const {
+    return curves != nullptr ? curves->curves(x) : model.enhance(x, strength);
+  }
+};
+
 struct Way : EnhancePlan {
   std::optional<RowProgram> program;  ///< none: as a whole
 };
@@ -21,7 +33,7 @@ struct Way : EnhancePlan {
 /// What a picture takes as a whole, in bytes.
 int64_t whole_bytes(const Model& model, const PaddedSize& size);
 
-/// Throws as `enhance_plan`.
-Way way_of(const Model& model, const PaddedSize& size, DType dtype, const EnhanceOptions& options);
+/// Throws as `enhance_plan`. Curves are never cut into tiles.
+Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const EnhanceOptions& options);
 
 }  // namespace lux

@@ -36,6 +36,7 @@ class ZeroDcePlus final : public CurveModel {
   /// [N, H, W, 3], H and W multiples of scale_factor, -> [N, H, W, 3], one map for all iterations. Throws
   /// Error for other sizes.
   Tensor curves(const Tensor& x) const override;
+  int maps() const override { return 1; }
 
   /// Depthwise separable convolution: 3x3 per channel, then 1x1 across channels, nothing in between.
   struct SeparableConv : Module {

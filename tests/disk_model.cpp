@@ -45,16 +45,28 @@ ssize_t RecordingOps::write(int descriptor, const void* data, size_t bytes) {
   const auto found = open_.find(descriptor);
   if (written <= 0 || found == open_.end()) return written;
   Open& open = found->second;
-  int64_t& length = lengths_[static_cast<size_t>(open.file)];
-  if (open.append) open.offset = length;
+  if (open.append) open.offset = lengths_[static_cast<size_t>(open.file)];
+  record_write(open, data, written);
+  open.offset += written;
+  return written;
+}
+
+ssize_t RecordingOps::write_at(int descriptor, const void* data, size_t bytes, off_t offset) {
+  const ssize_t written = FileOps::write_at(descriptor, data, std::min(bytes, chunk), offset);
+  if (const auto found = open_.find(descriptor); written > 0 && found != open_.end())
+    record_write({.file = found->second.file, .offset = offset}, data, written);
+  return written;
+}
+
+// Of a file, at the offset.
+void RecordingOps::record_write(const Open& open, const void* data, ssize_t written) {
   const auto* const first = static_cast<const uint8_t*>(data);
   events.push_back({.kind = DiskEvent::write,
                     .file = open.file,
                     .offset = open.offset,
                     .bytes = {first, first + written}});
-  open.offset += written;
-  length = std::max(length, open.offset);
-  return written;
+  int64_t& length = lengths_[static_cast<size_t>(open.file)];
+  length = std::max(length, open.offset + written);
 }
 
 int RecordingOps::truncate(int descriptor, off_t length) {

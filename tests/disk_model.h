@@ -38,6 +38,7 @@ class RecordingOps : public lux::FileOps {
 
   int open(const char* path, int flags, mode_t mode) override;
   ssize_t write(int descriptor, const void* data, size_t bytes) override;
+  ssize_t write_at(int descriptor, const void* data, size_t bytes, off_t offset) override;
   int truncate(int descriptor, off_t length) override;
   int fsync(int descriptor) override;
   int close(int descriptor) override;
@@ -52,6 +53,7 @@ class RecordingOps : public lux::FileOps {
     int64_t offset = 0;
     bool append = false;
   };
+  void record_write(const Open& open, const void* data, ssize_t written);
   bool below_root(const std::string& path) const { return path.starts_with(root_); }
   std::string inner(const std::string& path) const;
 

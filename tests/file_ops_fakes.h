@@ -37,6 +37,9 @@ class WatchedOps : public Unflushed {
   ssize_t write(int descriptor, const void* data, size_t bytes) override {
     return fails("write") ? -1 : FileOps::write(descriptor, data, std::min(bytes, chunk));
   }
+  ssize_t write_at(int descriptor, const void* data, size_t bytes, off_t offset) override {
+    return fails("write_at") ? -1 : FileOps::write_at(descriptor, data, std::min(bytes, chunk), offset);
+  }
   int truncate(int descriptor, off_t length) override {
     return fails("truncate") ? -1 : FileOps::truncate(descriptor, length);
   }

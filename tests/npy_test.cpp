@@ -6,6 +6,8 @@
 #include <string_view>
 
 #include "luxgrad/data/file.h"
+#include "luxgrad/data/zip_writer.h"
+#include "luxgrad/tensor/random.h"
 #include "same_bits.h"
 #include "temporary_folder.h"
 #include "zip_archive.h"
@@ -260,6 +262,29 @@ TEST_CASE("files are loaded, and errors name them") {
   CHECK_THROWS_WITH_AS(load_npz(path), (path + ": is no ZIP archive, or has bytes behind its end").c_str(),
                        FileException);
   CHECK_THROWS_WITH_AS(load_npy(archive), (archive + ": is no .npy file (at byte 0)").c_str(), FileException);
+}
+
+TEST_CASE("an archive that goes into a file in pieces has the bytes of one that is made in memory") {
+  const TemporaryFolder folder;
+  const std::string path = folder.path() / "a.npz";
+  Tensor large = empty({700, 1000}), small = empty({3, 5});
+  Generator generator{1};
+  for (const Tensor& array : {large, small}) fill_uniform_(array, 0, 1, generator);
+  NewFile file = NewFile::create(path).value();
+  ZipWriter archive(file);
+  for (const auto& [name, array] : {std::pair{"a.npy", large}, {"b.npy", small}}) {
+    const std::vector<uint8_t> header = npy_header(array.shape());
+    const std::span elements(static_cast<const uint8_t*>(array.raw()),
+                             static_cast<size_t>(array.numel()) * sizeof(float));
+    archive.begin(name, static_cast<int64_t>(header.size() + elements.size()));
+    archive.write(header);
+    constexpr size_t kPiece = 100000;
+    for (size_t at = 0; at < elements.size(); at += kPiece)
+      archive.write(elements.subspan(at, std::min(kPiece, elements.size() - at)));
+  }
+  CHECK(archive.finish().empty());
+  CHECK(file.keep().value());
+  CHECK(read_file(path).value() == serialize_npz({{"a", large}, {"b", small}}));
 }
 
 TEST_CASE("an archive that is written reads as the arrays that went in") {

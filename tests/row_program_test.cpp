@@ -25,6 +25,8 @@
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
+#include "luxgrad/layers/conv2d.h"
+#include "luxgrad/layers/init.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/gan.h"
 #include "luxgrad/models/mirnet_keras.h"
@@ -293,6 +295,34 @@ TEST_CASE("rows that come and go one band at a time give the same bits, whicheve
       CHECK(same_bits(carrier.result, enhance(*model, picture, {.order = EnhanceOptions::whole})));
     }
   }
+}
+
+TEST_CASE("how pictures of a size run is found out once, before the first") {
+  struct Looking final : Model {
+    std::string name() const override { return "looking"; }
+    ModelConfig config() const override { return {}; }
+    ModelTraits traits() const override { return {}; }
+    void init_(const Generator& /*generator*/) override {}
+    Tensor enhance(const Tensor& x, double /*strength*/) const override {
+      ++looks;
+      return layer(x);
+    }
+    Conv2d layer{*this, "layer", {3, 3, 3, {.padding = 1}}};
+    mutable int looks = 0;
+  };
+  Looking model;
+  init_fan_in_uniform_(model, Generator{5});
+  const Tensor picture = noise({1, 150, 131, 3}, 9);
+  const Enhancer enhancer(model, 150, 131, {.memory = 1 << 20});
+  CHECK(enhancer.plan().band > 0);
+  const int looks = model.looks;
+  for (int again = 0; again < 2; ++again) {
+    const Carrier carrier{picture};
+    enhancer.rows([&](int64_t first, const Tensor& rows) { carrier.give(first, rows); },
+                  [&](int64_t row, int64_t column, const Tensor& part) { carrier.take(row, column, part); });
+    CHECK(same_bits(carrier.result, enhancer(picture)));
+  }
+  CHECK(model.looks == looks);
 }
 
 TEST_CASE("a limit of memory makes bands narrower, makes passes of means, or refuses before any work") {

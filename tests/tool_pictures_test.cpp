@@ -3,10 +3,13 @@
 #include <cmath>
 
 #include "films.h"
+#include "luxgrad/autograd/node.h"
+#include "luxgrad/data/file.h"
 #include "luxgrad/data/npy.h"
 #include "luxgrad/data/orientation.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/data/transforms.h"
+#include "luxgrad/models/curve_model.h"
 
 using namespace lux;
 
@@ -372,6 +375,31 @@ TEST_CASE("curve parameters as arrays and pictures") {
     CHECK(map.width == 10);
     CHECK(std::abs(to_tensor(map).to_vector()[4] -
                    (0.5 - 0.5 * curves.to_vector()[static_cast<size_t>(3 * maps + 1)])) < 1.0 / 255);
+  }
+}
+
+TEST_CASE("curves that come row by row are those of the picture as a whole, file for file") {
+  const NoGrad no_grad;
+  const Workplace here;
+  save_noise(here.path("dark.png"), 180, 140);
+  for (const std::string scale : {"", "4"}) {
+    const auto model = make_model(scale.empty() ? "zero_dce" : "zero_dce_plus",
+                                  scale.empty() ? ModelConfig{} : ModelConfig{{"scale_factor", scale}});
+    model->init_(Generator{7});
+    save_safetensors(here.path("curves.safetensors"), {model->state_dict(), to_metadata(*model)});
+    REQUIRE(here.run({"enhance", "dark.png", "-o", "out.png", "--overwrite", "-m", "curves.safetensors", "-x",
+                      "-t", scale.empty() ? "64" : "0", "--save-curves", "curves"})
+                .code == 0);
+    const Tensor curves =
+        dynamic_cast<const CurveModel&>(*model).curves(to_tensor(load_image(here.path("dark.png"))));
+    CHECK(read_file(here.path("curves/out.png_curves.npz")).value() == serialize_npz({{"curves", curves}}));
+    const Tensor map = empty({1, 140, 180, 3});
+    for (int64_t i = 0; i < map.numel(); ++i) {
+      const int64_t at = i / 3 * curves.size(3) + i % 3;
+      map.data<float>()[i] = 0.5F - 0.5F * curves.data<float>()[at];
+    }
+    CHECK(read_file(here.path("curves/out.png_curve_1.png")).value() ==
+          encode_image(from_tensor(map), ImageFormat::png));
   }
 }
 

@@ -6,23 +6,21 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "luxgrad/autograd/node.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/folder.h"
 #include "luxgrad/data/foreign_image.h"
 #include "luxgrad/data/npy.h"
 #include "luxgrad/data/orientation.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/data/zip_writer.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/reductions.h"
-#include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
-#include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -95,14 +93,17 @@ struct LaidBack {
   int64_t first, down, right;
 };
 
-/// The curve parameters [1, H, W, C] for a picture of any size.
-Tensor curves_of(const CurveModel& model, const Tensor& picture) {
-  const NoGrad no_grad;
-  const int64_t multiple = model.traits().size_multiple;
-  const auto missing = [&](int64_t size) { return (multiple - size % multiple) % multiple; };
-  const int64_t below = missing(picture.size(1)), beside = missing(picture.size(2));
-  const Tensor padded = reflect_pad(picture, {0, below, 0, beside}).to(model.device());
-  return reflect_pad(model.curves(padded).to(kCpu), {0, -below, 0, -beside});
+/// Map `n` of curve parameters [1, rows, W, C] as a picture. Gray leaves a pixel as it is, white brightens it
+/// most: the sign of A is that of the code (curve_model.cpp).
+Tensor curve_map(const Tensor& curves, int64_t n) {
+  Tensor map = empty({1, curves.size(1), curves.size(2), 3});
+  const int64_t channels = curves.size(3);
+  const float* const from = curves.data<float>() + 3 * n;
+  float* const to = map.data<float>();
+  parallel_for(kCpu, map.numel() / 3, [=](int64_t i) {
+    for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
+  });
+  return map;
 }
 
 /// While it lives, the network is on the CPU, in f32; afterwards as it was, if there is room for it.
@@ -167,9 +168,7 @@ void PictureWork::load() {
 
 // Whether something is made of the picture as a whole; else rows go from the photo through the network into
 // the result, which takes the least memory.
-bool PictureWork::needs_tensors() const {
-  return options_.side_by_side || !batch_.page.empty() || !batch_.curves.empty();
-}
+bool PictureWork::needs_tensors() const { return options_.side_by_side || !batch_.page.empty(); }
 
 EnhanceOptions PictureWork::how() const {
   return {.strength = options_.strength,
@@ -178,10 +177,29 @@ EnhanceOptions PictureWork::how() const {
           .approximate = !options_.exact};
 }
 
+void PictureWork::plan_network() {
+  upright_ = std::make_unique<const Enhancer>(model_, height_, width_, how());
+  if (options_.augment) turned_ = std::make_unique<const Enhancer>(model_, width_, height_, how());
+  if (curves_written_ || batch_.curves.empty()) return;
+  // Maps are kept beside the photo, which has no result yet.
+  EnhanceOptions options = how();
+  const int64_t more = map_bytes() - static_cast<int64_t>(before_.samples.size());
+  if (options.memory > 0) options.memory = std::max<int64_t>(1, options.memory - more / 9 * 8);
+  curves_ = std::make_unique<const Enhancer>(
+      Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
+}
+
+// Of the curve parameters as pictures.
+int64_t PictureWork::map_bytes() const {
+  return int64_t{3} * dynamic_cast<const CurveModel&>(model_).maps() * width_ * height_;
+}
+
+const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
+
 // What the program takes without a picture, and photo and result in bytes, and as tensors where they are
 // such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
-  if (options_.memory == 0 && options_.tile == 0) return;
+  if (options_.memory == 0 && options_.tile == 0) return plan_network();
   const auto photo = static_cast<int64_t>(before_.samples.size());
   // As tensors: the picture, its result, what becomes of it; or the sum of eight results, where the result
   // takes the place of the photo.
@@ -191,16 +209,21 @@ void PictureWork::check_memory() {
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
-  plan_ = enhance_plan(model_, height_, width_, how());
-  int64_t network = plan_.bytes;
-  if (options_.augment) network = std::max(network, enhance_plan(model_, width_, height_, how()).bytes);
-  // Curves are those of the picture as a whole.
-  if (!batch_.curves.empty()) network = Liveness(model_).between(height_, width_);
+  plan_network();
+  const EnhancePlan plan = upright_->plan();
+  int64_t network = plan.bytes;
+  if (turned_) network = std::max(network, turned_->plan().bytes);
   if (model_.device() != kCpu) network = 0;
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
-  if (plan_.reduction > 0) {
-    print_note(cat(job_.input, ": approximate, with statistics of a copy ", plan_.reduction,
+  if (curves_) {  // before the result, one of the maps is packed at a time
+    const int64_t beside = options_.program + (1 + options_.waiting) * photo + map_bytes();
+    const int64_t rows = model_.device() == kCpu ? curves_->plan().bytes : 0;
+    need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
+  }
+  reduction_ = plan.reduction;
+  if (reduction_ > 0) {
+    print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
   const std::string sentence =
@@ -227,7 +250,7 @@ void PictureWork::verify_tiles() const {
   const Tensor rows = empty({1, height, width_, 3});
   to_rows(before_, (height_ - height) / 2, rows);
   const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
-  tiled.reduction = plan_.reduction;
+  tiled.reduction = reduction_;
   const Tensor difference =
       abs(lux::enhance(model_, part, tiled) -
           lux::enhance(model_, part, {.strength = options_.strength, .order = EnhanceOptions::whole}));
@@ -273,21 +296,24 @@ void PictureWork::run_in_memory() {
       run_once();
       break;
     } catch (const std::bad_alloc&) {
-      const EnhancePlan failed = enhance_plan(model_, height_, width_, how());
-      memory_ = failed.bytes / 2;
-      plan_ = enhance_plan(model_, height_, width_, how());
-      if (plan_.bytes >= failed.bytes) throw;
-      memory_ = plan_.bytes;
+      const int64_t failed = upright_->plan().bytes;
+      memory_ = failed / 2;
+      plan_network();
+      memory_ = upright_->plan().bytes;
+      if (memory_ >= failed) throw;
+      plan_network();
+      reduction_ = upright_->plan().reduction;
       smaller = true;
     }
   }
   if (smaller) {
-    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(plan_.bytes),
-                   plan_.reduction > 0 ? ", approximately; --exact refuses that" : ""));
+    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(memory_),
+                   reduction_ > 0 ? ", approximately; --exact refuses that" : ""));
   }
 }
 
 void PictureWork::run_once() {
+  if (curves_) save_curves();
   needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
 }
 
@@ -298,13 +324,11 @@ void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
 
 void PictureWork::enhance_rows_of_photo() {
   after_ = blank_like(before_);
-  enhance_rows(
-      model_, height_, width_, [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
-      [&](int64_t row, int64_t column, const Tensor& part) {
-        check_finite(part, job_.input);
-        from_part(part, row, column, after_);
-      },
-      how());
+  network().rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+                 [&](int64_t row, int64_t column, const Tensor& part) {
+                   check_finite(part, job_.input);
+                   from_part(part, row, column, after_);
+                 });
 }
 
 // The photo itself is turned, so that there is one of it: mirrored after four turns, upright after eight.
@@ -319,8 +343,7 @@ void PictureWork::lay_next() {
 // Adds the result of the photo as it lies to `sum` [1, H, W, 3], which is upright.
 void PictureWork::add_result_laid_back(const Tensor& sum) {
   const LaidBack place(laid_ >= 4, laid_ % 4, height_, width_);
-  enhance_rows(
-      model_, before_.height, before_.width,
+  network().rows(
       [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
       [&](int64_t row, int64_t column, const Tensor& part) {
         const float* const from = part.data<float>();
@@ -332,8 +355,7 @@ void PictureWork::add_result_laid_back(const Tensor& sum) {
               to[3 * (first + y * place.down + x * place.right) + c] += from[3 * (y * width + x) + c];
           }
         });
-      },
-      how());
+      });
 }
 
 Tensor PictureWork::mean_of_eight() {
@@ -361,12 +383,11 @@ void PictureWork::enhance_eight_ways() {
 void PictureWork::enhance_tensor() {
   const Tensor picture = empty({1, height_, width_, 3});
   read_rows(0, picture);
-  const Tensor bright = options_.augment ? mean_of_eight() : lux::enhance(model_, picture, how());
+  const Tensor bright = options_.augment ? mean_of_eight() : network()(picture);
   check_finite(bright, job_.input);
   after_ = from_tensor(bright, before_);
   if (options_.side_by_side) after_ = beside(from_tensor(picture, before_), after_);
   if (!batch_.page.empty()) picture_ = picture;
-  if (!batch_.curves.empty()) curves_ = curves_of(dynamic_cast<const CurveModel&>(model_), picture);
 }
 
 void PictureWork::save() {
@@ -380,7 +401,7 @@ void PictureWork::save() {
     }
   });
   after_ = {};  // reports may wait
-  picture_ = curves_ = {};
+  picture_ = {};
 }
 
 void PictureWork::write_files() {
@@ -406,30 +427,47 @@ void PictureWork::write_files() {
       hash_ = sha256(bytes);
     }
   }
-  if (curves_.defined()) save_curves();
   if (picture_.defined() && !job_.kept.contains(batch_.page))
     save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
 }
 
-void PictureWork::save_curves() const {
+// The arrays go into their file row by row; of the maps each sample takes a byte.
+void PictureWork::save_curves() {
   const std::vector<std::string> files = curve_files(job_.curves);
+  constexpr int64_t kMost = int64_t{4} << 30;  // bytes of an archive without zip64
+  if (map_bytes() * static_cast<int64_t>(sizeof(float)) >= kMost - (1 << 10))
+    throw CommandError(ExitCode::refused,
+                       cat(job_.input, ": has more curve parameters than the 4 GiB of an .npz hold"));
   (void)make_folders(fs::path(job_.curves).parent_path()).value();
-  if (!job_.kept.contains(files[0]))
-    (void)write_file_atomically(files[0], serialize_npz({{"curves", curves_}})).value();
-  const int64_t pixels = curves_.size(1) * curves_.size(2), channels = curves_.size(3);
-  for (int64_t n = 0; 3 * n < channels; ++n) {
-    const std::string& file = files[static_cast<size_t>(n + 1)];
-    if (job_.kept.contains(file)) continue;
-    // Gray leaves a pixel as it is, white brightens it most: the sign of A is that of the code
-    // (curve_model.cpp).
-    Tensor map = empty({1, curves_.size(1), curves_.size(2), 3});
-    const float* const from = curves_.data<float>() + 3 * n;
-    float* const to = map.data<float>();
-    parallel_for(kCpu, pixels, [=](int64_t i) {
-      for (int64_t c = 0; c < 3; ++c) to[3 * i + c] = 0.5F - 0.5F * from[i * channels + c];
-    });
-    save_image(file, from_tensor(map));
+  std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
+  for (Image& map : maps) map.allocate(width_, height_, 3, 8);
+
+  NewFile file = NewFile::create(files[0]).value();
+  ZipWriter archive(file);
+  const Shape shape{1, height_, width_, 3 * static_cast<int64_t>(maps.size())};
+  const std::vector<uint8_t> header = npy_header(shape);
+  archive.begin("curves.npy",
+                static_cast<int64_t>(header.size()) + shape.numel() * static_cast<int64_t>(sizeof(float)));
+  archive.write(header);
+  curves_->rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+                [&](int64_t row, int64_t column, const Tensor& part) {
+                  archive.write({static_cast<const uint8_t*>(part.raw()),
+                                 static_cast<size_t>(part.numel()) * sizeof(float)});
+                  for (size_t n = 0; n < maps.size(); ++n) {
+                    const Tensor map = curve_map(part, static_cast<int64_t>(n));
+                    check_finite(map, job_.input);
+                    from_part(map, row, column, maps[n]);
+                  }
+                });
+  archive.finish();
+  curves_.reset();
+  memory::trim();  // so that what the network gave back makes room for the files
+
+  if (!job_.kept.contains(files[0])) (void)file.keep().value();
+  for (size_t n = 0; n < maps.size(); ++n) {
+    if (!job_.kept.contains(files[n + 1])) save_image(files[n + 1], maps[n]);
   }
+  curves_written_ = true;
 }
 
 std::string PictureWork::json_line() const {
@@ -446,7 +484,7 @@ std::string PictureWork::json_line() const {
     line["load_seconds"] = load_seconds_;
     line["network_seconds"] = network_seconds_;
     line["save_seconds"] = save_seconds_;
-    if (plan_.reduction > 0) line["approximate"] = true;
+    if (reduction_ > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
     if (need_ > 0) line["memory_estimate"] = need_;
     line["bytes"] = bytes_;

@@ -1,6 +1,7 @@
 // What happens to one picture of a batch, in three stages that may run at the same time as those of others.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -52,6 +53,8 @@ class PictureWork {
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_tensors() const;
   EnhanceOptions how() const;
+  void plan_network();
+  const Enhancer& network() const;
   void check_memory();
   void verify_tiles() const;
   void run_network();
@@ -65,21 +68,24 @@ class PictureWork {
   Tensor mean_of_eight();
   void enhance_eight_ways();
   void write_files();
-  void save_curves() const;
+  int64_t map_bytes() const;
+  void save_curves();
 
   const Job& job_;
   const BatchOptions& batch_;
   const PictureOptions& options_;
   Model& model_;
   Image before_, after_;
-  Tensor picture_, curves_;
+  Tensor picture_;
   int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};
-  bool skipped_ = false;
+  bool skipped_ = false, curves_written_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
-  EnhancePlan plan_;
+  std::unique_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
+  std::unique_ptr<const Enhancer> curves_;            // until they are written
+  int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
 };
