@@ -153,7 +153,7 @@ class Bench final : public Command {
       roofs_ = measure_roofs();
       print_note(cat("roofs of ", num_threads(), " threads: ", roofs_.text()));
     } else if (operators_) {
-      roofs_ = measure_device_roofs(device_, precision() == Precision::bf16 ? DType::bf16 : DType::f32);
+      roofs_ = measure_device_roofs(device_, stored_as(DType::f32, device_));
       print_note(cat("roofs of cuda:0: products in ", precision(), " ", fixed(roofs_.gflops, 0),
                      " GFLOP/s; memory moves ", fixed(roofs_.levels[0].gigabytes_per_second, 0), " GB/s"));
     }
@@ -178,10 +178,10 @@ class Bench final : public Command {
     if (!json_)
       print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(),
                        device_ == kCpu ? "" : ", cuda:0", ", ", precision()));
-    const bool stored = device_ != kCpu && precision() == Precision::bf16;  // as bf16, which cannot train
-    if (stored) model->to(DType::bf16);
+    model->to(stored_as(DType::f32, device_));
     if (only_ != "step") measure_inference(*model, width, height, report);
-    if (only_ != "inference" && !stored) measure_step(*model, report);
+    model->to(DType::f32);  // as training has it
+    if (only_ != "inference") measure_step(*model, report);
     if (json_) print_result(report.dump());
   }
 
