@@ -247,6 +247,7 @@ struct Enhancer::Plan {
   EnhanceOptions options;
   DType dtype;
   Way way;
+  Device device;  // of the network, which the way depends on
 };
 
 Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options,
@@ -255,7 +256,7 @@ Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const Enha
   const NoGrad no_grad;
   const PaddedSize size(model, height, width);
   plan_ = std::make_unique<const Plan>(
-      Plan{model, size, options, dtype, affordable_way(model, size, dtype, options)});
+      Plan{model, size, options, dtype, affordable_way(model, size, dtype, options), model.device()});
 }
 Enhancer::~Enhancer() = default;
 Enhancer::Enhancer(Enhancer&& other) noexcept = default;
@@ -264,11 +265,11 @@ Enhancer& Enhancer::operator=(Enhancer&& other) noexcept = default;
 bool Enhancer::takes(const Tensor& picture) const {
   const Shape& s = picture.shape();
   return s.rank() == 4 && s[0] > 0 && s[1] == plan_->size.height && s[2] == plan_->size.width && s[3] == 3 &&
-         picture.dtype() == plan_->dtype;
+         picture.dtype() == plan_->dtype && plan_->model.device() == plan_->device;
 }
 
 Tensor Enhancer::operator()(const Tensor& picture) const {
-  const auto& [model, size, options, dtype, way] = *plan_;
+  const auto& [model, size, options, dtype, way, device] = *plan_;
   check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
         picture.shape());
   const NoGrad no_grad;

@@ -276,6 +276,42 @@ TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") 
   }
 }
 
+TEST_CASE("evaluate measures on the CPU what the device has no memory for, and train says what it needs") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  for (const char* folder : {"low", "high"}) {
+    fs::create_directory(here.path(folder));
+    save_noise(here.path(cat(folder, "/large.png")), 64, 48);
+    save_noise(here.path(cat(folder, "/small.png")), 16, 12, 2);
+  }
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  for (const char* device : {"cpu", "cuda:0"}) {
+    const ChildResult result = here.run(
+        {"evaluate", "--low", "low", "--high", "high", "--csv", cat(device, ".csv"), "-g", device}, little);
+    INFO(result.err);
+    CHECK(result.code == 0);
+    CHECK(contains(result.err, "large.png: done on the CPU, for cuda: the device has no ") ==
+          (std::string(device) == "cuda:0"));
+    CHECK_FALSE(contains(result.err, "small.png"));
+  }
+  const auto line_of = [&](const char* file) {
+    const std::string text = slurp(here.path(file));
+    const size_t at = text.find("large.png");
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(line_of("cpu.csv") == line_of("cuda:0.csv"));
+
+  const ChildResult train = here.run({"train", "zero_dce", "--data", "low", "--run", "run", "--steps", "1",
+                                      "--batch", "1", "--size", "32", "-g", "cuda:0"},
+                                     little);
+  CHECK(train.code == 6);
+  CHECK(contains(train.err, "cuda: the device has no "));
+  CHECK(contains(train.err, "zero_dce needs about "));
+}
+
 TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {
   const Workplace here;
   const ChildResult rows = here.run({"parity", "--with", "cpu", "--against", "cpu/f32/plain"});
