@@ -49,12 +49,13 @@ def reference_guided(net, low, high):
 
 MODES = ("eager", "channels_last", "compile")  # the last one in the layout of the second
 LAYOUTS = {"eager": torch.contiguous_format}
+COMPILE = {}  # how the third mode compiles, as torch.compile takes it
 
 
 def network(name, mode):
     torch.manual_seed(1)
     net = NETWORKS[name]().to(memory_format=LAYOUTS.get(mode, torch.channels_last))
-    return torch.compile(net) if mode == "compile" else net
+    return torch.compile(net, **COMPILE) if mode == "compile" else net
 
 
 def pictures(mode, *shapes):
@@ -70,10 +71,10 @@ class Step:
         self.name, self.low, self.high = name, low, high
         self.net = network(name, "channels_last" if mode == "compile" else mode)
         if mode == "compile" and name == "gan":
-            self.net.generator.compile()
-            self.net.discriminator.compile()
+            self.net.generator.compile(**COMPILE)
+            self.net.discriminator.compile(**COMPILE)
         elif mode == "compile":
-            self.loss = torch.compile(self.loss)
+            self.loss = torch.compile(self.loss, **COMPILE)
         adam = lambda module, **more: torch.optim.Adam(module.parameters(), lr=1e-4, fused=True, **more)
         if name == "gan":
             self.adam, self.other = adam(self.net.generator), adam(self.net.discriminator)

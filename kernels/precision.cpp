@@ -23,4 +23,8 @@ std::optional<Precision> precision_named(std::string_view name) {
 Precision precision() { return current; }
 Precision set_precision(Precision precision) { return current.exchange(precision); }
 
+DType stored_as(DType dtype, Device device) {
+  return dtype == DType::f32 && device != kCpu && precision() == Precision::bf16 ? DType::bf16 : dtype;
+}
+
 }  // namespace lux

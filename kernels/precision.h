@@ -7,13 +7,17 @@
 #include <string>
 #include <string_view>
 
+#include "luxgrad/tensor/device.h"
+#include "luxgrad/tensor/dtype.h"
+
 namespace lux {
 
 enum class Precision : uint8_t {
   exact,  ///< products of f32, directly or by Winograd: errors like those of a direct sum in f32
   fp32,   ///< the same, or where no gradient is recorded three products of bf16 for one: 1e-5 relative
   tf32,   ///< products of 11 bits, on CUDA devices only: 1e-3
-  bf16,   ///< products of 8 bits where the processor has an instruction for them: 1e-2
+  bf16,   ///< products of 8 bits where the processor has an instruction for them: 1e-2. On CUDA devices
+          ///< networks and what they compute are also stored so
 };
 
 const char* name_of(Precision precision);
@@ -25,6 +29,9 @@ std::optional<Precision> precision_named(std::string_view name);
 Precision precision();
 /// Returns the one before. Operators may be running: each keeps the precision that it began with.
 Precision set_precision(Precision precision);
+
+/// What a network on `device` is stored as while it computes, where it would be `dtype` by itself.
+DType stored_as(DType dtype, Device device);
 
 /// While it lives, convolutions have another precision.
 class PrecisionScope {

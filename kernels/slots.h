@@ -14,6 +14,11 @@
 
 namespace lux {
 
+namespace cuda {
+/// Tells a FloorMeter (kernels/cuda/floor.h) that the kernels of a slot are called.
+void end_of_slot();
+}  // namespace cuda
+
 template <class... Args>
 class Slot {
  public:
@@ -29,7 +34,9 @@ class Slot {
   /// Whether the work is done. Never inside a PlainKernels scope.
   bool operator()(Device device, const Args&... args) const {
     const Kernel kernel = kernels_[static_cast<size_t>(device.type)];
-    return kernel != nullptr && !plain_kernels() && kernel(args...);
+    if (kernel == nullptr || plain_kernels() || !kernel(args...)) return false;
+    cuda::end_of_slot();
+    return true;
   }
 
   /// For the gradient of what a slot took. Throws Error where it is not taken.
@@ -37,6 +44,7 @@ class Slot {
     const Kernel kernel = kernels_[static_cast<size_t>(device.type)];
     check(kernel != nullptr && kernel(args...),
           "slot: expected a kernel for the gradient of what another kernel made");
+    cuda::end_of_slot();
   }
 
  private:

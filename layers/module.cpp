@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/tensor/raw.h"
 
 namespace lux {
@@ -148,6 +149,20 @@ Parameter::Parameter(Module& owner, std::string name, const Shape& shape, bool p
 Buffer::Buffer(Module& owner, std::string name, const Shape& shape, double value) {
   static_cast<Tensor&>(*this) = full(shape, value);
   owner.add({.name = std::move(name), .buffer = this});
+}
+
+Cast::Cast(Module& module, DType dtype) {
+  module.visit(Module::Which::parameters, "", [&](const std::string&, Tensor& parameter) {
+    if (parameter.dtype() != dtype) replaced_.push_back({&parameter, parameter});
+  });
+  std::vector<Tensor> values;
+  values.reserve(replaced_.size());
+  for (const Replaced& one : replaced_) values.push_back(cast(one.master, dtype));
+  for (size_t i = 0; i < values.size(); ++i) *replaced_[i].place = values[i];  // none, or all
+}
+
+Cast::~Cast() {
+  for (const Replaced& one : replaced_) *one.place = one.master;
 }
 
 Frozen::Frozen(Module& module, FunctionRef<bool(std::string_view)> which) {

@@ -71,6 +71,7 @@ class Module {
  private:
   friend class Parameter;
   friend class Buffer;
+  friend class Cast;
 
   struct Member {  // a parameter, a buffer or a child
     std::string name;
@@ -105,6 +106,23 @@ class Buffer : public Tensor {
   Buffer(Module& owner, std::string name, const Shape& shape, double value);
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
+};
+
+/// While it lives, the module computes with its parameters in another dtype. Gradients flow to the parameters
+/// as they were, which is where an optimiser has them: rounded on the way, and added up there.
+class Cast {
+ public:
+  Cast(Module& module, DType dtype);
+  ~Cast();
+  Cast(const Cast&) = delete;
+  Cast& operator=(const Cast&) = delete;
+
+ private:
+  struct Replaced {
+    Tensor* place;
+    Tensor master;
+  };
+  std::vector<Replaced> replaced_;
 };
 
 /// While it lives, the module's parameters ask for no gradient: a frozen discriminator, a fixed trunk.

@@ -231,6 +231,7 @@ struct Enhancer::Plan {
   EnhanceOptions options;
   DType dtype;
   Way way;
+  Device device;  // of the network, which the way depends on
 };
 
 namespace {
@@ -250,7 +251,7 @@ Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const Enha
   const Wanted wanted{model, options.strength};
   const PaddedSize size(model, height, width);
   plan_ = std::make_unique<const Plan>(
-      Plan{wanted, size, options, dtype, way_without_graph(wanted, size, dtype, options)});
+      Plan{wanted, size, options, dtype, way_without_graph(wanted, size, dtype, options), model.device()});
 }
 Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t width,
                              const EnhanceOptions& given) {
@@ -258,8 +259,9 @@ Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t wi
   options.tile = 0;
   const Wanted wanted{model, 1, &model};
   const PaddedSize size(model, height, width);
+  Way way = way_without_graph(wanted, size, DType::f32, options);
   return Enhancer(std::make_unique<const Plan>(
-      Plan{wanted, size, options, DType::f32, way_without_graph(wanted, size, DType::f32, options)}));
+      Plan{wanted, size, options, DType::f32, std::move(way), model.device()}));
 }
 Enhancer::~Enhancer() = default;
 Enhancer::Enhancer(Enhancer&& other) noexcept = default;
@@ -273,7 +275,7 @@ EnhancePlan Enhancer::plan() const {
 
 // The plan, if it keeps the limit.
 const Enhancer::Plan& Enhancer::affordable() const {
-  const auto& [wanted, size, options, dtype, way] = *plan_;
+  const auto& [wanted, size, options, dtype, way, device] = *plan_;
   if (options.memory > 0 && way.bytes > options.memory) {
     throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ",
                           wanted.model.name(), " needs ", way.bytes));
@@ -284,11 +286,11 @@ const Enhancer::Plan& Enhancer::affordable() const {
 bool Enhancer::takes(const Tensor& picture) const {
   const Shape& s = picture.shape();
   return s.rank() == 4 && s[0] > 0 && s[1] == plan_->size.height && s[2] == plan_->size.width && s[3] == 3 &&
-         picture.dtype() == plan_->dtype;
+         picture.dtype() == plan_->dtype && plan_->wanted.model.device() == plan_->device;
 }
 
 Tensor Enhancer::operator()(const Tensor& picture) const {
-  const auto& [wanted, size, options, dtype, way] = affordable();
+  const auto& [wanted, size, options, dtype, way, device] = affordable();
   check(wanted.curves == nullptr, "enhance: curves come as rows");
   check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
         picture.shape());
@@ -299,7 +301,7 @@ Tensor Enhancer::operator()(const Tensor& picture) const {
 }
 
 void Enhancer::rows(RowSource source, PartSink sink) const {
-  const auto& [wanted, size, options, dtype, way] = affordable();
+  const auto& [wanted, size, options, dtype, way, device] = affordable();
   check(dtype == DType::f32, "enhance: expected rows of f32, got ", dtype);
   const NoGrad no_grad;
   const KeepForThisRun keep(options);

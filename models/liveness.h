@@ -25,10 +25,12 @@ class Liveness {
  public:
   explicit Liveness(const Model& model);
 
-  /// Bytes that one inference on a [1, height, width, 3] picture needs at its worst layer when every tensor
-  /// is freed after its last reader: the parameters, the picture, the layer's inputs and result, and what is
+  /// Bytes that one inference on [pictures, height, width, 3] needs at its worst layer when every tensor is
+  /// freed after its last reader: the parameters, the pictures, the layer's inputs and result, and what is
   /// read later. Workspaces inside operators are not counted.
-  int64_t optimum(int64_t height, int64_t width) const { return parameters_ + most(height, width, {}); }
+  int64_t optimum(int64_t height, int64_t width, int64_t pictures = 1) const {
+    return parameters_ + pictures * most(height, width, {});
+  }
   /// The same besides the parameters, but with the largest of those workspaces: a layer's weights as
   /// convolutions lay them anew. On small pictures they are more than all the rest.
   int64_t between(int64_t height, int64_t width) const { return most(height, width, laid_anew_); }

@@ -70,17 +70,18 @@ SteadyEnhancer::SteadyEnhancer(const Model& model, double smoothing, const Enhan
 
 Tensor SteadyEnhancer::next(const Tensor& frame) {
   const NoGrad no_grad;
+  // First, for where it fails nothing is remembered of this frame.
+  if (!enhancer_ || !enhancer_->takes(frame)) {
+    check(frame.shape().rank() == 4, "steady: expected a frame [1, H, W, 3], got ", frame.shape());
+    enhancer_.emplace(model_, frame.size(1), frame.size(2), options_, frame.dtype());
+  }
+  Tensor bright = (*enhancer_)(frame);
   std::vector<double> light = block_light(frame);
   const bool cut = light.size() != last_input_.size() || is_cut(last_input_, light);
   if (cut) ++scenes_;
   input_.add(light, cut);
   last_input_ = std::move(light);
 
-  if (!enhancer_ || !enhancer_->takes(frame)) {
-    check(frame.shape().rank() == 4, "steady: expected a frame [1, H, W, 3], got ", frame.shape());
-    enhancer_.emplace(model_, frame.size(1), frame.size(2), options_, frame.dtype());
-  }
-  Tensor bright = (*enhancer_)(frame);
   light = block_light(bright);
   before_.add(light, cut);
   // With L the logarithm of the answers' brightness, and S its exponential mean S <- s·S + (1 - s)·L, the

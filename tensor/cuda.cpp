@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
 #include "luxgrad/tensor/error.h"
 
@@ -92,6 +93,23 @@ void* stream() {
 void synchronize() {
   const Driver& driver = started_driver(context());
   check_call(driver.synchronize(context().stream), "waiting for the device");
+}
+
+Mark::Mark() {
+  const Driver& driver = started_driver(context());
+  check_call(driver.mark(&mark_, context().stream), "marking the stream");
+}
+
+Mark::~Mark() {
+  if (mark_ != nullptr) context().driver->forget(mark_);
+}
+
+Mark::Mark(Mark&& other) noexcept : mark_(std::exchange(other.mark_, nullptr)) {}
+
+double Mark::milliseconds_since(const Mark& earlier) const {
+  float milliseconds = 0;
+  check_call(started_driver(context()).between(&milliseconds, earlier.mark_, mark_), "timing the device");
+  return static_cast<double>(milliseconds);
 }
 
 void check_call(int error, const std::string& what) {

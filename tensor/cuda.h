@@ -30,7 +30,12 @@ struct Driver {
   int (*synchronize)(void* stream);
   /// The error of the last launch.
   int (*last_error)();
-  int out_of_memory;  ///< the number of the error for which trimming and trying again may help
+  /// Makes a mark that the stream reaches behind everything called so far, and lets go of one.
+  int (*mark)(void** mark, void* stream);
+  int (*forget)(void* mark);
+  /// Milliseconds of the device between two marks, once it has reached the later one.
+  int (*between)(float* milliseconds, void* earlier, void* later);
+  int out_of_memory;    ///< the number of the error for which trimming and trying again may help
   bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
 };
 
@@ -51,6 +56,23 @@ void* stream();
 
 /// Waits for everything on the stream. Throws Error with what went wrong on the device.
 void synchronize();
+
+/// A point of the stream, reached when everything that was called before is done: between two of them stands
+/// what the device took, and not what it took to call it.
+class Mark {
+ public:
+  /// Throws Error where the stream cannot be marked.
+  Mark();
+  ~Mark();
+  Mark(Mark&& other) noexcept;
+  Mark& operator=(Mark&&) = delete;
+  /// Waits until the device is here; milliseconds since it was at `earlier`. Throws Error with what went
+  /// wrong on the device.
+  double milliseconds_since(const Mark& earlier) const;
+
+ private:
+  void* mark_ = nullptr;
+};
 
 /// Throws Error, and OutOfMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
 /// error.

@@ -33,6 +33,19 @@ int trim() {
   return cudaMemPoolTrimTo(pool, 0);
 }
 
+int mark(void** mark, void* stream) {
+  cudaEvent_t event = nullptr;
+  if (const int error = cudaEventCreate(&event); error != 0) return error;
+  *mark = event;
+  return cudaEventRecord(event, to_stream(stream));
+}
+
+int between(float* milliseconds, void* earlier, void* later) {
+  if (const int error = cudaEventSynchronize(static_cast<cudaEvent_t>(later)); error != 0) return error;
+  return cudaEventElapsedTime(milliseconds, static_cast<cudaEvent_t>(earlier),
+                              static_cast<cudaEvent_t>(later));
+}
+
 int copy(void* to, const void* from, size_t bytes, void* stream) {
   return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, to_stream(stream));
 }
@@ -48,6 +61,9 @@ const Driver kRuntime = {
     .copy = copy,
     .synchronize = [](void* stream) -> int { return cudaStreamSynchronize(to_stream(stream)); },
     .last_error = []() -> int { return cudaGetLastError(); },
+    .mark = mark,
+    .forget = [](void* mark) -> int { return cudaEventDestroy(static_cast<cudaEvent_t>(mark)); },
+    .between = between,
     .out_of_memory = cudaErrorMemoryAllocation,
 };
 

@@ -1,9 +1,11 @@
 #include "luxgrad/tensor/emulated_gpu.h"
 
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -43,8 +45,10 @@ void close_memory() {
 
 enum class State : uint8_t { ready, waiting, done };
 
+// Threads come and go by the thousand, so a fiber runs one after the other, and leaves by a jump, which asks
+// the system for nothing; a context is made and entered once.
 struct Fiber {
-  ucontext_t context{};
+  jmp_buf place{};
   State state = State::ready;
   uint64_t bits[2] = {};  // brought to this meeting, and to the one before, which others may still read
   unsigned meetings = 0;
@@ -53,38 +57,49 @@ struct Fiber {
 
 struct Machine {
   std::vector<Fiber> fibers;
-  ucontext_t scheduler{};
+  jmp_buf scheduler{};
   FunctionRef<void()>* kernel = nullptr;
   unsigned current = 0;
   int64_t launches = 0;
 };
 Machine machine;
 
-void run_thread() {
-  (*machine.kernel)();
-  machine.fibers[machine.current].state = State::done;
+void leave(State state) {
+  Fiber& own = machine.fibers[machine.current];
+  own.state = state;
+  if (_setjmp(own.place) == 0) _longjmp(machine.scheduler, 1);
 }
 
-void begin(unsigned thread) {
-  Fiber& fiber = machine.fibers[thread];
-  if (fiber.stack == nullptr) fiber.stack = std::make_unique_for_overwrite<char[]>(kStack);
-  getcontext(&fiber.context);
-  fiber.context.uc_stack.ss_sp = fiber.stack.get();
-  fiber.context.uc_stack.ss_size = kStack;
-  fiber.context.uc_link = &machine.scheduler;
-  fiber.state = State::ready;
-  makecontext(&fiber.context, run_thread, 0);
+void run_threads() {
+  for (;;) {
+    (*machine.kernel)();
+    leave(State::done);
+  }
+}
+
+[[noreturn]] void enter_first(Fiber& fiber) {
+  fiber.stack = std::make_unique_for_overwrite<char[]>(kStack);
+  ucontext_t context{};
+  getcontext(&context);
+  context.uc_stack.ss_sp = fiber.stack.get();
+  context.uc_stack.ss_size = kStack;
+  makecontext(&context, run_threads, 0);
+  setcontext(&context);
+  fail("emulated gpu: a fiber does not start");
 }
 
 void resume(unsigned thread) {
   machine.current = thread;
   thread_index.x = thread;
-  swapcontext(&machine.scheduler, &machine.fibers[thread].context);
+  if (_setjmp(machine.scheduler) != 0) return;
+  Fiber& fiber = machine.fibers[thread];
+  if (fiber.stack == nullptr) enter_first(fiber);
+  _longjmp(fiber.place, 1);
 }
 
 // Lets the threads of a team go on until all have met, again and again until all are done.
 void run_team(unsigned first) {
-  for (unsigned lane = 0; lane < kTeam; ++lane) begin(first + lane);
+  for (unsigned lane = 0; lane < kTeam; ++lane) machine.fibers[first + lane].state = State::ready;
   for (unsigned done = 0; done < kTeam;) {
     done = 0;
     for (unsigned lane = 0; lane < kTeam; ++lane) {
@@ -114,8 +129,7 @@ uint64_t exchange(uint64_t bits, unsigned thread) {
   Fiber& own = machine.fibers[machine.current];
   const unsigned meeting = own.meetings++ % 2;
   own.bits[meeting] = bits;
-  own.state = State::waiting;
-  swapcontext(&own.context, &machine.scheduler);
+  leave(State::waiting);
   return machine.fibers[thread].bits[meeting];
 }
 
@@ -172,6 +186,21 @@ int copy(void* to, const void* from, size_t bytes, void*) {
   return 0;
 }
 
+// Its stream never waits, so a mark is the time of the clock.
+using Clock = std::chrono::steady_clock;
+
+int mark(void** mark, void*) {
+  *mark = new Clock::time_point(Clock::now());
+  return 0;
+}
+
+int between(float* milliseconds, void* earlier, void* later) {
+  *milliseconds = std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(later) -
+                                                           *static_cast<Clock::time_point*>(earlier))
+                      .count();
+  return 0;
+}
+
 const cuda::Driver kDriver = {
     .start = start,
     .text_of = [](int error) { return error == kExhausted ? "out of memory" : "no block begins there"; },
@@ -181,6 +210,9 @@ const cuda::Driver kDriver = {
     .copy = copy,
     .synchronize = [](void*) -> int { return 0; },
     .last_error = []() -> int { return 0; },
+    .mark = mark,
+    .forget = [](void* mark) -> int { return delete static_cast<Clock::time_point*>(mark), 0; },
+    .between = between,
     .out_of_memory = kExhausted,
     .is_real = false,
 };

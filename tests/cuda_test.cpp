@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "error_of.h"
+#include "luxgrad/kernels/cuda/floor.h"
+#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -22,7 +24,7 @@ constexpr Device kCuda{Device::Type::cuda, 0};
 // What the driver was asked for, and what it shall answer.
 struct Fake {
   std::map<void*, std::vector<char>> blocks;
-  int starts = 0, trims = 0, waits = 0, copies = 0;
+  int starts = 0, trims = 0, waits = 0, copies = 0, clock = 0, marks = 0;
   int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0;
 };
 Fake fake;
@@ -55,6 +57,12 @@ const cuda::Driver kFake = {
     },
     .synchronize = [](void*) -> int { return ++fake.waits, fake.wait_error; },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
+    .mark = [](void** mark, void*) -> int { return *mark = new int(++fake.clock), ++fake.marks, 0; },
+    .forget = [](void* mark) -> int { return delete static_cast<int*>(mark), --fake.marks, 0; },
+    .between = [](float* milliseconds, void* earlier, void* later) -> int {
+      *milliseconds = static_cast<float>(*static_cast<int*>(later) - *static_cast<int*>(earlier));
+      return fake.wait_error;
+    },
     .out_of_memory = kExhausted,
 };
 
@@ -180,4 +188,34 @@ TEST_CASE("a kernel that was compiled for the CPU refuses the device") {
   };
   CHECK(error_of([] { parallel_for(kCuda, 3, Nothing{}); }) ==
         "cuda: this kernel was built for the CPU only");
+}
+
+TEST_CASE("marks of the stream tell what the device took, and are given back") {
+  const FakeDevice device;
+  {
+    const cuda::Mark first;
+    cuda::Mark second, third(std::move(second));
+    CHECK(third.milliseconds_since(first) == 1);
+    fake.wait_error = kFault;
+    CHECK(error_of([&] { third.milliseconds_since(first); }) ==
+          "cuda: timing the device: an illegal memory access was encountered");
+  }
+  CHECK(fake.marks == 0);
+}
+
+TEST_CASE("a meter times slots from what they say until their kernels are called") {
+  const FakeDevice device;
+  const cuda::FloorMeter meter(cuda::FloorMeter::taken);
+  cuda::must_move("curve", 100);
+  cuda::end_of_slot();
+  for (const int bytes : {1, 2, 3}) cuda::must_move("adam", bytes);  // one slot, which says so three times
+  cuda::end_of_slot();
+  const cuda::Mark kernels_of_nobody;
+  cuda::end_of_slot();
+  cuda::must_move("curve", 100);
+  cuda::end_of_slot();
+  CHECK(meter.moved().at("curve").milliseconds == 2);
+  CHECK(meter.moved().at("curve").calls == 2);
+  CHECK(meter.moved().at("adam").milliseconds == 1);
+  CHECK(meter.moved().at("adam").bytes == 6);
 }

@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
@@ -40,6 +41,27 @@ Tensor noise(const Shape& shape) {
   Generator generator(1, "picture");
   fill_uniform_(picture, 0, 0.3, generator);
   return picture;
+}
+
+/// Losses of some steps on the same pictures, from the same weights; everything that lasts is of f32.
+std::vector<double> losses_in(Precision precision, const std::string& name, int64_t side, int steps) {
+  const PrecisionScope scope(precision);
+  const std::unique_ptr<Model> model = network_on_device(name);
+  const Recipe recipe = make_recipe(name, recipe_names(name).front());
+  model->requires_grad_();
+  Stepper stepper(recipe, *model);
+  const StepInput input{noise({1, side, side, 3}), full({1, side, side, 3}, 0.6)};
+  std::vector<double> losses;
+  for (int step = 0; step < steps; ++step) {
+    const StepOutcome outcome = stepper.step(input, 1e-3);
+    CHECK(outcome.failed < 0);
+    losses.push_back(outcome.losses.front().second);
+  }
+  for (const auto& [parameter, tensor] : model->state_dict())
+    CHECK_MESSAGE(tensor.dtype() == DType::f32, parameter);
+  for (const auto& [moment, tensor] : stepper.state_dict())
+    CHECK_MESSAGE((tensor.dtype() == DType::f32 || moment.ends_with("step")), moment);
+  return losses;
 }
 
 /// A step of the model's recipe from new weights: the weights that it leads to, on the CPU.
@@ -79,6 +101,22 @@ TEST_CASE("ten training steps from the same weights on the device lead to the sa
       for (const auto& [parameter, tensor] : after_a_step(name))
         CHECK_MESSAGE(same_bits(tensor, first.at(parameter)), parameter);
     }
+  }
+}
+
+TEST_CASE("training in bf16 learns as in f32, and keeps what lasts in f32") {
+  if (!has_gpu()) return;
+  const int64_t side = cuda::is_real() ? 64 : 16;
+  for (const char* name : {"zero_dce", "unet"}) {
+    CAPTURE(std::string(name));
+    const int steps = cuda::is_real() ? 20 : 3;
+    const std::vector<double> exact = losses_in(Precision::fp32, name, side, steps),
+                              coarse = losses_in(Precision::bf16, name, side, steps);
+    CHECK(exact.back() < exact.front());
+    CHECK(coarse.back() < coarse.front());
+    CHECK(coarse != exact);
+    for (size_t step = 0; step < exact.size(); ++step)
+      CHECK(coarse[step] == doctest::Approx(exact[step]).epsilon(0.02));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/reductions.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/tensor/raw.h"
@@ -117,6 +118,45 @@ TEST_CASE("a module runs with other tensors in the place of its parameters") {
   CHECK_THROWS_WITH_AS(pair.substitute({half}), "substitute: expected 3 tensors, got 1", Error);
   CHECK_THROWS_WITH_AS(pair.substitute({half, half, half}),
                        "substitute: expected [4, 3, 3, 3] for first.weight, got [3, 1, 1, 4]", Error);
+}
+
+TEST_CASE("a module computes with its parameters in another dtype, and the gradients arrive in theirs") {
+  Pair pair;
+  init_normal_(pair, 0.3, Generator{1});
+  const std::vector<NamedTensor> masters = pair.named_parameters();
+  const Tensor x = full({1, 5, 6, 3}, 0.25);
+  const auto gradients = [&] {
+    Tensors all;
+    for (const NamedTensor& parameter : masters) {
+      REQUIRE(parameter.tensor.grad().dtype() == DType::f32);
+      all.push_back(parameter.tensor.grad());
+    }
+    pair.zero_grad();
+    return all;
+  };
+  const auto run = [&](const Tensor& input) { return pair.second(pair.first(input)); };
+  backward(sum(run(x)));
+  const Tensors exact = gradients();
+  {
+    const Cast cast(pair, DType::bf16);
+    CHECK(pair.dtype() == DType::bf16);
+    const Tensor y = run(x.to(DType::bf16));
+    CHECK(y.dtype() == DType::bf16);
+    backward(sum(y));
+  }
+  const Tensors coarse = gradients();
+  for (size_t i = 0; i < exact.size(); ++i) {
+    CHECK(l2_norm(coarse[i] - exact[i]) < 1e-2 * l2_norm(exact[i]));
+    CHECK_FALSE(same_bits(coarse[i], exact[i]));
+  }
+  const std::vector<NamedTensor> after = pair.named_parameters();
+  for (size_t i = 0; i < masters.size(); ++i) CHECK(after[i].tensor.storage() == masters[i].tensor.storage());
+  {
+    const Frozen frozen(pair, [](std::string_view name) { return name.starts_with("second"); });
+    const Cast cast(pair, DType::bf16);
+    CHECK_FALSE(pair.second.weight.requires_grad());
+    CHECK(pair.first.weight.requires_grad());
+  }
 }
 
 TEST_CASE("initial values depend on a parameter's name only") {

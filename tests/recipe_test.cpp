@@ -7,6 +7,7 @@
 #include <set>
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/node.h"
 #include "luxgrad/data/safetensors.h"
 #include "luxgrad/models/default_weights.h"
 #include "luxgrad/models/registry.h"
@@ -71,6 +72,32 @@ TEST_CASE("every recipe gives a finite loss that reaches every parameter") {
         }
       }
       CHECK(reached.size() == model->named_parameters().size());
+    }
+  }
+}
+
+TEST_CASE("every objective takes a network in bf16, and has losses and gradients in f32") {
+  const Tensor low = noise({1, 32, 32, 3}, 0.3, 1), high = noise({1, 32, 32, 3}, 1, 2);
+  for (const std::string& name : model_names()) {
+    CAPTURE(name);
+    const Recipe recipe = make_recipe(name, recipe_names(name).front());
+    const auto model = fresh(name, recipe.model);
+    const std::vector<NamedTensor> masters = model->named_parameters();
+    for (size_t u = 0; u < recipe.objective->updates().size(); ++u) {
+      const auto loss_of = [&] { return recipe.objective->loss(*model, {low, high}, u).total; };
+      const double exact = [&] {
+        const NoGrad no_grad;
+        return loss_of().item();
+      }();
+      const Cast cast(*model, DType::bf16);
+      const Tensor coarse = loss_of();
+      CHECK(coarse.dtype() == DType::f32);
+      CHECK(coarse.item() == doctest::Approx(exact).epsilon(0.03));
+      backward(coarse);
+    }
+    for (const auto& [parameter, tensor] : masters) {
+      REQUIRE_MESSAGE(tensor.grad().defined(), parameter);
+      CHECK_MESSAGE(tensor.grad().dtype() == DType::f32, parameter);
     }
   }
 }

@@ -276,6 +276,42 @@ TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") 
   }
 }
 
+TEST_CASE("evaluate measures on the CPU what the device has no memory for, and train says what it needs") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  for (const char* folder : {"low", "high"}) {
+    fs::create_directory(here.path(folder));
+    save_noise(here.path(cat(folder, "/large.png")), 64, 48);
+    save_noise(here.path(cat(folder, "/small.png")), 16, 12, 2);
+  }
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  for (const char* device : {"cpu", "cuda:0"}) {
+    const ChildResult result = here.run(
+        {"evaluate", "--low", "low", "--high", "high", "--csv", cat(device, ".csv"), "-g", device}, little);
+    INFO(result.err);
+    CHECK(result.code == 0);
+    CHECK(contains(result.err, "large.png: done on the CPU, for cuda: the device has no ") ==
+          (std::string(device) == "cuda:0"));
+    CHECK_FALSE(contains(result.err, "small.png"));
+  }
+  const auto line_of = [&](const char* file) {
+    const std::string text = slurp(here.path(file));
+    const size_t at = text.find("large.png");
+    return text.substr(at, text.find('\n', at) - at);
+  };
+  CHECK(line_of("cpu.csv") == line_of("cuda:0.csv"));
+
+  const ChildResult train = here.run({"train", "zero_dce", "--data", "low", "--run", "run", "--steps", "1",
+                                      "--batch", "1", "--size", "32", "-g", "cuda:0"},
+                                     little);
+  CHECK(train.code == 6);
+  CHECK(contains(train.err, "cuda: the device has no "));
+  CHECK(contains(train.err, "zero_dce needs about "));
+}
+
 TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {
   const Workplace here;
   const ChildResult rows = here.run({"parity", "--with", "cpu", "--against", "cpu/f32/plain"});
@@ -380,8 +416,69 @@ TEST_CASE("bench times the pictures that it is asked for") {
   CHECK(report["training_batch"] == 3);
   CHECK(report["training_size"] == 32);
   CHECK(report["forward_ms"] > 0);
+  CHECK(report["images_per_second"] == doctest::Approx(3000 / report["forward_ms"].get<double>()));
   CHECK(bench("20", "32").code == 2);
   CHECK(bench("20x18", "8").code == 2);
+}
+
+TEST_CASE("bench states the memory of the pictures that it is asked for") {
+  const Workplace here;
+  const auto bench = [&](const char* batch) {
+    return nlohmann::json::parse(here.run({"bench", "-n", "zero_dce", "--size", "400x300", "--batch", batch,
+                                           "--only", "inference", "--repeat", "1", "--json"})
+                                     .out);
+  };
+  constexpr int64_t kParameters = 79416 * 4, kPicture = 400 * 300 * 3 * 4;
+  const nlohmann::json one = bench("1"), eight = bench("8");
+  const auto optimum = [](const nlohmann::json& report) {
+    return report["memory_optimum_bytes"].get<int64_t>();
+  };
+  CHECK(optimum(eight) - kParameters == 8 * (optimum(one) - kParameters));
+  // They run one after the other, but are all there, and their results.
+  const int64_t more = eight["memory_peak_bytes"].get<int64_t>() - one["memory_peak_bytes"].get<int64_t>();
+  CHECK(more > 7 * 2 * kPicture * 9 / 10);
+  CHECK(more < 7 * 2 * kPicture * 11 / 10 + (1 << 20));
+}
+
+TEST_CASE("bench times a device by its own clock, with its memory, and what its operators take") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: on a GPU gpu_check.sh does it");
+    return;
+  }
+  const Workplace here;
+  const std::vector<std::string> command = {"bench",  "-n",    "zero_dce", "-g", "cuda:0",
+                                            "--size", "24x16", "--repeat", "1",  "--operators"};
+  std::vector<std::string> all = command, inference = command;
+  all.insert(all.end(), {"--crop", "16", "--batch", "1", "--json"});
+  const ChildResult result = here.run(all);
+  INFO(result.err);
+  REQUIRE(result.code == 0);
+  CHECK(contains(result.err, "roofs of cuda:0: products in fp32 "));
+  const nlohmann::json report = nlohmann::json::parse(result.out);
+  for (const char* key :
+       {"forward_ms", "images_per_second", "training_step_ms", "training_images_per_second"})
+    CHECK(report[key] > 0);
+  // The parameters, and maps of 32 channels; the step has gradients and moments, too.
+  CHECK(report["memory_peak_bytes"] > 4 * 79416 + 2 * 24 * 16 * 32 * 4);
+  CHECK(report["training_memory_peak_bytes"] > 16 * 79416);
+  double ms = 0;
+  for (const nlohmann::json& row : report["operators"]) ms += row["ms"].get<double>();
+  CHECK(ms > 0);
+  CHECK(report["forward_kernels"].is_array());  // empty: there are no tuned kernels of such a device
+  CHECK(report["training_kernels"].is_array());
+  inference.insert(inference.end(), {"--only", "inference"});
+  const ChildResult text = here.run(inference);
+  CHECK(text.code == 0);
+  CHECK(contains(text.out, " pictures per second\n"));
+}
+
+TEST_CASE("bench enhances bytes into bytes") {
+  const Workplace here;
+  const nlohmann::json report =
+      nlohmann::json::parse(here.run({"bench", "-n", "zero_dce", "--size", "24x16", "--photo", "--only",
+                                      "inference", "--repeat", "1", "--json"})
+                                .out);
+  CHECK(report["forward_ms"] > 0);
 }
 
 TEST_CASE("bench lists what the operators of an inference take, and times only what it is asked for") {

@@ -2,6 +2,7 @@
 #include "films.h"
 #include "luxgrad/data/video.h"
 #include "luxgrad/data/y4m.h"
+#include "luxgrad/tensor/cuda.h"
 
 using namespace lux;
 
@@ -52,6 +53,33 @@ TEST_CASE("Y4M goes through pipes without any other program, and keeps form and 
   }
   CHECK(here.run({"video", "in.y4m", "-o", "part.y4m", "--from", "0.03", "--to", "0.1"}).code == 0);
   CHECK(lines_of(slurp(here.path("part.y4m"))) == 1 + 2);  // 1x1: frames at 0.033 and 0.067
+}
+
+TEST_CASE("a film that the device has no memory for goes on on the CPU") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  spill(here.path("in.y4m"), y4m_noise(64, 48, 3));
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  for (const bool published : {false, true}) {
+    const std::string cpu = cat("cpu", published, ".y4m"), moved = cat("moved", published, ".y4m");
+    std::vector<std::string> command = {"video", "in.y4m"};
+    if (published) command.insert(command.end(), {"--compat", "256"});
+    const auto with = [&](std::vector<std::string> more) {
+      more.insert(more.begin(), command.begin(), command.end());
+      return here.run(more, little);
+    };
+    REQUIRE(with({"-o", cpu}).code == 0);
+    const ChildResult result = with({"-o", moved, "-g", "cuda:0"});
+    INFO(result.err);
+    CHECK(result.code == 0);
+    const std::string said = "in.y4m: goes on on the CPU, for cuda: the device has no ";
+    CHECK(contains(result.err, said));
+    CHECK(result.err.find(said) == result.err.rfind(said));
+    CHECK(slurp(here.path(moved)) == slurp(here.path(cpu)));
+  }
 }
 
 TEST_CASE("without ffmpeg one sentence says what is missing") {

@@ -12,6 +12,7 @@
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
 #include "luxgrad/kernels/precision.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -206,6 +207,69 @@ TEST_CASE("a resumed run ends with the bits of one that was never interrupted") 
       CHECK(best(complete) == best(options));
     }
   }
+}
+
+TEST_CASE("a run in bf16 on a device says so, keeps f32, and resumes with the same bits") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: ", cuda::absence());
+    return;
+  }
+  const Setting setting;
+  const PrecisionScope scope(Precision::bf16);
+  const auto options = [&](const char* name) {
+    TrainOptions small = setting.options(name, "official", 2);
+    small.recipe.batch = 1;
+    small.recipe.size = 16;
+    small.device = {Device::Type::cuda, 0};
+    return small;
+  };
+  Witness whole, first(1), second;
+  const TrainResult expected = run(options("whole"), whole);
+  CHECK(whole.config.at("precision") == "bf16");
+  TrainOptions parts = options("parts");
+  CHECK_FALSE(run(parts, first).finished);
+  parts.resume = true;
+  const TrainResult resumed = run(parts, second);
+  CHECK(resumed.finished);
+  check_equal(expected.checkpoint, resumed.checkpoint);
+  const Checkpoint checkpoint = read_checkpoint(resumed.checkpoint).value();
+  for (const State* state : {&checkpoint.weights, &checkpoint.optimizer}) {
+    for (const auto& [name, tensor] : *state) CHECK_MESSAGE(tensor.dtype() != DType::bf16, name);
+  }
+  set_precision(Precision::fp32);
+  CHECK_THROWS_WITH_AS(run(parts, second), "train: the run to be resumed has precision = bf16, got (nothing)",
+                       Error);
+}
+
+TEST_CASE("where the device has no memory left for a step, the steps before it are kept") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: ", cuda::absence());
+    return;
+  }
+  struct Starved : Witness {
+    void on_step(const StepRecord& record) override {
+      Witness::on_step(record);
+      if (record.step == 1) cuda::fail_allocation(80);  // behind the look for what is not finite
+    }
+  };
+  const Setting setting;
+  const auto options = [&](const char* name) {
+    TrainOptions small = setting.options(name, "official", 2);
+    small.recipe.batch = 1;
+    small.recipe.size = 16;
+    small.device = {Device::Type::cuda, 0};
+    return small;
+  };
+  const TrainResult whole = run(options("whole"));
+  TrainOptions parts = options("parts");
+  Starved starved;
+  CHECK_THROWS_AS(run(parts, starved), OutOfMemory);
+  parts.resume = true;
+  Witness second;
+  const TrainResult resumed = run(parts, second);
+  CHECK(second.done == 1);
+  CHECK(resumed.finished);
+  check_equal(whole.checkpoint, resumed.checkpoint);
 }
 
 TEST_CASE("a finished run can be made longer") {

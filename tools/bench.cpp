@@ -1,11 +1,14 @@
-// luxgrad bench: the time of an inference and of a training step, and the memory of the inference, on this
-// machine; on request also what each operator takes, and which share of the machine's roofs it reaches.
+// luxgrad bench: the time and the memory of an inference and of a training step on this machine; on request
+// also what each operator takes, and which share of the machine's roofs it reaches. A device is timed by
+// marks in its own stream, with pictures that are there already.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
 
+#include "luxgrad/kernels/bytes.h"
+#include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
@@ -27,10 +30,14 @@ namespace {
 
 constexpr int64_t kLargest = 256;  // side of the pictures of a training step
 
-/// Milliseconds by the clock, and of all threads of this process together.
+/// Milliseconds by the clock, a device's own where there is one, and of all threads of this process together.
 struct Milliseconds {
   double wall = 0, cpu = 0;
 };
+
+double per_second(int64_t pictures, const Milliseconds& time) {
+  return 1e3 * static_cast<double>(pictures) / time.wall;
+}
 
 double median(std::vector<double>& values) {
   const auto middle = values.begin() + static_cast<int64_t>(values.size()) / 2;
@@ -38,24 +45,51 @@ double median(std::vector<double>& values) {
   return *middle;
 }
 
-/// Of `work`, until the device has done it: medians of `repeats` runs, after one that does not count.
+template <class F>
+double wall_ms(Device device, F&& work) {
+  if (device != kCpu) {
+    cuda::synchronize();
+    const cuda::Mark start;
+    work();
+    return cuda::Mark().milliseconds_since(start);
+  }
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Medians of `repeats` runs, after one that does not count.
 template <class F>
 Milliseconds median_ms(int repeats, Device device, F&& work) {
-  const auto action = [&] {
-    work();
-    if (device != kCpu) cuda::synchronize();
-  };
-  action();
+  work();
   std::vector<double> wall, cpu;
   for (int run = 0; run < repeats; ++run) {
-    const auto start = std::chrono::steady_clock::now();
     const std::clock_t busy = std::clock();
-    action();
+    wall.push_back(wall_ms(device, work));
     cpu.push_back(1e3 * static_cast<double>(std::clock() - busy) / CLOCKS_PER_SEC);
-    wall.push_back(
-        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
   }
   return {median(wall), median(cpu)};
+}
+
+/// Bytes of photos, or what the network reads; in host memory or on its device.
+Tensor pictures_for(const Model& model, int64_t batch, int64_t height, int64_t width, bool photo) {
+  const Tensor noise = noise_picture(batch, height, width);
+  if (photo) return to_bytes(noise);
+  return model.device() == kCpu ? noise : noise.to(model.dtype()).to(model.device());
+}
+
+/// A photo goes to the device of the network and comes back as bytes.
+void enhance_pictures(const Model& model, const Tensor& pictures) {
+  if (pictures.dtype() != DType::u8) {
+    enhance(model, pictures);
+  } else {
+    const Tensor bright = enhance(model, from_bytes(pictures.to(model.device()), model.dtype()));
+    (void)to_bytes(bright).to(kCpu);
+  }
+}
+
+std::string right(const std::string& text, size_t width) {
+  return std::string(width - std::min(width, text.size()), ' ') + text;
 }
 
 struct TrainingStep {
@@ -63,19 +97,24 @@ struct TrainingStep {
   Milliseconds time;
 };
 
-/// Of the model's published recipe; `batch` and `size` win over its own where they are not 0.
-TrainingStep time_training_step(Model& model, int64_t batch, int64_t size, int repeats) {
+/// Of the model's published recipe; `batch` and `size` win over its own where they are not 0. `again` gets
+/// one more step to look at.
+TrainingStep time_training_step(Model& model, int64_t batch, int64_t size, int repeats,
+                                FunctionRef<void(FunctionRef<void()>)> again) {
   const Recipe recipe = make_recipe(model.name(), recipe_names(model.name()).front());
   if (batch == 0) batch = recipe.batch;
   if (size == 0) size = recipe.size == 0 ? kLargest : std::min(recipe.size, kLargest);
   const int64_t multiple = model.traits().size_multiple, smallest = recipe.objective->smallest_size();
   check_usage(size % multiple == 0 && size >= smallest, "--crop: expected a multiple of ", multiple,
               " of at least ", smallest, " for ", model.name(), ", got ", size);
-  const StepInput input{noise_picture(batch, size, size), noise_picture(batch, size, size)};
+  const auto pictures = [&] { return noise_picture(batch, size, size).to(model.device()); };
+  const StepInput input{pictures(), pictures()};
   model.requires_grad_();
   Stepper stepper(recipe, model);
-  return {batch, size,
-          median_ms(repeats, model.device(), [&] { (void)stepper.step(input, recipe.adam.lr); })};
+  const auto step = [&] { (void)stepper.step(input, recipe.adam.lr); };
+  const TrainingStep result{batch, size, median_ms(repeats, model.device(), step)};
+  again(step);
+  return result;
 }
 
 class Bench final : public Command {
@@ -96,7 +135,11 @@ class Bench final : public Command {
     app.add_option("--only", only_, "Time one of them: inference or step")
         ->type_name("WORK")
         ->check(CLI::IsMember({"inference", "step"}).description(""));
-    app.add_flag("--operators", operators_, "What each operator of the inference takes, against the roofs");
+    app.add_flag("--photo", photo_, "Enhance bytes in host memory into bytes in host memory");
+    app.add_flag(
+        "--operators", operators_,
+        "What each operator of the inference takes against the roofs, and each tuned kernel of a CUDA "
+        "device against the time that its memory needs");
     app.add_flag("--json", json_, "Print one JSON object per model");
   }
 
@@ -104,12 +147,15 @@ class Bench final : public Command {
     for (const std::string& name : names_) check_model_name(name);
     const auto [width, height] = size_from(size_);
     device_ = apply(where_);
-    check_usage(device_ == kCpu || !operators_, "--operators: expected --device cpu, whose roofs are known");
     const Autotuning autotuning(where_);
     if (names_.empty()) names_ = model_names();
-    if (operators_) {
+    if (operators_ && device_ == kCpu) {
       roofs_ = measure_roofs();
       print_note(cat("roofs of ", num_threads(), " threads: ", roofs_.text()));
+    } else if (operators_) {
+      roofs_ = measure_device_roofs(device_, stored_as(DType::f32, device_));
+      print_note(cat("roofs of cuda:0: products in ", precision(), " ", fixed(roofs_.gflops, 0),
+                     " GFLOP/s; memory moves ", fixed(roofs_.levels[0].gigabytes_per_second, 0), " GB/s"));
     }
     for (const std::string& name : names_) measure(name, width, height);
     return ExitCode::ok;
@@ -132,54 +178,71 @@ class Bench final : public Command {
     if (!json_)
       print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(),
                        device_ == kCpu ? "" : ", cuda:0", ", ", precision()));
-    const bool stored = device_ != kCpu && precision() == Precision::bf16;  // as bf16, which cannot train
-    if (stored) model->to(DType::bf16);
+    model->to(stored_as(DType::f32, device_));
     if (only_ != "step") measure_inference(*model, width, height, report);
-    if (only_ != "inference" && !stored) measure_step(*model, report);
+    model->to(DType::f32);  // as training has it
+    if (only_ != "inference") measure_step(*model, report);
     if (json_) print_result(report.dump());
   }
 
   void measure_inference(const Model& model, int64_t width, int64_t height,
                          nlohmann::ordered_json& report) const {
-    const int64_t optimum = Liveness(model).optimum(height, width);
-    const int64_t peak = measure_peak(model, height, width);
-    const Tensor picture = noise_picture(std::max<int64_t>(1, batch_), height, width);
-    const Milliseconds forward = median_ms(repeats_, device_, [&] { enhance(model, picture); });
-    report["batch"] = picture.size(0);
+    const int64_t batch = std::max<int64_t>(1, batch_);
+    const int64_t optimum = Liveness(model).optimum(height, width, batch);
+    const int64_t peak = measure_peak(model, height, width, {}, batch);
+    const Tensor pictures = pictures_for(model, batch, height, width, photo_);
+    const Milliseconds forward = median_ms(repeats_, device_, [&] { enhance_pictures(model, pictures); });
+    report["batch"] = batch;
     report["width"] = width;
     report["height"] = height;
     report["forward_ms"] = forward.wall;
     report["forward_cpu_ms"] = forward.cpu;
+    report["images_per_second"] = per_second(batch, forward);
     report["memory_peak_bytes"] = peak;
     report["memory_optimum_bytes"] = optimum;
     if (!json_) {
-      const std::string many = picture.size(0) > 1 ? cat(picture.size(0), " of ") : "";
-      print_result(cat("  inference ", many, width, "x", height, "      ", fixed(forward.wall, 1), " ms"));
+      const std::string many = batch > 1 ? cat(batch, " of ") : "";
+      print_result(cat("  inference ", many, width, "x", height, photo_ ? ", bytes" : "", "      ",
+                       time_of(forward, batch)));
       print_result(cat("  memory of inference   ", megabytes(peak), ", ",
                        fixed(static_cast<double>(peak) / static_cast<double>(optimum), 3), " of the optimum ",
                        megabytes(optimum)));
     }
-    if (operators_) list_operators(model, picture, report);
+    if (operators_) {
+      const Tensor one = pictures_for(model, batch, height, width, false);
+      list_operators(model, one, report);
+      list_kernels([&] { enhance(model, one); }, "forward_kernels", report);
+    }
+  }
+
+  std::string time_of(const Milliseconds& time, int64_t batch) const {
+    return cat(fixed(time.wall, device_ == kCpu ? 1 : 3), " ms, ", fixed(per_second(batch, time), 1),
+               " pictures per second");
   }
 
   void measure_step(Model& model, nlohmann::ordered_json& report) const {
     if (device_ != kCpu) cuda::reset_memory_peak();
-    const TrainingStep step = time_training_step(model, batch_, crop_, repeats_);
-    if (device_ != kCpu) report["training_memory_peak_bytes"] = cuda::memory_stats().peak;
+    const TrainingStep step =
+        time_training_step(model, batch_, crop_, repeats_, [&](FunctionRef<void()> again) {
+          if (operators_) list_kernels(again, "training_kernels", report);
+        });
+    const int64_t peak = cuda::memory_stats().peak;
+    if (device_ != kCpu) report["training_memory_peak_bytes"] = peak;
     report["training_step_ms"] = step.time.wall;
     report["training_step_cpu_ms"] = step.time.cpu;
     report["training_batch"] = step.batch;
     report["training_size"] = step.size;
-    if (!json_)
-      print_result(
-          cat("  training step ", step.batch, "x", step.size, "²   ", fixed(step.time.wall, 1), " ms"));
+    report["training_images_per_second"] = per_second(step.batch, step.time);
+    if (json_) return;
+    print_result(cat("  training step ", step.batch, "x", step.size, "²   ", time_of(step.time, step.batch)));
+    if (device_ != kCpu) print_result(cat("  memory of training    ", megabytes(peak)));
   }
 
   /// Of one run as a whole, so that each operator is called on whole pictures.
   void list_operators(const Model& model, const Tensor& picture, nlohmann::ordered_json& report) const {
     const EnhanceOptions whole{.order = EnhanceOptions::whole};
     enhance(model, picture, whole);
-    OperatorTimes times;
+    OperatorTimes times(device_);
     enhance(model, picture, whole);
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     if (!json_) print_result("  calls        ms  GFLOP/s     GB/s  of roof  operator");
@@ -193,9 +256,6 @@ class Bench final : public Command {
                       {"bytes", row.bytes},
                       {"share_of_roof", share}});
       if (json_) continue;
-      const auto right = [](const std::string& text, size_t width) {
-        return std::string(width - std::min(width, text.size()), ' ') + text;
-      };
       print_result(cat(right(cat(row.calls), 7), right(fixed(1e3 * row.seconds, 2), 10),
                        right(fixed(1e-9 * row.flops / row.seconds, 1), 9),
                        right(fixed(1e-9 * row.bytes / row.seconds, 1), 9),
@@ -206,6 +266,31 @@ class Bench final : public Command {
     report["roof_bf16_gflops"] = roofs_.bf16_gflops;
   }
 
+  /// What the tuned kernels of a device take in a run of `work`, against the time in which its memory moves
+  /// what they must.
+  void list_kernels(FunctionRef<void()> work, const char* key, nlohmann::ordered_json& report) const {
+    if (device_ == kCpu) return;
+    cuda::FloorMeter meter(cuda::FloorMeter::taken);
+    work();
+    nlohmann::ordered_json list = nlohmann::ordered_json::array();
+    const std::map<std::string, cuda::Moved> all = meter.moved();
+    if (!json_ && !all.empty()) print_result("  calls        ms     GB/s  of floor  tuned kernel");
+    for (const auto& [slot, moved] : all) {
+      const auto bytes = static_cast<double>(moved.bytes);
+      const double share = 1e3 * roofs_.seconds(0, bytes) / moved.milliseconds;
+      list.push_back({{"kernel", slot},
+                      {"calls", moved.calls},
+                      {"ms", moved.milliseconds},
+                      {"bytes", moved.bytes},
+                      {"share_of_floor", share}});
+      if (json_) continue;
+      print_result(cat(right(cat(moved.calls), 7), right(fixed(moved.milliseconds, 3), 10),
+                       right(fixed(1e-6 * bytes / moved.milliseconds, 1), 9),
+                       right(cat(fixed(100 * share, 0), " %"), 10), "  ", slot));
+    }
+    report[key] = list;
+  }
+
   std::vector<std::string> names_;
   std::string size_ = cat(kStatedWidth, "x", kStatedHeight);
   int64_t batch_ = 0, crop_ = 0;
@@ -213,7 +298,7 @@ class Bench final : public Command {
   RunsOn where_;
   Device device_;
   std::string only_;
-  bool json_ = false, operators_ = false;
+  bool json_ = false, operators_ = false, photo_ = false;
   Roofs roofs_;
 };
 

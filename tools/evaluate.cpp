@@ -19,6 +19,7 @@
 #include "luxgrad/tools/guidance.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/on_cpu.h"
 #include "luxgrad/tools/outputs.h"
 #include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/training/baselines.h"
@@ -216,8 +217,10 @@ class Evaluate final : public Command {
     std::vector<Evaluation> evaluations;
     for (const Guide& guide : guides) {
       const auto guided = [&](const Tensor& low, const Tensor& high) {
-        Tensor bright = enhance(model, guide, low, high);
-        check_finite(bright, pairs[static_cast<size_t>(done) % pairs.size()].name);
+        const std::string& picture = pairs[static_cast<size_t>(done) % pairs.size()].name;
+        const auto run = [&] { return enhance(model, guide, low, high); };
+        Tensor bright = on_cpu_if_exhausted(model, picture, run, run);
+        check_finite(bright, picture);
         return bright;
       };
       evaluations.push_back(evaluate(guide.title, guided, pairs, each, lpips()));

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs what tools/gpu_check.sh needs into one file, on a machine with the CUDA toolkit and without a GPU: programs for
-# sm_90 that need no library but the C library, and the golden files.
+# sm_90 that need no library but the C library, the golden files, and the script that times PyTorch as well.
 set -euo pipefail
 
 usage() {
@@ -35,10 +35,11 @@ cmake --build --preset "$preset" --target luxgrad_tool "${tests[@]}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 folder=$work/luxgrad-gpu-check
-mkdir -p "$folder/bin" "$folder/golden"
+mkdir -p "$folder/bin" "$folder/golden" "$folder/peers"
 cp "build/$preset/tools/luxgrad" "${tests[@]/#/build/$preset/tests/}" "$folder/bin/"
 strip "$folder"/bin/*
 cp tests/golden/*.safetensors "$folder/golden/"
+cp bench/{gpu_peers,networks,steps}.py "$folder/peers/"
 cp tools/gpu_check.sh LICENSE "$folder/"
 if [ ${#more[@]} -gt 0 ]; then mkdir "$folder/more" && cp -r "${more[@]}" "$folder/more/"; fi
 {

@@ -5,22 +5,24 @@ set -uo pipefail
 
 usage() {
   cat << 'TEXT'
-gpu_check.sh [-o REPORT] [--build FOLDER] [--quick]
+gpu_check.sh [-o REPORT] [--build FOLDER] [--part NAME] [--quick]
   -o REPORT       where the report goes (default gpu_report.md)
   --build FOLDER  a build to check, for example build/cuda (default: the bundle that this script lies in)
+  --part NAME     only the parts whose names begin so; `benchmark` alone has time for more rows
   --quick         of each part a few seconds; always where the CPU plays the device (preset `emulated`)
 cuDNN and cuBLAS: LUX_CUDNN, LUX_CUBLAS, the loader, a toolkit, a Python environment (LUX_PYTHON, VIRTUAL_ENV, CONDA_PREFIX,
-or found in the usual places).
+or found in the usual places). PyTorch, which the benchmark compares with: in LUX_PEERS, one of those environments, or python3.
 Exit status: 0 all passed, 5 there is no GPU, 7 a part failed or was cut off.
 TEXT
 }
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-report=gpu_report.md build='' quick=''
+report=gpu_report.md build='' only='' quick=''
 while [ $# -gt 0 ]; do
   case $1 in
     -o) report=$2; shift 2 ;;
     --build) build=$(realpath "$2"); shift 2 ;;
+    --part) only=$2; shift 2 ;;
     --quick) quick=yes; shift ;;
     -h | --help) usage; exit 0 ;;
     *) echo "gpu_check.sh: unknown argument $1" >&2; usage >&2; exit 2 ;;
@@ -28,9 +30,9 @@ while [ $# -gt 0 ]; do
 done
 
 if [ -n "$build" ]; then
-  luxgrad=$build/tools/luxgrad tests=$build/tests golden=$here/../tests/golden version=$build/version
+  luxgrad=$build/tools/luxgrad tests=$build/tests golden=$here/../tests/golden peers=$here/../bench version=$build/version
 else
-  luxgrad=$here/bin/luxgrad tests=$here/bin golden=$here/golden version=$here/version
+  luxgrad=$here/bin/luxgrad tests=$here/bin golden=$here/golden peers=$here/peers version=$here/version
 fi
 if [ ! -x "$luxgrad" ]; then
   echo "gpu_check.sh: $luxgrad is not there; unpack a bundle of tools/gpu_bundle.sh, or name a build with --build" >&2
@@ -76,6 +78,7 @@ rows=() failed=0 details=$work/details
 part() {
   local name=$1 seconds=$2 begin code outcome
   shift 2
+  [[ $name == "$only"* ]] || return 0
   begin=$(date +%s)
   timeout --kill-after=5 "$seconds" "$@" > "$work/out" 2>&1
   code=$?
@@ -139,30 +142,45 @@ sanitized() {
   done
   return $status
 }
-bench() {
-  local precision status=0
-  local precisions=('')
-  if "$luxgrad" bench --help | grep -q -- '--precision'; then precisions=(fp32 tf32 bf16); fi
-  if [ -n "$played" ]; then
-    echo "skipped: the CPU plays the device, whose times mean nothing"
-    return 0
-  fi
-  run() { "$luxgrad" bench --device cuda:0 --json ${precision:+--precision "$precision"} "$@" || status=$?; }
-  for precision in "${precisions[@]}"; do
-    echo "precision ${precision:-fp32}"
-    run -n zero_dce --only inference --size 600x400 --repeat 31
-    run -n zero_dce --only inference --size 1200x900 --repeat 31
-    run -n zero_dce --only step --batch 8 --crop 256 --repeat 11
-    run -n zero_dce --only step --batch 8 --crop 512 --repeat 11
-    run -n unet -n gan -n reference_guided -n mirnet_keras -n mirnet_v1 -n mirnet_v2 --only inference --size 256x256 --repeat 11
-    run -n mirnet_keras -n mirnet_v1 -n mirnet_v2 --only step --batch 4 --crop 128 --repeat 5
-    run -n gan --only step --batch 1 --crop 256 --repeat 5
+# Kernels against the time that their memory needs, in networks that have most of them.
+floors() {
+  local precision row rows=('zero_dce --size 1200x900 --crop 256 --batch 8' 'mirnet_v2 --size 256x256 --crop 128 --batch 4'
+    'gan --size 256x256 --crop 256 --batch 1') status=0
+  if [ -n "$quick" ]; then rows=('zero_dce --size 24x16 --crop 16 --batch 1 --repeat 1'); fi
+  for precision in fp32 bf16; do
+    for row in "${rows[@]}"; do
+      # shellcheck disable=SC2086
+      "$luxgrad" bench --device cuda:0 --operators --precision $precision -n $row > "$work/floors" 2>&1 || status=$?
+      if [ -n "$played" ] && [ $status -eq 0 ]; then
+        echo "$row, $precision: ran; the CPU plays the device, whose times mean nothing"
+      else
+        cat "$work/floors"
+      fi
+    done
   done
   return $status
 }
-export -f networks_agree goldens sanitized bench
+# The first Python with a PyTorch that reaches the device, else any.
+python_for_peers() {
+  local python probe='import torch; torch.cuda.init()'
+  if [ -n "$played" ]; then probe='import torch'; fi
+  for python in "${LUX_PEERS:-/tmp/luxgrad-peers}/bin/python" "${VIRTUAL_ENV:-}/bin/python" "${CONDA_PREFIX:-}/bin/python" python3 \
+    /opt/*/bin/python3 /usr/local/bin/python3; do
+    if command -v "$python" > /dev/null && "$python" -c "$probe" 2> /dev/null; then
+      command -v "$python"
+      return
+    fi
+  done
+  command -v python3
+}
+bench() {
+  local python
+  if ! python=$(python_for_peers); then echo "skipped: no Python here, which times luxgrad and PyTorch in turn"; return 0; fi
+  "$python" "$peers/gpu_peers.py" --luxgrad "$luxgrad" --seconds "$1" ${played:+--dry-run}
+}
+export -f networks_agree goldens sanitized floors python_for_peers bench
 # What the functions above read, for the shells that `timeout` starts.
-in_shell() { printf '%s; %s' "$(declare -p luxgrad tests golden quick played networks size work)" "$*"; }
+in_shell() { printf '%s; %s' "$(declare -p luxgrad tests golden peers quick played networks size work)" "$*"; }
 
 part "operators, f32" 60 "$luxgrad" parity --with cuda:0/f32 --against cpu/f64 "${some_rows[@]}"
 part "operators, bf16" 30 "$luxgrad" parity --with cuda:0/bf16 --against cpu/f64 "${some_rows[@]}"
@@ -172,7 +190,11 @@ part "gradients" 75 "$luxgrad" gradcheck --device cuda:0 "${some_rows[@]}"
 part "goldens" 65 bash -c "$(in_shell goldens)"
 part "ten runs, failing allocations" 45 "$tests/gpu_test" "${some_cases[@]}"
 part "compute-sanitizer" 45 bash -c "$(in_shell sanitized)"
-part "benchmark" 45 bash -c "$(in_shell bench)"
+part "kernels against their floor" 40 bash -c "$(in_shell floors)"
+# What the other parts have left of eight minutes; the peers end ten seconds before they would be cut off.
+left=$((470 - ($(date +%s) - started)))
+if [ $left -lt 60 ]; then left=60; fi
+part "benchmark" $left bash -c "$(in_shell "bench $((left - 10))")"
 
 {
   head_of_report

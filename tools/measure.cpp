@@ -72,10 +72,12 @@ int64_t predicted_peak(const Model& model, int64_t height, int64_t width) {
   return (plan.bytes + static_cast<int64_t>(sizeof(float)) * numbers) / 8 * 9;
 }
 
-int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options) {
+int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options,
+                     int64_t pictures) {
   if (model.device() != kCpu) {
+    const Tensor there = noise_picture(pictures, height, width).to(model.dtype()).to(model.device());
     cuda::reset_memory_peak();
-    enhance(model, noise_picture(1, height, width));
+    enhance(model, there);
     return cuda::memory_stats().peak;
   }
   const int64_t cap = set_derived_weight_cap(0);  // a small picture would keep more of them
@@ -84,7 +86,7 @@ int64_t measure_peak(const Model& model, int64_t height, int64_t width, const En
   memory::trim();
   const int64_t before = resident_bytes();
   reset_peak_resident();
-  enhance(model, noise_picture(1, height, width), options);
+  enhance(model, noise_picture(pictures, height, width), options);
   const int64_t peak = peak_resident_bytes();
   const auto parameters = static_cast<int64_t>(sizeof(float)) * model.parameter_count();
   return before < 0 || peak < 0 ? -1 : peak - before + parameters;

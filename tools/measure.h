@@ -37,9 +37,10 @@ int64_t available_bytes();
 /// workspaces, rounding and the cache of the allocator.
 int64_t predicted_peak(const Model& model, int64_t height, int64_t width);
 
-/// Bytes by which the process grows at most while `model` enhances a [1, height, width, 3] picture, the
-/// picture and the parameters included, nothing else. On a GPU: the most that is in use of its memory.
-int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {});
+/// Bytes by which the process grows at most while `model` enhances [pictures, height, width, 3], these and
+/// the parameters included, nothing else. On a GPU: the most that is in use of its memory.
+int64_t measure_peak(const Model& model, int64_t height, int64_t width, const EnhanceOptions& options = {},
+                     int64_t pictures = 1);
 
 /// A picture [n, height, width, 3] of dark noise.
 Tensor noise_picture(int64_t n, int64_t height, int64_t width);

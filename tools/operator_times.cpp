@@ -42,23 +42,35 @@ std::string title(const std::string& name, const Tensor& y, const Tensors& input
 
 }  // namespace
 
-OperatorTimes::OperatorTimes() : last_(now()) {}
+OperatorTimes::OperatorTimes(Device device) : on_device_(device != kCpu), last_(now()) {
+  if (on_device_) marks_.emplace_back();
+}
+
+OperatorTimes::Row& OperatorTimes::row_of(const std::string& called) {
+  auto row = std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) { return r.name == called; });
+  if (row == rows_.end()) row = rows_.insert(rows_.end(), Row{called});
+  return *row;
+}
 
 void OperatorTimes::on_forward(const char* name, const Tensor& y, const Tensors& inputs) {
   const double time = now();
-  std::string called = title(name, y, inputs);
-  auto row = std::find_if(rows_.begin(), rows_.end(), [&](const Row& r) { return r.name == called; });
-  if (row == rows_.end()) row = rows_.insert(rows_.end(), Row{std::move(called)});
-  ++row->calls;
-  row->seconds += time - last_;
-  row->flops += flops_of(name, y, inputs);
-  row->bytes += bytes_of(y);
-  for (const Tensor& input : inputs) row->bytes += bytes_of(input);
+  if (on_device_) marks_.emplace_back();
+  Row& row = row_of(title(name, y, inputs));
+  ++row.calls;
+  row.flops += flops_of(name, y, inputs);
+  row.bytes += bytes_of(y);
+  for (const Tensor& input : inputs) row.bytes += bytes_of(input);
+  if (on_device_)
+    called_.push_back(static_cast<size_t>(&row - rows_.data()));
+  else
+    row.seconds += time - last_;
   last_ = now();
 }
 
 std::vector<OperatorTimes::Row> OperatorTimes::rows() const {
   std::vector<Row> sorted = rows_;
+  for (size_t call = 0; call < called_.size(); ++call)
+    sorted[called_[call]].seconds += 1e-3 * marks_[call + 1].milliseconds_since(marks_[call]);
   std::stable_sort(sorted.begin(), sorted.end(),
                    [](const Row& a, const Row& b) { return a.seconds > b.seconds; });
   return sorted;

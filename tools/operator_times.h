@@ -5,11 +5,12 @@
 #include <vector>
 
 #include "luxgrad/autograd/observer.h"
+#include "luxgrad/tensor/cuda.h"
 
 namespace lux {
 
 /// Adds up the forward runs of this thread while it lives, by operator and shapes. The time of one is the
-/// time since the one before it.
+/// time since the one before it, on a device by its own clock.
 class OperatorTimes final : public Observer {
  public:
   struct Row {
@@ -18,15 +19,21 @@ class OperatorTimes final : public Observer {
     double seconds = 0, flops = 0, bytes = 0;  ///< of all calls; bytes: each input and the result once
   };
 
-  OperatorTimes();
+  /// Of a network on `device`.
+  explicit OperatorTimes(Device device = kCpu);
   void on_forward(const char* name, const Tensor& y, const Tensors& inputs) override;
   void on_backward(const char*, const Grads&) override {}
   /// Sorted by seconds, largest first.
   std::vector<Row> rows() const;
 
  private:
+  Row& row_of(const std::string& called);
+
   std::vector<Row> rows_;
+  bool on_device_;
   double last_;
+  std::vector<cuda::Mark> marks_;  // on a device: before the first operator, and behind each
+  std::vector<size_t> called_;     // which row each of them belongs to
 };
 
 }  // namespace lux

@@ -28,6 +28,7 @@
 #include "luxgrad/tools/compare_page.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
+#include "luxgrad/tools/on_cpu.h"
 
 namespace fs = std::filesystem;
 
@@ -105,30 +106,6 @@ Tensor curve_map(const Tensor& curves, int64_t n) {
   });
   return map;
 }
-
-/// While it lives, the network is on the CPU, in f32; afterwards as it was, if there is room for it.
-class OnCpu {
- public:
-  explicit OnCpu(Model& model) : model_(model), before_(model.device()), dtype_(model.dtype()) {
-    model.to(kCpu);
-    model.to(DType::f32);
-  }
-  ~OnCpu() {
-    model_.to(dtype_);
-    try {
-      model_.to(before_);
-    } catch (const std::bad_alloc&) {
-      model_.to(kCpu);  // what had moved
-    }
-  }
-  OnCpu(const OnCpu&) = delete;
-  OnCpu& operator=(const OnCpu&) = delete;
-
- private:
-  Model& model_;
-  Device before_;
-  DType dtype_;
-};
 
 }  // namespace
 
@@ -278,14 +255,12 @@ void PictureWork::enhance(FunctionRef<void(int64_t bytes)> expects) {
 void PictureWork::run_network() {
   if (options_.raw_linear) before_.icc.clear();  // it describes what the values were
   if (model_.device() == kCpu) return run_in_memory();
-  try {
-    run_once();
-  } catch (const std::bad_alloc& error) {
-    print_note(cat(job_.input, ": done on the CPU, for ", error.what()));
-    const OnCpu scope(model_);
-    check_memory();
-    run_in_memory();
-  }
+  on_cpu_if_exhausted(
+      model_, job_.input, [&] { run_once(); },
+      [&] {
+        check_memory();
+        run_in_memory();
+      });
 }
 
 // Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.

@@ -83,7 +83,7 @@ void try_precision(Model& model) {
   set_precision(Precision::exact);
   const Tensor exact = enhance(model, probe);
   set_precision(wanted);
-  const bool stored = wanted == Precision::bf16 && model.device() != kCpu;
+  const bool stored = stored_as(model.dtype(), model.device()) == DType::bf16;
   const auto weights = stored ? copied(model.state_dict()) : State();
   if (stored) model.to(DType::bf16);
   const Likeness near = likeness(enhance(model, probe), exact);

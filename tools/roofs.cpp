@@ -3,8 +3,11 @@
 #include <algorithm>
 #include <chrono>
 
+#include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/cpu/isa.h"
-#include "luxgrad/tensor/tensor.h"
+#include "luxgrad/kernels/linear.h"
+#include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/raw.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/tools/console.h"
 
@@ -48,6 +51,19 @@ double measured_reading(const cpu::Roofs& core, int64_t bytes) {
   return static_cast<double>(bytes * turns * num_threads()) / seconds * 1e-9;
 }
 
+// Least seconds of the device for `work`, after a run that does not count.
+template <class F>
+double device_seconds_of(const F& work) {
+  work();
+  double best = 1e30;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const cuda::Mark start;
+    work();
+    best = std::min(best, 1e-3 * cuda::Mark().milliseconds_since(start));
+  }
+  return best;
+}
+
 }  // namespace
 
 double Roofs::seconds(double flops, double bytes) const {
@@ -79,6 +95,20 @@ Roofs measure_roofs() {
     roofs.bf16_gflops = measured_gflops(pairs->multiply_add);
   for (const int64_t kibibytes : {16, 256, 4096, 65536})
     roofs.levels.push_back({kibibytes << 10, measured_reading(core, kibibytes << 10)});
+  return roofs;
+}
+
+Roofs measure_device_roofs(Device device, DType dtype) {
+  const NoGrad no_grad;
+  const int64_t side = cuda::is_real() ? 8192 : 32;  // small where the CPU plays the device
+  const Tensor a = full({side, side}, 0.5, {dtype, device}), copy = empty({side, side}, {dtype, device});
+  const auto number = static_cast<double>(side);
+  Roofs roofs;
+  roofs.gflops = 2e-9 * number * number * number / device_seconds_of([&] { linear(a, a); });
+  const auto bytes = 2 * a.storage()->bytes();
+  const double seconds =
+      device_seconds_of([&] { cuda::copy(copy.raw(), device, a.raw(), device, a.storage()->bytes()); });
+  roofs.levels = {{bytes, 1e-9 * static_cast<double>(bytes) / seconds}};
   return roofs;
 }
 

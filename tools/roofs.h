@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "luxgrad/tensor/tensor.h"
+
 namespace lux {
 
 struct Roofs {
@@ -26,5 +28,8 @@ struct Roofs {
 
 /// Of all threads together; takes about a second. Without values on a processor that has no tiles.
 Roofs measure_roofs();
+/// Of a CUDA device: products of matrices of `dtype` in the precision at hand, and copies within its memory,
+/// of which each byte is read and written. Throws Error where there is none.
+Roofs measure_device_roofs(Device device, DType dtype);
 
 }  // namespace lux

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "luxgrad/data/layout.h"
-#include "luxgrad/kernels/precision.h"
 #include "luxgrad/tools/autotune.h"
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/config_file.h"
@@ -105,8 +104,6 @@ class Train final : public Command {
     check_usage(dry_run_ || !options_.run.empty(), "name the run folder with --run");
     check_usage(recipe_.epochs == 0 || options_.steps == 0, "--epochs and --steps exclude each other");
     options_.device = apply(where_);
-    check_usage(options_.device == kCpu || precision() != Precision::bf16,
-                "--precision: on a CUDA device training takes exact, fp32 or tf32");
     const Autotuning autotuning(where_);
     try {
       return work();

@@ -186,7 +186,7 @@ class Video final : public Command {
     }
   }
 
-  void enhance_all(const Model& model, Tally& tally) {
+  void enhance_all(Model& model, Tally& tally) {
     ProgressLine progress(progress_style(progress_));
     const VideoFormat format = source_->format();
     memory::set_slack(100);  // so that frames find their blocks in the cache
@@ -208,8 +208,7 @@ class Video final : public Command {
       }
       const Clock::time_point before = Clock::now();
       const Tensor dark = to_tensor(frame, format);
-      const Tensor enhanced =
-          compat_.empty() ? steady.next(dark) : published_video_frame(model, dark, strength_);
+      const Tensor enhanced = enhanced_frame(model, steady, dark);
       tally.network += seconds_since(before);
       check_finite(enhanced, input_);
       from_tensor(enhanced, format, bright);
@@ -222,6 +221,22 @@ class Video final : public Command {
     }
     tally.flicker = steady.report();
     if (live_ != nullptr) tally.dropped = live_->dropped();
+  }
+
+  /// Where the device has no memory left for a frame, the film goes on on the CPU: the next one is as large.
+  Tensor enhanced_frame(Model& model, SteadyEnhancer& steady, const Tensor& dark) const {
+    const auto run = [&] {
+      return compat_.empty() ? steady.next(dark) : published_video_frame(model, dark, strength_);
+    };
+    if (model.device() == kCpu) return run();
+    try {
+      return run();
+    } catch (const std::bad_alloc& error) {
+      print_note(cat(input_, ": goes on on the CPU, for ", error.what()));
+    }
+    model.to(kCpu);
+    model.to(DType::f32);
+    return run();
   }
 
   void put(const VideoFrame& frame, Tally& tally) {

@@ -1,6 +1,7 @@
 #include "luxgrad/training/objective.h"
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 
 namespace lux {
@@ -17,6 +18,7 @@ Loss Objective::differentiate(Model& model, const StepInput& input, size_t updat
   const Update moved = updates().at(update);
   // Until the end, for what is computed again on the way back.
   const Frozen frozen(model, [&](std::string_view name) { return !moved.moves(name); });
+  const Cast cast(model, stored_as(model.dtype(), model.device()));
   Loss result = loss(model, input, update);
   backward(result.total);
   return result;

@@ -55,10 +55,12 @@ class Objective {
   /// The loss of update `update`, on the device of the network, wherever the pictures are. Throws Error for a
   /// network of another kind and for missing references.
   Loss loss(const Model& model, const StepInput& input, size_t update = 0) const;
-  /// The same with its gradients, added to those of the parameters that the update moves.
+  /// The same with its gradients, added to those of the parameters that the update moves. In bf16 on a CUDA
+  /// device the network computes with copies of its parameters, and losses in the dtype of the pictures.
   Loss differentiate(Model& model, const StepInput& input, size_t update = 0) const;
 
  private:
+  /// The network reads and makes what has its dtype; losses have that of the pictures.
   virtual Loss compute(const Model& model, const StepInput& input, size_t update) const = 0;
 };
 

@@ -6,6 +6,7 @@
 
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/thread_pool.h"
 #include "luxgrad/training/setup.h"
@@ -73,7 +74,9 @@ Stage largest_step(const Recipe& recipe) {
                            [&](const Stage& a, const Stage& b) { return pixels(a) < pixels(b); });
 }
 
-int64_t predicted_step_memory(const TrainOptions& options, int64_t pixels) {
+int64_t predicted_step_memory(const TrainOptions& where, int64_t pixels) {
+  TrainOptions options = where;
+  options.device = kCpu;  // a device may be full, and what it has is counted elsewhere
   const std::unique_ptr<Model> model = make_trainee(options);
   const int64_t multiple = std::lcm(model->traits().size_multiple, kSmallSide);
   const int64_t least = std::max(kFewPixels, options.recipe.objective->smallest_size());
@@ -94,15 +97,20 @@ int64_t predicted_step_memory(const TrainOptions& options, int64_t pixels) {
 }
 
 StepCost measured_step(const TrainOptions& options, const StepInput& pictures) {
-  const int64_t before = memory::stats().live - bytes_of(pictures.low) - bytes_of(pictures.high);
+  const bool on_device = options.device != kCpu;
+  const auto stats = [&] { return on_device ? cuda::memory_stats() : memory::stats(); };
+  // A device holds them while they are used only.
+  const int64_t own = on_device ? 0 : bytes_of(pictures.low) + bytes_of(pictures.high);
+  const int64_t before = stats().live - own;
   const std::unique_ptr<Model> model = make_trainee(options);
   Stepper stepper(options.recipe, *model);
   (void)stepper.step(pictures, options.recipe.adam.lr);
-  memory::reset_peak();
+  on_device ? cuda::reset_memory_peak() : memory::reset_peak();
   const auto start = std::chrono::steady_clock::now();
   (void)stepper.step(pictures, options.recipe.adam.lr);
+  if (on_device) cuda::synchronize();
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  return {seconds.count(), memory::stats().peak - before};
+  return {seconds.count(), stats().peak - before};
 }
 
 }  // namespace lux

@@ -35,6 +35,13 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// In the memory that files are written from.
+State on_host(const State& state) {
+  State there;
+  for (const auto& [name, tensor] : state) there[name] = tensor.to(kCpu);
+  return there;
+}
+
 void check_unused(const TrainOptions& options) {
   check(options.resume || !RunFolder::used(options.run), "train: ", options.run,
         " holds a run; continue it with --resume, or choose another folder");
@@ -57,6 +64,7 @@ class Trainer {
   bool open_stage();
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   void update(const Batch& batch, double data_seconds);
+  StepOutcome step(const StepInput& input, double lr);
   void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
   void keep_evidence(const StepInput& input, const Batch& batch, const std::string& text);
   void finish_epoch();
@@ -98,6 +106,7 @@ class Trainer {
   TrainResult result_;
   std::optional<double> last_loss_;  // of the steps of this process
   bool log_failed_ = false;
+  int64_t saved_ = -1;  // the step of the last checkpoint
 };
 
 Trainer::Trainer(const TrainOptions& options, TrainListener& listener)
@@ -213,7 +222,7 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   const double lr = progress_.rate * schedule_(at);
   Generator chance = Generator(options_.seed, "step").fork(static_cast<uint64_t>(progress_.step));
   const StepInput input{batch.low, batch.high, chance.next()};
-  const StepOutcome outcome = stepper_.step(input, lr);
+  const StepOutcome outcome = step(input, lr);
   last_loss_ = outcome.losses.front().second;
   ++progress_.step;
   const bool finite = outcome.failed < 0;
@@ -240,6 +249,22 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   // whose second moment is infinite would stand still unseen.
   const std::string ruined = ruined_state(*model_, stepper_.state_dict());
   if (!finite || !ruined.empty()) skip(input, batch, outcome.failed, ruined);
+}
+
+// Where memory ends, which a device may give to others while a run goes on, what was learned is kept first.
+StepOutcome Trainer::step(const StepInput& input, double lr) {
+  try {
+    return stepper_.step(input, lr);
+  } catch (const std::bad_alloc&) {
+    if (progress_.step > saved_) {
+      try {
+        save();
+      } catch (const std::exception& refused) {  // the run ends for the other reason
+        listener_.on_notice(cat("the steps since step ", saved_, " are lost: ", refused.what()));
+      }
+    }
+    throw;
+  }
 }
 
 // Says where the step went wrong, and stops where that cannot be left behind.
@@ -269,7 +294,7 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
   facts["key"] = std::to_string(input.key);
   for (const std::string& name : batch.names) facts["pictures"] += printable(name) + "\n";
   try {
-    listener_.on_notice("what the step worked with: " + folder_.save_not_finite(tensors, facts));
+    listener_.on_notice("what the step worked with: " + folder_.save_not_finite(on_host(tensors), facts));
   } catch (const std::exception& refused) {  // the run ends for the other reason
     listener_.on_notice(cat("what the step worked with is lost: ", refused.what()));
   }
@@ -379,7 +404,7 @@ void Trainer::judge(double criterion) {
 }
 
 void Trainer::save_best() {
-  folder_.save_best(model_->state_dict(), weight_facts(*model_, config_, progress_));
+  folder_.save_best(on_host(model_->state_dict()), weight_facts(*model_, config_, progress_));
 }
 
 // After squares were learned by heart.
@@ -395,8 +420,10 @@ void Trainer::say_how_well_learnt(double last_loss) {
 void Trainer::save() {
   progress_.jsonl_bytes = folder_.jsonl_bytes();
   progress_.csv_bytes = folder_.csv_bytes();
-  result_.checkpoint = folder_.save({to_metadata(*model_), model_->state_dict(), stepper_.state_dict(),
-                                     config_, progress_, cuda::convolution_plans_hash()});
+  result_.checkpoint =
+      folder_.save({to_metadata(*model_), on_host(model_->state_dict()), on_host(stepper_.state_dict()),
+                    config_, progress_, cuda::convolution_plans_hash()});
+  saved_ = progress_.step;
 }
 
 }  // namespace

@@ -5,29 +5,48 @@
 #include <cstdint>
 #include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux::cuda {
 
 struct Moved {
   int64_t calls = 0, bytes = 0;
+  double milliseconds = 0;  ///< of the device, where the meter times it
 };
 
-/// Adds up, while it lives, what the slots of this thread must move.
+/// Adds up, while it lives, what the slots of this thread must move, and on request how long the device took.
 class FloorMeter {
  public:
-  FloorMeter();
+  enum Times { not_taken, taken };
+  explicit FloorMeter(Times times = not_taken);
   ~FloorMeter();
   FloorMeter(const FloorMeter&) = delete;
   FloorMeter& operator=(const FloorMeter&) = delete;
-  /// By the name of the slot.
-  const std::map<std::string, Moved>& moved() const { return moved_; }
+  /// By the name of the slot. Waits for the device where times are taken.
+  std::map<std::string, Moved> moved() const;
   void add(const char* slot, int64_t bytes);
+  /// The kernels of the slot that was added last are called.
+  void end();
 
  private:
+  struct Begun {
+    std::string slot;
+    cuda::Mark mark{};
+  };
+  struct Run {
+    Begun begun;
+    cuda::Mark end{};
+  };
+
   std::map<std::string, Moved> moved_;
+  Times times_;
+  std::optional<Begun> begun_;
+  std::vector<Run> runs_;
   FloorMeter* before_;
 };
 

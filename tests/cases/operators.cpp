@@ -4,6 +4,7 @@
 #include "luxgrad/autograd/op_case.h"
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/kernels/color_constancy.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/curve.h"
@@ -154,6 +155,12 @@ ERROR_CASE("sum_to", {{2, 3}}, "sum_to: expected a shape that broadcasts to [2, 
 
 // Shapes.
 OP_CASE("reshape", {{2, 3, 4}}, [](const Tensors& x) { return reshape(x[0], {4, 6}); }, {.divided = false});
+OP_CASE("cast", {{2, 3, 4}},
+        [](const Tensors& x) {
+          const DType own = x[0].dtype();
+          return cast(cast(x[0], own == DType::f32 ? DType::f64 : DType::f32), own);
+        },
+        {.gradcheck_step = 0.1, .divided = false});  // rounded to f32 on the way
 OP_CASE("concat", {{2, 3, 4, 2}, {2, 3, 4, 1}, {2, 3, 4, 3}}, [](const Tensors& x) { return concat(x, -1); },
         {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}, {2, 48, 64, 8}}});
 OP_CASE("concat, rows", {{2, 3, 4}, {2, 1, 4}}, [](const Tensors& x) { return concat(x, 1); },
@@ -167,6 +174,8 @@ OP_CASE("narrow, of split", {{2, 3, 5}},
         },
         {.large = {{100, 100, 5}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
 
+ERROR_CASE("cast", {{2, 3}}, "cast: expected floating dtypes, got u8",
+           [](const Tensors& x) { return cast(x[0], DType::u8); });
 ERROR_CASE("reshape", {{2, 3}}, "reshape: expected 6 elements as in [2, 3], got [4]",
            [](const Tensors& x) { return reshape(x[0], {4}); });
 ERROR_CASE("concat", {}, "concat: expected at least one tensor",

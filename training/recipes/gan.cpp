@@ -2,6 +2,7 @@
 #include "luxgrad/training/recipes/gan.h"
 
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/losses/adversarial.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/models/gan.h"
@@ -46,17 +47,19 @@ std::shared_ptr<const Objective> Adversarial::without_chance() const {
 Loss Adversarial::compute(const Model& model, const StepInput& input, size_t update) const {
   enum Step : size_t { real, fake, generate };
   const auto& gan = as<Gan>(model);
-  const Tensor low = signed_range(input.low);
+  const auto exact = [&](const Tensor& x) { return cast(x, input.low.dtype()); };
+  const auto stored = [&](const Tensor& x) { return cast(signed_range(x), model.dtype()); };
+  const Tensor low = stored(input.low);
   const BatchNormMode mode{BatchNormMode::batch, input.statistics};
   const auto generated = [&] {
     return gan.generator(
         low, {mode, options_.dropout, 2 * input.key + (update == generate ? 1 : 0), gan.recompute()});
   };
   const auto taken_for = [&](const Tensor& target, bool real) {
-    return adversarial_loss(gan.discriminator.logits(low, target, mode), real);
+    return adversarial_loss(exact(gan.discriminator.logits(low, target, mode)), real);
   };
   if (update == real) {
-    const Tensor loss = taken_for(signed_range(input.high), true);
+    const Tensor loss = taken_for(stored(input.high), true);
     return {0.5 * loss, {{"d_real", loss}}};
   }
   if (update == fake) {
@@ -64,7 +67,7 @@ Loss Adversarial::compute(const Model& model, const StepInput& input, size_t upd
     return {0.5 * loss, {{"d_fake", loss}}};
   }
   const Tensor picture = generated(), adversarial = taken_for(picture, true),
-               l1 = l1_loss(picture, signed_range(input.high));
+               l1 = l1_loss(exact(picture), signed_range(input.high));
   return {adversarial + options_.l1 * l1, {{"adversarial", adversarial}, {"l1", l1}}};
 }
 

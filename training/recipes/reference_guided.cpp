@@ -4,6 +4,7 @@
 #include "luxgrad/losses/reference_guided.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/models/reference_guided.h"
 #include "luxgrad/tensor/text.h"
 #include "luxgrad/training/recipes/recipes.h"
@@ -37,14 +38,18 @@ class Guided final : public Objective {
  private:
   Loss compute(const Model& model, const StepInput& input, size_t) const override {
     const auto& network = as<ReferenceGuided>(model);
-    const ReferenceGuided::Encoding low = network.encode(input.low), high = network.encode(input.high);
+    const auto stored = [&](const Tensor& x) { return cast(x, model.dtype()); };
+    const auto exact = [&](const Tensor& x) { return cast(x, input.low.dtype()); };
+    const ReferenceGuided::Encoding low = network.encode(stored(input.low)),
+                                    high = network.encode(stored(input.high));
     const Tensor enhanced = network.decode(low, high.luminance());
     const Tensor again = network.encode(enhanced).features;
     ReferenceGuidedLossOptions options = options_;
     options.luminance = network.options().lum_dim;
     options.instance_norm = network.options().instance_norm;
-    const ReferenceGuidedLoss loss =
-        reference_guided_loss({input.low, input.high, enhanced, low.features, high.features, again}, options);
+    const ReferenceGuidedLoss loss = reference_guided_loss(
+        {input.low, input.high, exact(enhanced), exact(low.features), exact(high.features), exact(again)},
+        options);
     return {loss.total, {{"rest", loss.rest}, {"lum", loss.lum}, {"con", loss.con}, {"cont", loss.cont}}};
   }
 

@@ -2,6 +2,7 @@
 
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/losses/perceptual.h"
 #include "luxgrad/models/restorer.h"
 #include "luxgrad/tensor/text.h"
@@ -33,7 +34,7 @@ int64_t Restoration::smallest_size() const {
 }
 
 Loss Restoration::compute(const Model& model, const StepInput& input, size_t) const {
-  const Tensor drawn = as<Restorer>(model).forward(input.low);
+  const Tensor drawn = cast(as<Restorer>(model).forward(cast(input.low, model.dtype())), input.low.dtype());
   const Tensor picture = within_ ? clamp(drawn, 0, 1) : drawn;
   const Tensor distance = distance_(picture, input.high);
   if (perceptual_.trunk == nullptr) return {distance, {{name_, distance}}};

@@ -2,6 +2,7 @@
 #include "luxgrad/losses/zero_dce.h"
 
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/cast.h"
 #include "luxgrad/kernels/total_variation.h"
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/losses/ssim.h"
@@ -11,6 +12,12 @@
 
 namespace lux {
 namespace {
+
+// Stored as the network is, and given back as the picture is, for the losses.
+CurveEnhancement enhanced(const Model& model, const Tensor& low) {
+  const CurveEnhancement result = as<CurveModel>(model).forward(cast(low, model.dtype()));
+  return {cast(result.enhanced, low.dtype()), cast(result.curves, low.dtype())};
+}
 
 constexpr ResizeImageOptions kPilAntialias{Interpolation::lanczos, true};
 
@@ -37,7 +44,7 @@ class ZeroReference final : public Objective {
 
  private:
   Loss compute(const Model& model, const StepInput& input, size_t) const override {
-    const CurveEnhancement result = as<CurveModel>(model).forward(input.low);
+    const CurveEnhancement result = enhanced(model, input.low);
     const ZeroDceLoss loss = zero_dce_loss(input.low, result.enhanced, result.curves, options_);
     return {loss.total, {{"tv", loss.tv}, {"spa", loss.spa}, {"col", loss.col}, {"exp", loss.exp}}};
   }
@@ -62,7 +69,7 @@ class WithReference final : public Objective {
   static constexpr double kStructure = 0.5, kSmoothness = 0.2;
 
   Loss compute(const Model& model, const StepInput& input, size_t) const override {
-    const CurveEnhancement result = as<CurveModel>(model).forward(input.low);
+    const CurveEnhancement result = enhanced(model, input.low);
     const Tensor distance = l1_loss(result.enhanced, input.high);
     const Tensor structure = 1.0 - ssim(result.enhanced, input.high);
     const Tensor tv = total_variation(result.curves, VariationForm::official);

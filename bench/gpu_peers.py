@@ -1,0 +1,276 @@
+#!/usr/bin/env python3
+"""Times luxgrad on a GPU against PyTorch's ways to run its networks there, in turn. Beside the product, never part of it.
+
+  python bench/gpu_peers.py [--luxgrad build/cuda/tools/luxgrad] [--seconds 420] [--precision bf16,tf32,fp32]
+                            [--peers eager,channels_last,compile] [--only inference|step|photo] [MODEL...] [--dry-run]
+
+Every row is a network at work: pictures to enhance or a training step, on the device, timed by its events. Rounds let
+`luxgrad bench` and each peer run several times, in turn. `compile` is torch.compile(mode="max-autotune") with CUDA
+graphs in channels-last layout; it may take minutes to get ready, so it comes last, row by row in their order, for as long
+as there is time. Printed is a table of Markdown: medians in milliseconds, and how many times as fast luxgrad is as the
+fastest peer; -- where a peer does not do such work, fails or was not reached, which is said below. Without PyTorch
+luxgrad runs alone. --dry-run: small pictures, the peers on the CPU, and no numbers, which would mean nothing.
+"""
+import argparse
+import json
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import time
+
+PEERS = ("eager", "channels_last", "compile")
+MIRNETS = ("mirnet_keras", "mirnet_v1", "mirnet_v2")
+SMALL = ("unet", "gan", "reference_guided", *MIRNETS)
+
+# Work, network, pictures at once, width and height. First what there are goals for.
+ROWS = [("photo", "zero_dce", 1, (4000, 3000)), ("inference", "zero_dce", 1, (1200, 900))]
+ROWS += [("step", "zero_dce", 8, (side, side)) for side in (256, 512)]
+ROWS += [("step", name, 4, (128, 128)) for name in MIRNETS] + [("step", "gan", 1, (256, 256))]
+ROWS += [("inference", "zero_dce", 8, (1200, 900))] + [("inference", "zero_dce", n, (600, 400)) for n in (1, 8)]
+ROWS += [("inference", name, n, (256, 256)) for n in (1, 8) for name in SMALL]
+DRY_ROWS = [("photo", "zero_dce", 1, (24, 16)), ("inference", "zero_dce", 2, (24, 16)), ("step", "zero_dce", 1, (16, 16))]
+
+
+def product(args, row, precision):
+    """Medians of one process of luxgrad: milliseconds, and bytes of the device at most."""
+    work, model, batch, (width, height) = row
+    command = [args.luxgrad, "bench", "-n", model, "--device", "cuda:0", "--precision", precision, "--json",
+               "--repeat", str(args.repeats), "--batch", str(batch), "--only", "step" if work == "step" else "inference"]
+    command += ["--crop", str(width)] if work == "step" else ["--size", f"{width}x{height}"]
+    command += ["--photo"] if work == "photo" else []
+    run = subprocess.run(command, capture_output=True, text=True, timeout=args.limit)
+    if run.returncode != 0:
+        raise RuntimeError(run.stderr.strip().splitlines()[-1] if run.stderr.strip() else f"status {run.returncode}")
+    report = json.loads(run.stdout)
+    if work == "step":
+        return report["training_step_ms"], report["training_memory_peak_bytes"]
+    return report["forward_ms"], report["memory_peak_bytes"]
+
+
+def work_of(row, precision, mode, device):
+    """What a peer is timed at: a function."""
+    import torch
+    import steps
+
+    work, model, batch, (width, height) = row
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    steps.COMPILE.update({"mode": "max-autotune"} if device == "cuda" else {})
+    coarse = precision == "bf16"
+    if work == "step":
+        step = steps.Step(model, mode, *steps.pictures(mode, *[(batch, height, width)] * 2))
+
+        def action():
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=coarse):
+                step()
+    else:
+        net, (photo,) = steps.network(model, mode), steps.pictures(mode, (batch, height, width))
+        if coarse:
+            net, photo = net.bfloat16(), photo.bfloat16()
+
+        def action():
+            with torch.no_grad() if mode == "compile" else torch.inference_mode():
+                net(photo)
+    return action
+
+
+def times_of(action, repeats, device):
+    import torch
+
+    if device != "cuda":
+        times = []
+        for _ in range(repeats):
+            start = time.perf_counter()
+            action()
+            times.append(1e3 * (time.perf_counter() - start))
+        return times
+    marks = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        action()
+        end.record()
+        marks.append((start, end))
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) for start, end in marks]
+
+
+def serve(connection, device):
+    """Answers (row, precision, mode, repeats) with (milliseconds, bytes of the device at most) or a text about a failure."""
+    import torch
+
+    torch.set_default_device(device)
+    actions, at_work = {}, None
+    while True:
+        row, precision, mode, repeats = connection.recv()
+        try:
+            if (row, precision) != at_work:  # what served the row before makes room
+                actions, at_work = {}, (row, precision)
+                torch.compiler.reset()
+                if device == "cuda":
+                    torch.cuda.empty_cache()
+            if mode not in actions:
+                actions[mode] = work_of(row, precision, mode, device)
+                for _ in range(3):  # compiles, finds algorithms, records graphs
+                    actions[mode]()
+            if device == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+            times = times_of(actions[mode], repeats, device)
+            connection.send((times, torch.cuda.max_memory_allocated() if device == "cuda" else 0))
+        except Exception as error:  # a peer that fails is a result, too
+            actions.pop(mode, None)
+            connection.send(f"{type(error).__name__}: {str(error).splitlines()[0][:150] if str(error) else ''}")
+
+
+class Peers:
+    """PyTorch in a process of its own, which is ended where it takes too long."""
+
+    def __init__(self, device):
+        self.device, self.process = device, None
+
+    def start(self):
+        spawn = multiprocessing.get_context("spawn")
+        self.connection, theirs = spawn.Pipe()
+        self.process = spawn.Process(target=serve, args=(theirs, self.device), daemon=False)
+        self.process.start()
+        theirs.close()
+
+    def stop(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.join()
+            self.process = None
+
+    def ask(self, row, precision, mode, repeats, seconds):
+        if self.process is None:
+            self.start()
+        try:
+            self.connection.send((row, precision, mode, repeats))
+            if self.connection.poll(max(seconds, 0)):
+                return self.connection.recv()
+            self.stop()
+            return f"not ready within {seconds:.0f} s"
+        except (EOFError, OSError):
+            self.stop()
+            return "ended"
+
+
+class Table:
+    """What was found out so far, by row and precision."""
+
+    def __init__(self, args):
+        self.args, self.cells, self.memory, self.faults = args, {}, {}, []
+        self.end = time.monotonic() + args.seconds
+
+    def left(self):
+        return self.end - time.monotonic()
+
+    def measure(self, peers, key, modes, rounds):
+        """Luxgrad and the peers in turn; what was known before gives way."""
+        row, precision = key
+        times = {}
+        for _ in range(rounds):
+            for mode in ("luxgrad", *modes):
+                if mode in times and times[mode] is None:
+                    continue
+                try:
+                    if mode == "luxgrad":
+                        ms, memory = product(self.args, row, precision)
+                        found = [ms]
+                    else:
+                        answer = peers.ask(row, precision, mode, self.args.repeats, min(self.args.limit, self.left()))
+                        if isinstance(answer, str):
+                            raise RuntimeError(answer)
+                        found, memory = answer
+                    times.setdefault(mode, []).extend(found)
+                    self.memory[key, mode] = memory
+                except (RuntimeError, subprocess.TimeoutExpired) as error:
+                    times[mode] = None
+                    self.faults.append(f"{self.name(key)}, {mode}: {error}")
+        for mode, values in times.items():
+            self.cells[key, mode] = None if values is None else statistics.median(values)
+
+    @staticmethod
+    def name(key):
+        (work, model, batch, (width, height)), precision = key
+        what = {"photo": f"bytes of {width}x{height}, host to host", "inference": f"{batch} of {width}x{height}",
+                "step": f"step {batch}x{width}²"}[work]
+        return f"`{model}` {what}, {precision}"
+
+    def print(self, keys, modes):
+        head = ["work", "luxgrad", "pictures per second", "memory", *modes, "times as fast"]
+        print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
+        for key in keys:
+            ms = {mode: self.cells.get((key, mode)) for mode in ("luxgrad", *modes)}
+            if self.args.dry_run:
+                cells = ["ran" if ms[mode] is not None else "--" for mode in ("luxgrad", *modes)]
+                print(f"| {self.name(key)} | {cells[0]} |  |  | {' | '.join(cells[1:] + [''])} |")
+                continue
+            show = lambda mode: "--" if ms[mode] is None else f"{ms[mode]:.3f} ms"
+            peers = [ms[mode] for mode in modes if ms[mode] is not None]
+            own = ms["luxgrad"]
+            speed = "--" if own is None else f"{1e3 * key[0][2] / own:.1f}"
+            ratio = f"{min(peers) / own:.2f}" if own and peers else "--"
+            memory = " / ".join(f"{self.memory[key, mode] / 1e6:.0f}" for mode in ("luxgrad", *modes)
+                                if ms[mode] is not None and (key, mode) in self.memory)
+            print(f"| {self.name(key)} | {show('luxgrad')} | {speed} | {memory} MB | "
+                  f"{' | '.join([*map(show, modes), ratio])} |")
+        for fault in self.faults:
+            print(f"\n{fault}")
+
+
+def has_torch(device):
+    probe = "import torch; torch.zeros(1, device='%s')" % device
+    return subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode == 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--luxgrad", default="build/cuda/tools/luxgrad")
+    parser.add_argument("--only", choices=["inference", "step", "photo"])
+    parser.add_argument("--peers", type=lambda text: text.split(","), default=list(PEERS))
+    parser.add_argument("--precision", type=lambda text: text.split(","), default=["bf16", "tf32", "fp32"])
+    parser.add_argument("--seconds", type=float, default=420, help="in all (default 420)")
+    parser.add_argument("--limit", type=float, default=90, help="for one peer to get ready and run (default 90)")
+    parser.add_argument("--repeats", type=int, default=11, help="runs in a round (default 11)")
+    parser.add_argument("--dry-run", action="store_true")
+    args = parser.parse_args()
+    if args.dry_run:
+        args.repeats = 1
+
+    device = "cpu" if args.dry_run else "cuda"
+    modes = [mode for mode in PEERS if mode in args.peers]
+    if not has_torch(device):
+        print(f"No PyTorch for {device} in {sys.executable}: luxgrad runs alone.\n")
+        modes = []
+    rows = [row for row in (DRY_ROWS if args.dry_run else ROWS)
+            if (not args.models or row[1] in args.models) and (not args.only or row[0] == args.only)]
+    keys = [(row, precision) for row in rows for precision in args.precision]
+    with_peers = [key for key in keys if key[0][0] != "photo"]  # PyTorch's has no path from bytes to bytes
+
+    table, peers = Table(args), Peers(device)
+    quick = [mode for mode in modes if mode != "compile"]
+    kept = args.seconds / 3 if "compile" in modes else 5  # for what takes long to get ready
+    reached = 0
+    try:
+        for key in keys:
+            if table.left() < kept:
+                break
+            table.measure(peers, key, quick if key in with_peers else [], 1 if args.dry_run else 2)
+            reached += 1
+        for key in with_peers if "compile" in modes and not args.dry_run else []:
+            if table.left() < 20:
+                break
+            table.measure(peers, key, modes, 2)
+    finally:
+        peers.stop()
+    table.print(keys[:reached], modes)
+    if reached < len(keys):
+        print(f"\nThe time was over before {len(keys) - reached} of {len(keys)} rows.")
+    return 0 if all(table.cells.get((key, "luxgrad")) is not None for key in keys[:reached]) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
