@@ -5,10 +5,14 @@
 #include <optional>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/derived_weights.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/models/enhance_way.h"
 #include "luxgrad/tensor/parallel.h"
+#include "luxgrad/tensor/text.h"
 
 namespace lux {
 namespace {
@@ -89,17 +93,29 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
   return copy;
 }
 
-// The padded picture as a whole, on the device of the network and stored as its weights.
-Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
-  if (const Device device = model.device(); device != picture.device())
-    return run_whole(model, picture.to(device), strength).to(picture.device());
+// The padded picture as a whole, stored as the weights; it is on the device of the network.
+Tensor run_there(const Model& model, const Tensor& picture, double strength) {
   if (const DType dtype = model.dtype(); dtype != picture.dtype())
-    return run_whole(model, picture.to(dtype), strength).to(picture.dtype());
+    return run_there(model, picture.to(dtype), strength).to(picture.dtype());
   const PaddedSize size(model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
   if (below == 0 && beside == 0) return model.enhance(picture, strength);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
   return reflect_pad(model.enhance(padded, strength), {0, -below, 0, -beside});
+}
+
+// The same for a picture anywhere. On a device, where launches take longer than many a kernel, as a graph;
+// but not while somebody watches the operators.
+Tensor run_whole(const Model& model, const Tensor& picture, double strength) {
+  const Device device = model.device();
+  if (device == kCpu || observed())
+    return run_there(model, picture.to(device), strength).to(picture.device());
+  Tensors weights;
+  for (const auto& [name, tensor] : model.state_dict()) weights.push_back(tensor);
+  const std::string key = cat(exact_text(strength), " ", precision(), plain_kernels() ? " plain" : "");
+  const auto run = [&](const Tensors& x) -> Tensors { return {run_there(model, x[0], strength)}; };
+  const Tensor y = model.graphs().run(key, {picture}, weights, run)[0];
+  return picture.device() == device ? y.clone() : y.to(picture.device());  // the graph writes into y again
 }
 
 // Runs a picture rows at a time, tile by tile.

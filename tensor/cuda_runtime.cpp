@@ -37,6 +37,25 @@ int copy(void* to, const void* from, size_t bytes, void* stream) {
   return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, to_stream(stream));
 }
 
+// Other streams and allocations go on meanwhile: what must not be asked for is refused above.
+int begin_capture(void* stream) {
+  return cudaStreamBeginCapture(to_stream(stream), cudaStreamCaptureModeRelaxed);
+}
+
+int end_capture(void** graph, void* stream) {
+  cudaGraph_t captured = nullptr;
+  if (const int error = cudaStreamEndCapture(to_stream(stream), &captured); error != 0) return error;
+  cudaGraphExec_t made = nullptr;
+  const int error = cudaGraphInstantiate(&made, captured, 0);
+  cudaGraphDestroy(captured);
+  *graph = made;
+  return error;
+}
+
+int launch_graph(void* graph, void* stream) {
+  return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), to_stream(stream));
+}
+
 const Driver kRuntime = {
     .start = start,
     .text_of = [](int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); },
@@ -49,6 +68,14 @@ const Driver kRuntime = {
     .synchronize = [](void* stream) -> int { return cudaStreamSynchronize(to_stream(stream)); },
     .last_error = []() -> int { return cudaGetLastError(); },
     .out_of_memory = cudaErrorMemoryAllocation,
+    .allocate_host = [](void** data, size_t bytes) -> int { return cudaMallocHost(data, bytes); },
+    .release_host = [](void* data) -> int { return cudaFreeHost(data); },
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .launch_graph = launch_graph,
+    .release_graph = [](void* graph) -> int {
+      return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+    },
 };
 
 }  // namespace

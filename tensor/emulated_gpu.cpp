@@ -54,11 +54,26 @@ struct Fiber {
 struct Machine {
   std::vector<Fiber> fibers;
   ucontext_t scheduler{};
-  FunctionRef<void()>* kernel = nullptr;
+  const Kernel* kernel = nullptr;
   unsigned current = 0;
-  int64_t launches = 0;
+  int64_t launches = 0, graph_launches = 0;
 };
 Machine machine;
+
+// A launch, or a copy where there is no kernel.
+struct Command {
+  std::unique_ptr<Kernel> kernel{};
+  unsigned blocks = 0, threads = 0;
+  void* to = nullptr;
+  const void* from = nullptr;
+  size_t bytes = 0;
+};
+struct Graph {
+  std::vector<Command> commands;
+  bool broken = false;  // something was asked for that no graph can do
+};
+std::unique_ptr<Graph> recorded;  // while one is
+std::map<const void*, size_t> host_blocks;
 
 void run_thread() {
   (*machine.kernel)();
@@ -95,9 +110,7 @@ void run_team(unsigned first) {
   }
 }
 
-}  // namespace
-
-void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel) {
+void run_now(unsigned blocks, unsigned threads, const Kernel& kernel) {
   if (machine.fibers.size() < threads) machine.fibers.resize(threads);
   machine.kernel = &kernel;
   ++machine.launches;
@@ -110,6 +123,13 @@ void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel) {
   close_memory();
 }
 
+}  // namespace
+
+void run(unsigned blocks, unsigned threads, std::unique_ptr<Kernel> kernel) {
+  if (recorded == nullptr) return run_now(blocks, threads, *kernel);
+  recorded->commands.push_back({.kernel = std::move(kernel), .blocks = blocks, .threads = threads});
+}
+
 uint64_t exchange(uint64_t bits, unsigned thread) {
   Fiber& own = machine.fibers[machine.current];
   const unsigned meeting = own.meetings++ % 2;
@@ -120,11 +140,18 @@ uint64_t exchange(uint64_t bits, unsigned thread) {
 }
 
 int64_t launches() { return machine.launches; }
+int64_t graph_launches() { return machine.graph_launches; }
 int64_t overruns() { return memory.overruns; }
 
 namespace {
 
-constexpr int kUnknown = 1, kExhausted = 2;
+constexpr int kUnknown = 1, kExhausted = 2, kNotForGraphs = 3;
+
+// Whether a graph is being recorded, which from now on is good for nothing.
+bool breaks_graph() {
+  if (recorded != nullptr) recorded->broken = true;
+  return recorded != nullptr;
+}
 
 int start(void**) {
   if (memory.start != nullptr) return 0;
@@ -137,6 +164,7 @@ int start(void**) {
 }
 
 int allocate(void** data, size_t bytes, void*) {
+  if (breaks_graph()) return kNotForGraphs;
   const size_t size = (bytes + kGuard + kAlignment - 1) / kAlignment * kAlignment;
   size_t at = 0;  // the first gap that is large enough
   for (const auto& [offset, block] : memory.used) {
@@ -154,6 +182,7 @@ int allocate(void** data, size_t bytes, void*) {
 }
 
 int release(void* data, void*) {
+  if (breaks_graph()) return kNotForGraphs;
   const auto block = memory.used.find(static_cast<size_t>(static_cast<char*>(data) - memory.start));
   if (block == memory.used.end()) return kUnknown;
   const char* const begin = memory.start + block->first;
@@ -165,24 +194,91 @@ int release(void* data, void*) {
   return 0;
 }
 
-int copy(void* to, const void* from, size_t bytes, void*) {
+bool is_here(const void* address) {
+  const auto* const byte = static_cast<const char*>(address);
+  return byte >= memory.start && byte < memory.start + kMemory;
+}
+
+void copy_now(void* to, const void* from, size_t bytes) {
   open_memory();
   std::memcpy(to, from, bytes);
   close_memory();
+}
+
+int copy(void* to, const void* from, size_t bytes, void*) {
+  if (recorded == nullptr) return copy_now(to, from, bytes), 0;
+  // Memory of the host that may move is gone when the graph runs.
+  const bool stays = is_here(from) || host_blocks.contains(from);
+  if (!is_here(to) || !stays) return breaks_graph(), kNotForGraphs;
+  recorded->commands.push_back({.to = to, .from = from, .bytes = bytes});
+  return 0;
+}
+
+int allocate_host(void** data, size_t bytes) {
+  *data = std::malloc(std::max<size_t>(bytes, 1));
+  if (*data == nullptr) return kExhausted;
+  host_blocks[*data] = bytes;
+  return 0;
+}
+
+int release_host(void* data) {
+  if (host_blocks.erase(data) == 0) return kUnknown;
+  std::free(data);
+  return 0;
+}
+
+int begin_capture(void*) {
+  if (breaks_graph()) return kNotForGraphs;
+  recorded = std::make_unique<Graph>();
+  return 0;
+}
+
+int end_capture(void** graph, void*) {
+  const std::unique_ptr<Graph> ended = std::move(recorded);
+  if (ended == nullptr || ended->broken) return kNotForGraphs;
+  *graph = new Graph(std::move(*ended));
+  return 0;
+}
+
+int launch_graph(void* graph, void*) {
+  if (breaks_graph()) return kNotForGraphs;
+  ++machine.graph_launches;
+  for (const Command& command : static_cast<const Graph*>(graph)->commands) {
+    if (command.kernel != nullptr)
+      run_now(command.blocks, command.threads, *command.kernel);
+    else
+      copy_now(command.to, command.from, command.bytes);
+  }
+  return 0;
+}
+
+int release_graph(void* graph) {
+  delete static_cast<Graph*>(graph);
   return 0;
 }
 
 const cuda::Driver kDriver = {
     .start = start,
-    .text_of = [](int error) { return error == kExhausted ? "out of memory" : "no block begins there"; },
+    .text_of =
+        [](int error) {
+          return error == kExhausted      ? "out of memory"
+                 : error == kNotForGraphs ? "operation not permitted when stream is capturing"
+                                          : "no block begins there";
+        },
     .allocate = allocate,
     .release = release,
     .trim = []() -> int { return 0; },
     .copy = copy,
-    .synchronize = [](void*) -> int { return 0; },
+    .synchronize = [](void*) -> int { return breaks_graph() ? kNotForGraphs : 0; },
     .last_error = []() -> int { return 0; },
     .out_of_memory = kExhausted,
     .is_real = false,
+    .allocate_host = allocate_host,
+    .release_host = release_host,
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .launch_graph = launch_graph,
+    .release_graph = release_graph,
 };
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "error_of.h"
+#include "luxgrad/tensor/cuda_graph.h"
+#include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -20,12 +22,25 @@ constexpr int kNoDriver = 35, kExhausted = 2, kFault = 700;
 constexpr Device kCuda{Device::Type::cuda, 0};
 
 // What the driver was asked for, and what it shall answer.
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
 struct Fake {
   std::map<void*, std::vector<char>> blocks;
   int starts = 0, trims = 0, waits = 0, copies = 0;
   int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0;
+
+  bool records = false, broken = false;  // a graph, which something has made worthless
+  std::vector<Copy> recorded;
+  std::map<const void*, std::vector<char>> host_blocks;
+  int graphs = 0, launches = 0, end_error = 0;
 };
 Fake fake;
+
+// Whether a graph is recorded, which no other request may interrupt.
+bool interrupts() { return fake.broken = fake.broken || fake.records, fake.records; }
 
 const cuda::Driver kFake = {
     .start = [](void** stream) -> int {
@@ -40,22 +55,58 @@ const cuda::Driver kFake = {
                                        : "an illegal memory access was encountered";
         },
     .allocate = [](void** data, size_t bytes, void*) -> int {
+      if (interrupts()) return kFault;
       if (fake.allocations_to_fail > 0 && fake.allocations_to_fail-- > 0) return kExhausted;
       std::vector<char> block(bytes);
       *data = block.data();
       fake.blocks[*data] = std::move(block);
       return 0;
     },
-    .release = [](void* data, void*) -> int { return fake.blocks.erase(data) == 1 ? 0 : kFault; },
+    .release = [](void* data, void*) -> int {
+      return !interrupts() && fake.blocks.erase(data) == 1 ? 0 : kFault;
+    },
     .trim = []() -> int { return ++fake.trims, 0; },
     .copy = [](void* to, const void* from, size_t bytes, void*) -> int {
       ++fake.copies;
-      std::memcpy(to, from, bytes);
+      if (fake.records)
+        fake.recorded.push_back({to, from, bytes});
+      else
+        std::memcpy(to, from, bytes);
       return 0;
     },
-    .synchronize = [](void*) -> int { return ++fake.waits, fake.wait_error; },
+    .synchronize = [](void*) -> int { return interrupts() ? kFault : (++fake.waits, fake.wait_error); },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
     .out_of_memory = kExhausted,
+    .allocate_host = [](void** data, size_t bytes) -> int {
+      std::vector<char> block(bytes);
+      *data = block.data();
+      fake.host_blocks[*data] = std::move(block);
+      return 0;
+    },
+    .release_host = [](void* data) -> int { return fake.host_blocks.erase(data) == 1 ? 0 : kFault; },
+    .begin_capture = [](void*) -> int {
+      fake.recorded.clear();
+      fake.broken = false;
+      fake.records = true;
+      return 0;
+    },
+    .end_capture = [](void** graph, void*) -> int {
+      fake.records = false;
+      if (fake.broken || fake.end_error != 0) return kFault;
+      ++fake.graphs;
+      *graph = new std::vector<Copy>(fake.recorded);
+      return 0;
+    },
+    .launch_graph = [](void* graph, void*) -> int {
+      ++fake.launches;
+      for (const Copy& c : *static_cast<std::vector<Copy>*>(graph)) std::memcpy(c.to, c.from, c.bytes);
+      return 0;
+    },
+    .release_graph = [](void* graph) -> int {
+      --fake.graphs;
+      delete static_cast<std::vector<Copy>*>(graph);
+      return 0;
+    },
 };
 
 // While it lives, the device is the fake one.
@@ -180,4 +231,189 @@ TEST_CASE("a kernel that was compiled for the CPU refuses the device") {
   };
   CHECK(error_of([] { parallel_for(kCuda, 3, Nothing{}); }) ==
         "cuda: this kernel was built for the CPU only");
+}
+
+namespace {
+
+Tensor copied(const Tensor& x) {
+  Tensor y = empty(x.shape(), x.options());
+  cuda::copy(y.raw(), kCuda, x.raw(), kCuda, 4 * x.numel());
+  return y;
+}
+
+// Work with memory that comes and goes: (x, weight) joined twice.
+Tensor joined(const Tensor& x, const Tensor& weight) {
+  Tensor first = copied(copied(x));
+  const Tensor second = copied(weight);
+  const Tensor constant = from_vector({0.5}, {1}, {DType::f32, kCuda});
+  Tensor all = empty({x.numel() + weight.numel() + 1}, x.options());
+  auto* const target = all.data<float>();
+  cuda::copy(target, kCuda, first.raw(), kCuda, 4 * x.numel());
+  first = {};
+  cuda::copy(target + x.numel(), kCuda, second.raw(), kCuda, 4 * weight.numel());
+  cuda::copy(target + x.numel() + weight.numel(), kCuda, constant.raw(), kCuda, 4);
+  return copied(all);
+}
+
+// Runs `joined` on x, which is on the host.
+std::vector<double> run_joined(cuda::Graphs& graphs, const Tensor& x, const Tensor& weight) {
+  return graphs
+      .run("joined", {x}, {weight}, [&](const Tensors& in) -> Tensors { return {joined(in[0], weight)}; })[0]
+      .to_vector();
+}
+
+}  // namespace
+
+TEST_CASE("work is measured, then recorded, then launched, with the same bits") {
+  const FakeDevice device;
+  {
+    const Tensor weight = from_vector({7, 8}, {2}, {DType::f32, kCuda});
+    cuda::Graphs graphs;
+    for (int run = 0; run < 4; ++run) {
+      const double r = run;
+      const std::vector<double> expected{r, -r, 7, 8 + r, 0.5};
+      copy_(weight, from_vector({7, 8 + r}, {2}));  // in place, as an optimiser does
+      CHECK(run_joined(graphs, from_vector({r, -r}, {2}), weight) == expected);
+      CHECK(graphs.size() == (run == 0 ? 0 : 1));
+      CHECK(fake.launches == run);
+    }
+    CHECK(fake.graphs == 1);
+    graphs.clear();
+    CHECK(fake.graphs == 0);
+    CHECK(fake.host_blocks.empty());
+    CHECK(cuda::take_graph_notice().empty());
+  }
+  CHECK(cuda::memory_stats().live == 0);
+  CHECK(fake.blocks.empty());
+}
+
+TEST_CASE("each shape has a graph, those used last stay, and other weights begin anew") {
+  const FakeDevice device;
+  Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs(2);
+  const auto run = [&](int64_t size) {
+    const auto n = static_cast<double>(size);
+    std::vector<double> expected(static_cast<size_t>(size), n);
+    expected.push_back(weight.to_vector()[0]);
+    expected.push_back(0.5);
+    CHECK(run_joined(graphs, full({size}, n), weight) == expected);
+    return fake.launches;
+  };
+  for (const int64_t size : {1, 2, 1, 2}) run(size);
+  CHECK(graphs.size() == 2);
+  CHECK(run(2) == 3);
+  CHECK(run(1) == 4);
+  run(3);  // in the place of 2
+  CHECK(graphs.size() == 1);
+  CHECK(run(1) == 5);
+  CHECK(run(2) == 5);
+  weight = from_vector({9}, {1}, {DType::f32, kCuda});
+  CHECK(run(1) == 5);
+  CHECK(run(1) == 6);
+  cuda::set_graphs_wanted(false);
+  CHECK(run(1) == 6);
+  cuda::set_graphs_wanted(true);
+  CHECK(run(1) == 7);
+}
+
+TEST_CASE("work that looks at the device is not recorded, and runs as ever") {
+  const FakeDevice device;
+  cuda::Graphs graphs;
+  (void)cuda::take_graph_notice();
+  for (const bool waits : {false, true}) {
+    int runs = 0;
+    for (int run = 0; run < 4; ++run) {
+      const Tensors y = graphs.run(waits ? "waits" : "reads", {full({2}, run)}, {}, [&](const Tensors& in) {
+        ++runs;
+        if (waits) cuda::synchronize();
+        return Tensors{full({1}, waits ? run : in[0].to_vector()[0])};
+      });
+      CHECK(y[0].item() == run);
+    }
+    CHECK(runs == 5);  // once in vain
+    CHECK(graphs.size() == 0);
+    CHECK(fake.launches == 0);
+  }
+  CHECK_FALSE(fake.records);
+  const int waits_before = fake.waits;
+  cuda::synchronize();
+  CHECK(fake.waits == waits_before + 1);
+}
+
+TEST_CASE("what the driver does not record runs launch by launch") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  fake.end_error = kFault;
+  for (int run = 0; run < 3; ++run) CHECK(run_joined(graphs, full({1}, run), weight)[0] == run);
+  CHECK(graphs.size() == 0);
+  CHECK(fake.graphs == 0);
+}
+
+TEST_CASE("whichever allocation of a recording fails, the work runs as ever and nothing is lost") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  const int64_t live = cuda::memory_stats().live;
+  int64_t failures = 0;
+  for (bool recorded = false; !recorded; failures += recorded ? 0 : 1) {
+    cuda::Graphs graphs;
+    run_joined(graphs, full({3}, 1), weight);
+    cuda::fail_allocation(failures + 1);
+    CHECK(run_joined(graphs, full({3}, 2), weight) == std::vector<double>{2, 2, 2, 1, 0.5});
+    cuda::fail_allocation(0);
+    recorded = graphs.size() == 1;
+    graphs.clear();
+    CHECK(cuda::memory_stats().live == live);
+  }
+  CHECK(failures == 8);  // the input, the graph's memory, six tensors
+  CHECK(fake.graphs == 0);
+  CHECK(fake.host_blocks.empty());
+}
+
+TEST_CASE("where memory is short, graphs give theirs back first") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({1000}, run), weight);
+  REQUIRE(graphs.size() == 1);
+  const int64_t kept = cuda::memory_stats().live - 4;
+  CHECK(kept > 4000);
+  cuda::set_memory_cap(kept + 100);
+  const Tensor large = empty({500}, {DType::f32, kCuda});
+  CHECK(graphs.size() == 0);
+  CHECK(cuda::memory_stats().live == 2004);
+  CHECK_THROWS_AS(empty({5000}, {DType::f32, kCuda}), OutOfMemory);
+}
+
+TEST_CASE("results of a graph outlive it, and memory that it lets go of is given back after the recording") {
+  const FakeDevice device;
+  {
+    Tensor held = full({5}, 1).to(kCuda), y;
+    {
+      cuda::Graphs graphs;
+      for (int run = 0; run < 3; ++run) {
+        y = graphs.run("lets go", {full({2}, run)}, {}, [&](const Tensors& in) {
+          held = copied(in[0]);  // in the place of what was there before
+          return Tensors{copied(held)};
+        })[0];
+      }
+      CHECK(graphs.size() == 1);
+    }
+    CHECK(y.to_vector() == std::vector<double>{2, 2});
+  }
+  CHECK(cuda::memory_stats().live == 0);
+  CHECK(fake.blocks.empty());
+}
+
+TEST_CASE("places in a graph's memory are reused, and as tight as they come") {
+  cuda::Layout layout;
+  const int64_t a = layout.take(1), b = layout.take(300), c = layout.take(0);
+  CHECK(a == 0);
+  CHECK(b == 256);
+  CHECK(c == 768);
+  layout.give(b);
+  CHECK(layout.take(200) == 256);
+  CHECK(layout.take(300) == 1024);
+  CHECK(layout.take(256) == 512);
+  CHECK(layout.most() == 1024 + 512);
 }

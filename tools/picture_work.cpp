@@ -23,6 +23,7 @@
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -257,6 +258,7 @@ void PictureWork::run_network() {
   if (model_.device() == kCpu) return run_in_memory();
   try {
     run_once();
+    if (const std::string why = cuda::take_graph_notice(); !why.empty()) print_note(why);
   } catch (const std::bad_alloc& error) {
     print_note(cat(job_.input, ": done on the CPU, for ", error.what()));
     const OnCpu scope(model_);
