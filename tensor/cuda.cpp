@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <mutex>
+#include <utility>
 
+#include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/error.h"
@@ -22,6 +24,7 @@ struct Context {
   bool started = false;
   std::string absence;
   void* stream = nullptr;
+  void* copies[2] = {};  // streams, made on first use
   memory::Stats stats;
   int64_t cap = 0;
   int64_t countdown = 0;
@@ -32,6 +35,10 @@ Context& context() {
       new Context;  // never destroyed: tensors in static storage may outlive any order
   return *context;
 }
+
+thread_local void* own_stream = nullptr;  // of an OnStream
+
+void* current(const Context& c) { return own_stream != nullptr ? own_stream : c.stream; }
 
 std::string start(Context& c) {
   if (c.driver == nullptr) return "this build has no CUDA backend";
@@ -55,12 +62,12 @@ const Driver& started_driver(Context& c) {
 
 int take(const Context& c, void** data, int64_t bytes) {
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
-  int error = c.driver->allocate(data, size, c.stream);
+  int error = c.driver->allocate(data, size, current(c));
   if (error != c.driver->out_of_memory) return error;
   c.driver->last_error();  // else the next launch would report it
   c.driver->synchronize(c.stream);
   c.driver->trim();
-  error = c.driver->allocate(data, size, c.stream);
+  error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();
   return error;
 }
@@ -96,12 +103,13 @@ memory::Block allocate_from_pool(Context& c, int64_t bytes) {
 
 void set_driver(const Driver* driver) {
   forget_graphs();
+  forget_staging();
   Context& c = context();
   const std::lock_guard lock(c.mutex);
   c.driver = driver;
   c.started = false;
   c.absence.clear();
-  c.stream = nullptr;
+  c.stream = c.copies[0] = c.copies[1] = nullptr;
   c.stats = {};
   c.cap = c.countdown = 0;
 }
@@ -118,8 +126,22 @@ const Driver& driver() { return started_driver(context()); }
 
 void* stream() {
   started_driver(context());
-  return context().stream;
+  return current(context());
 }
+
+void* stream(CopyStream which) {
+  Context& c = context();
+  const Driver& driver = started_driver(c);
+  const std::lock_guard lock(c.mutex);
+  void*& made = c.copies[static_cast<size_t>(which)];
+  if (made != nullptr) return made;
+  const int error = driver.make_stream(&made);
+  check(error == 0, "cuda: making a stream: ", driver.text_of(error));
+  return made;
+}
+
+OnStream::OnStream(void* stream) : before_(std::exchange(own_stream, stream)) {}
+OnStream::~OnStream() { own_stream = before_; }
 
 void synchronize() {
   if (Recording* const recording = Recording::current()) recording->refuse_waiting("waits for the device");
@@ -169,7 +191,7 @@ void deallocate(const memory::Block& block, bool part) noexcept {
   const std::lock_guard lock(c.mutex);
   c.stats.live -= block.bytes;
   // After an error of the device this fails as well; the next call says so.
-  if (c.driver != nullptr) c.driver->release(block.base, c.stream);
+  if (c.driver != nullptr) c.driver->release(block.base, current(c));
 }
 
 memory::Stats memory_stats() {

@@ -3,7 +3,7 @@
 // Everything passes a table of functions, `Driver`: the CUDA runtime's where this build has them, none in a
 // build without CUDA, and fake ones in tests, so that the rules of this file are tested without a device. All
 // work runs on one stream, in the order of the calls; so memory may be given back while kernels that use it
-// still wait.
+// still wait. Only copies of whole pictures have streams of their own (tensor/cuda_copies.h).
 #pragma once
 
 #include <cstddef>
@@ -41,6 +41,14 @@ struct Driver {
   /// Memory of the host that stays where it is, so that the device copies from it whenever it gets there.
   int (*allocate_host)(void** data, size_t bytes) = nullptr;
   int (*release_host)(void* data) = nullptr;
+  /// Streams beside the one that everything runs on, and points in them: an event stands for all that is on a
+  /// stream when it is recorded. What is put on a stream after `wait_on_stream` waits for it.
+  int (*make_stream)(void** stream) = nullptr;
+  int (*make_event)(void** event) = nullptr;
+  int (*record_event)(void* event, void* stream) = nullptr;
+  int (*wait_on_stream)(void* event, void* stream) = nullptr;
+  int (*wait_for_event)(void* event) = nullptr;
+  int (*release_event)(void* event) = nullptr;
   /// From now on what is put on the stream is written down instead of done, until `end_capture` makes a graph
   /// of it. Null where there are no graphs.
   int (*begin_capture)(void* stream) = nullptr;
@@ -64,8 +72,25 @@ std::string absence();
 /// Whether there is a device, and it is one of NVIDIA's.
 bool is_real();
 
-/// The stream that everything runs on, a cudaStream_t. Throws Error where there is no device.
+/// The stream that everything of this thread runs on, a cudaStream_t: the one of the device, outside of an
+/// OnStream. Throws Error where there is no device.
 void* stream();
+
+/// Streams of copies beside it, from and to the host.
+enum class CopyStream : uint8_t { up, down };
+void* stream(CopyStream which);
+
+/// While it lives, this thread allocates, gives back and copies on another stream.
+class OnStream {
+ public:
+  explicit OnStream(void* stream);
+  ~OnStream();
+  OnStream(const OnStream&) = delete;
+  OnStream& operator=(const OnStream&) = delete;
+
+ private:
+  void* before_;
+};
 
 /// Waits for everything on the stream. Throws Error with what went wrong on the device, and NotRecordable
 /// while a graph is recorded (tensor/cuda_graph.h).

@@ -8,6 +8,21 @@ namespace lux::cuda {
 namespace {
 
 cudaStream_t to_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t to_event(void* event) { return static_cast<cudaEvent_t>(event); }
+
+int make_stream(void** stream) {
+  cudaStream_t made = nullptr;
+  const int error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+  *stream = made;
+  return error;
+}
+
+int make_event(void** event) {
+  cudaEvent_t made = nullptr;
+  const int error = cudaEventCreateWithFlags(&made, cudaEventDisableTiming | cudaEventBlockingSync);
+  *event = made;
+  return error;
+}
 
 int default_pool(cudaMemPool_t* pool) { return cudaDeviceGetDefaultMemPool(pool, 0); }
 
@@ -21,10 +36,7 @@ int start(void** stream) {
   uint64_t keep = UINT64_MAX;
   if (const int error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep); error != 0)
     return error;
-  cudaStream_t made = nullptr;
-  const int error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
-  *stream = made;
-  return error;
+  return make_stream(stream);
 }
 
 int trim() {
@@ -70,6 +82,16 @@ const Driver kRuntime = {
     .out_of_memory = cudaErrorMemoryAllocation,
     .allocate_host = [](void** data, size_t bytes) -> int { return cudaMallocHost(data, bytes); },
     .release_host = [](void* data) -> int { return cudaFreeHost(data); },
+    .make_stream = make_stream,
+    .make_event = make_event,
+    .record_event = [](void* event, void* stream) -> int {
+      return cudaEventRecord(to_event(event), to_stream(stream));
+    },
+    .wait_on_stream = [](void* event, void* stream) -> int {
+      return cudaStreamWaitEvent(to_stream(stream), to_event(event), 0);
+    },
+    .wait_for_event = [](void* event) -> int { return cudaEventSynchronize(to_event(event)); },
+    .release_event = [](void* event) -> int { return cudaEventDestroy(to_event(event)); },
     .begin_capture = begin_capture,
     .end_capture = end_capture,
     .launch_graph = launch_graph,

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "luxgrad/tensor/cuda.h"
@@ -33,6 +34,12 @@ struct Memory {
   size_t size = kMemory;  // or $LUX_EMULATED_MEMORY, in bytes
 };
 Memory memory;
+
+// Copies come from several threads; the device does one thing after the other.
+std::recursive_mutex& one_at_a_time() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
 
 void open_memory() {
   if (memory.doors++ == 0) mprotect(memory.start, kMemory, PROT_READ | PROT_WRITE);
@@ -111,6 +118,7 @@ void run_team(unsigned first) {
 }
 
 void run_now(unsigned blocks, unsigned threads, const Kernel& kernel) {
+  const std::lock_guard lock(one_at_a_time());
   if (machine.fibers.size() < threads) machine.fibers.resize(threads);
   machine.kernel = &kernel;
   ++machine.launches;
@@ -147,10 +155,12 @@ namespace {
 
 constexpr int kUnknown = 1, kExhausted = 2, kNotForGraphs = 3;
 
-// Whether a graph is being recorded, which from now on is good for nothing.
-bool breaks_graph() {
-  if (recorded != nullptr) recorded->broken = true;
-  return recorded != nullptr;
+// Whether a graph of this stream is being recorded, which from now on is good for nothing. Graphs are those
+// of the stream that `start` leaves null; the others do at once what they are asked for, too.
+bool breaks_graph(const void* stream) {
+  const bool breaks = recorded != nullptr && stream == nullptr;
+  if (breaks) recorded->broken = true;
+  return breaks;
 }
 
 int start(void**) {
@@ -163,8 +173,9 @@ int start(void**) {
   return 0;
 }
 
-int allocate(void** data, size_t bytes, void*) {
-  if (breaks_graph()) return kNotForGraphs;
+int allocate(void** data, size_t bytes, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   const size_t size = (bytes + kGuard + kAlignment - 1) / kAlignment * kAlignment;
   size_t at = 0;  // the first gap that is large enough
   for (const auto& [offset, block] : memory.used) {
@@ -181,8 +192,9 @@ int allocate(void** data, size_t bytes, void*) {
   return 0;
 }
 
-int release(void* data, void*) {
-  if (breaks_graph()) return kNotForGraphs;
+int release(void* data, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   const auto block = memory.used.find(static_cast<size_t>(static_cast<char*>(data) - memory.start));
   if (block == memory.used.end()) return kUnknown;
   const char* const begin = memory.start + block->first;
@@ -205,16 +217,18 @@ void copy_now(void* to, const void* from, size_t bytes) {
   close_memory();
 }
 
-int copy(void* to, const void* from, size_t bytes, void*) {
-  if (recorded == nullptr) return copy_now(to, from, bytes), 0;
+int copy(void* to, const void* from, size_t bytes, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (recorded == nullptr || stream != nullptr) return copy_now(to, from, bytes), 0;
   // Memory of the host that may move is gone when the graph runs.
   const bool stays = is_here(from) || host_blocks.contains(from);
-  if (!is_here(to) || !stays) return breaks_graph(), kNotForGraphs;
+  if (!is_here(to) || !stays) return breaks_graph(stream), kNotForGraphs;
   recorded->commands.push_back({.to = to, .from = from, .bytes = bytes});
   return 0;
 }
 
 int allocate_host(void** data, size_t bytes) {
+  const std::lock_guard lock(one_at_a_time());
   *data = std::malloc(std::max<size_t>(bytes, 1));
   if (*data == nullptr) return kExhausted;
   host_blocks[*data] = bytes;
@@ -222,26 +236,30 @@ int allocate_host(void** data, size_t bytes) {
 }
 
 int release_host(void* data) {
+  const std::lock_guard lock(one_at_a_time());
   if (host_blocks.erase(data) == 0) return kUnknown;
   std::free(data);
   return 0;
 }
 
-int begin_capture(void*) {
-  if (breaks_graph()) return kNotForGraphs;
+int begin_capture(void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   recorded = std::make_unique<Graph>();
   return 0;
 }
 
 int end_capture(void** graph, void*) {
+  const std::lock_guard lock(one_at_a_time());
   const std::unique_ptr<Graph> ended = std::move(recorded);
   if (ended == nullptr || ended->broken) return kNotForGraphs;
   *graph = new Graph(std::move(*ended));
   return 0;
 }
 
-int launch_graph(void* graph, void*) {
-  if (breaks_graph()) return kNotForGraphs;
+int launch_graph(void* graph, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   ++machine.graph_launches;
   for (const Command& command : static_cast<const Graph*>(graph)->commands) {
     if (command.kernel != nullptr)
@@ -269,12 +287,18 @@ const cuda::Driver kDriver = {
     .release = release,
     .trim = []() -> int { return 0; },
     .copy = copy,
-    .synchronize = [](void*) -> int { return breaks_graph() ? kNotForGraphs : 0; },
+    .synchronize = [](void* stream) -> int { return breaks_graph(stream) ? kNotForGraphs : 0; },
     .last_error = []() -> int { return 0; },
     .out_of_memory = kExhausted,
     .is_real = false,
     .allocate_host = allocate_host,
     .release_host = release_host,
+    .make_stream = [](void** stream) -> int { return *stream = &machine, 0; },
+    .make_event = [](void** event) -> int { return *event = nullptr, 0; },
+    .record_event = [](void*, void*) -> int { return 0; },
+    .wait_on_stream = [](void*, void*) -> int { return 0; },
+    .wait_for_event = [](void*) -> int { return 0; },
+    .release_event = [](void*) -> int { return 0; },
     .begin_capture = begin_capture,
     .end_capture = end_capture,
     .launch_graph = launch_graph,

@@ -4,11 +4,14 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
 
 #include "error_of.h"
+#include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/parallel.h"
@@ -36,8 +39,38 @@ struct Fake {
   std::vector<Copy> recorded;
   std::map<const void*, std::vector<char>> host_blocks;
   int graphs = 0, launches = 0, end_error = 0;
+
+  // Whether streams do nothing until somebody waits for them, as slow ones would.
+  bool lazy = false;
+  int made_streams = 0;
+  struct Stream {
+    std::deque<std::function<void()>> waiting;
+    size_t put = 0, done = 0;
+  };
+  std::map<void*, Stream> streams;
 };
 Fake fake;
+
+struct FakeEvent {
+  void* stream;
+  size_t put;
+};
+
+void put(void* stream, std::function<void()> work) {
+  if (!fake.lazy) return work();
+  fake.streams[stream].waiting.push_back(std::move(work));
+  ++fake.streams[stream].put;
+}
+
+void finish(void* stream, size_t put) {
+  Fake::Stream& s = fake.streams[stream];
+  while (s.done < put) {
+    const std::function<void()> work = std::move(s.waiting.front());
+    s.waiting.pop_front();
+    ++s.done;
+    work();
+  }
+}
 
 // Whether a graph is recorded, which no other request may interrupt.
 bool interrupts() { return fake.broken = fake.broken || fake.records, fake.records; }
@@ -62,19 +95,24 @@ const cuda::Driver kFake = {
       fake.blocks[*data] = std::move(block);
       return 0;
     },
-    .release = [](void* data, void*) -> int {
-      return !interrupts() && fake.blocks.erase(data) == 1 ? 0 : kFault;
+    .release = [](void* data, void* stream) -> int {
+      if (interrupts() || !fake.blocks.contains(data)) return kFault;
+      return put(stream, [data] { fake.blocks.erase(data); }), 0;
     },
     .trim = []() -> int { return ++fake.trims, 0; },
-    .copy = [](void* to, const void* from, size_t bytes, void*) -> int {
+    .copy = [](void* to, const void* from, size_t bytes, void* stream) -> int {
       ++fake.copies;
       if (fake.records)
         fake.recorded.push_back({to, from, bytes});
       else
-        std::memcpy(to, from, bytes);
+        put(stream, [=] { std::memcpy(to, from, bytes); });
       return 0;
     },
-    .synchronize = [](void*) -> int { return interrupts() ? kFault : (++fake.waits, fake.wait_error); },
+    .synchronize = [](void* stream) -> int {
+      if (interrupts()) return kFault;
+      finish(stream, fake.streams[stream].put);
+      return ++fake.waits, fake.wait_error;
+    },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
     .out_of_memory = kExhausted,
     .allocate_host = [](void** data, size_t bytes) -> int {
@@ -84,6 +122,25 @@ const cuda::Driver kFake = {
       return 0;
     },
     .release_host = [](void* data) -> int { return fake.host_blocks.erase(data) == 1 ? 0 : kFault; },
+    .make_stream = [](void** stream) -> int {
+      static char names[2];
+      *stream = &names[fake.made_streams++];
+      return 0;
+    },
+    .make_event = [](void** event) -> int { return *event = new FakeEvent{}, 0; },
+    .record_event = [](void* event, void* stream) -> int {
+      *static_cast<FakeEvent*>(event) = {stream, fake.streams[stream].put};
+      return 0;
+    },
+    .wait_on_stream = [](void* event, void* stream) -> int {
+      put(stream, [e = *static_cast<FakeEvent*>(event)] { finish(e.stream, e.put); });
+      return 0;
+    },
+    .wait_for_event = [](void* event) -> int {
+      const FakeEvent e = *static_cast<FakeEvent*>(event);
+      return finish(e.stream, e.put), fake.wait_error;
+    },
+    .release_event = [](void* event) -> int { return delete static_cast<FakeEvent*>(event), 0; },
     .begin_capture = [](void*) -> int {
       fake.recorded.clear();
       fake.broken = false;
@@ -416,4 +473,59 @@ TEST_CASE("places in a graph's memory are reused, and as tight as they come") {
   CHECK(layout.take(300) == 1024);
   CHECK(layout.take(256) == 512);
   CHECK(layout.most() == 1024 + 512);
+}
+
+TEST_CASE("pictures travel beside the device's own stream, and whoever needs them waits") {
+  const FakeDevice device;
+  fake.lazy = true;
+  {
+    const Tensor picture = full({1, 4, 4, 3}, 1);
+    cuda::Upload first(picture);
+    fill_(picture, 2);  // which the host may reuse
+    cuda::Upload second(picture);
+    Tensor result = copied(first.arrived());
+    CHECK(fake.waits == 0);
+    cuda::Download back(result);
+    result = copied(second.arrived());
+    cuda::Download also_back(result);
+    result = {};
+    CHECK(fake.streams[&fake].done == 0);  // nobody has waited yet
+    CHECK(also_back.arrived().to_vector() == std::vector<double>(48, 2));
+    CHECK(back.arrived().to_vector() == std::vector<double>(48, 1));
+    CHECK(fake.made_streams == 2);
+    const cuda::Upload unused(picture);
+  }
+  cuda::synchronize();
+  CHECK(cuda::memory_stats().live == 0);
+  const size_t buffers = fake.host_blocks.size();
+  CHECK(buffers <= 5);  // two pairs at a time, and one
+  { const cuda::Upload again(full({1, 4, 4, 3}, 3)); }
+  CHECK(fake.host_blocks.size() == buffers);  // there is one of this size
+  cuda::forget_staging();
+  CHECK(fake.host_blocks.empty());
+}
+
+TEST_CASE("a picture that finds no memory is nowhere, and one that is lost on the way is an error") {
+  const FakeDevice device;
+  const Tensor picture = full({1, 2, 2, 3}, 1);
+  cuda::fail_allocation(1);
+  CHECK_THROWS_AS(cuda::Upload{picture}, OutOfMemory);
+  cuda::Upload upload(picture);
+  const cuda::Download download(upload.arrived());
+  fake.wait_error = kFault;
+  CHECK(error_of([&] { download.arrived(); }) ==
+        "cuda: waiting for a copy: an illegal memory access was encountered");
+  fake.wait_error = 0;
+  CHECK(download.arrived().to_vector() == std::vector<double>(12, 1));
+}
+
+TEST_CASE("a result that nobody wants any more leaves its memory to nobody before it has come") {
+  const FakeDevice device;
+  fake.lazy = true;
+  cuda::Upload first(full({6}, 1));
+  const Tensor there = first.arrived();
+  { const cuda::Download dropped(there); }
+  cuda::Upload next(full({6}, 5));  // in the pinned memory of the one that was dropped
+  CHECK(cuda::Download(there).arrived().to_vector() == std::vector<double>(6, 1));
+  CHECK(cuda::Download(next.arrived()).arrived().to_vector() == std::vector<double>(6, 5));
 }
