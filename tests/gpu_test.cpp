@@ -161,12 +161,15 @@ TEST_CASE("training as graphs has the bits of training kernel by kernel") {
       const StepOutcome &a = actual.outcomes[i], &e = expected.outcomes[i];
       CHECK(a.failed == e.failed);
       CHECK((e.failed >= 0) == (i == 3));
+      CHECK(a.known_finite);
       if (i == 3) continue;
       CHECK(a.losses == e.losses);
       CHECK(a.grad_norm == e.grad_norm);
     }
     check_same(actual.weights, expected.weights);
     check_same(actual.moments, expected.moments);
+    for (const auto& [moment, tensor] : actual.moments)  // the step that is not finite has changed nothing
+      CHECK_MESSAGE((tensor.dtype() == DType::i64 || first_non_finite(tensor) < 0), moment);
   }
 }
 
