@@ -19,6 +19,8 @@ double now() {
 Observer::Observer() { observers.push_back(this); }
 Observer::~Observer() { std::erase(observers, this); }
 
+bool observed() { return !observers.empty(); }
+
 void detail::announce(const char* name, const Tensor& y, const Tensors& inputs) {
   for (Observer* const observer : observers) observer->on_forward(name, y, inputs);
 }

@@ -23,6 +23,9 @@ class Observer {
   virtual void on_backward(const char* name, const Grads& grads) = 0;
 };
 
+/// Whether this thread has one.
+bool observed();
+
 namespace detail {
 void announce_backward(const char* name, const Grads& grads);
 }

@@ -132,8 +132,8 @@ struct Slots {
   Slot<Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept, Tensor, Tensor>
       zero_reference_gradient;
 
-  /// Writes parameters and moments. Scalars [8] in f32, on the device: rest1, beta2, rest2, eps, scale, root,
-  /// keep, decay, as AdamStep in training/optimizer.cpp names them.
+  /// Writes parameters and moments. Scalars [9] in f32, on the device: rest1, beta2, rest2, eps, scale, root,
+  /// keep, decay, as AdamStep in training/optimizer.cpp names them, and whether to write at all, 1 or 0.
   Slot<std::vector<AdamTensors>, Tensor> adam;
 
   /// u8; floats in [0, 1]

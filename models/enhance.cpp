@@ -5,10 +5,14 @@
 #include <optional>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/derived_weights.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/kernels/reflect_pad.h"
 #include "luxgrad/models/enhance_way.h"
 #include "luxgrad/tensor/parallel.h"
+#include "luxgrad/tensor/text.h"
 
 namespace lux {
 namespace {
@@ -89,17 +93,29 @@ Tensor reduced_copy(const PaddedSize& size, int64_t reduction, DType dtype, RowS
   return copy;
 }
 
-// The padded picture as a whole, on the device of the network and stored as its weights.
-Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
-  if (const Device device = wanted.model.device(); device != picture.device())
-    return run_whole(wanted, picture.to(device)).to(picture.device());
+// The padded picture as a whole, stored as the weights; it is on the device of the network.
+Tensor run_there(const Wanted& wanted, const Tensor& picture) {
   if (const DType dtype = wanted.model.dtype(); dtype != picture.dtype())
-    return run_whole(wanted, picture.to(dtype)).to(picture.dtype());
+    return run_there(wanted, picture.to(dtype)).to(picture.dtype());
   const PaddedSize size(wanted.model, picture.size(1), picture.size(2));
   const int64_t below = size.tall - size.height, beside = size.wide - size.width;
   if (below == 0 && beside == 0) return wanted(picture);
   const Tensor padded = reflect_pad(picture, {0, below, 0, beside});
   return reflect_pad(wanted(padded), {0, -below, 0, -beside});
+}
+
+// The same for a picture anywhere. On a device, where launches take longer than many a kernel, as a graph;
+// but not while somebody watches the operators.
+Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
+  const Device device = wanted.model.device();
+  if (device == kCpu || observed()) return run_there(wanted, picture.to(device)).to(picture.device());
+  Tensors weights;
+  for (const auto& [name, tensor] : wanted.model.state_dict()) weights.push_back(tensor);
+  const std::string key = cat(exact_text(wanted.strength), wanted.curves != nullptr ? " curves " : " ",
+                              precision(), plain_kernels() ? " plain" : "");
+  const auto run = [&](const Tensors& x) -> Tensors { return {run_there(wanted, x[0])}; };
+  const Tensor y = wanted.model.graphs().run(key, {picture}, weights, run)[0];
+  return picture.device() == device ? y.clone() : y.to(picture.device());  // the graph writes into y again
 }
 
 // Runs a picture rows at a time, tile by tile.
@@ -260,8 +276,8 @@ Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t wi
   const Wanted wanted{model, 1, &model};
   const PaddedSize size(model, height, width);
   Way way = way_without_graph(wanted, size, DType::f32, options);
-  return Enhancer(std::make_unique<const Plan>(
-      Plan{wanted, size, options, DType::f32, std::move(way), model.device()}));
+  return Enhancer(
+      std::make_unique<const Plan>(Plan{wanted, size, options, DType::f32, std::move(way), model.device()}));
 }
 Enhancer::~Enhancer() = default;
 Enhancer::Enhancer(Enhancer&& other) noexcept = default;

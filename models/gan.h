@@ -85,7 +85,10 @@ class Gan final : public Model {
     uint64_t seed = 0;     ///< of the dropout
     bool stretch = false;  ///< as published: the result's least value becomes 0, its largest 1
   };
-  void set_inference(const Inference& inference) { inference_ = inference; }
+  void set_inference(const Inference& inference) {
+    inference_ = inference;
+    graphs().clear();  // which work as before
+  }
 
   /// x [N, H, W, 3] in [0, 1] -> the same shape and range.
   Tensor enhance(const Tensor& x, double strength) const override;

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "luxgrad/layers/module.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/random.h"
 
 namespace lux {
@@ -39,8 +40,12 @@ class Model : public Module {
   void set_recompute(bool on) { recompute_ = on; }
   bool recompute() const { return recompute_; }
 
+  /// On a device, what `enhance` launches for pictures of some sizes. Its weights may change in place.
+  cuda::Graphs& graphs() const { return graphs_; }
+
  private:
   bool recompute_ = false;
+  mutable cuda::Graphs graphs_;
 };
 
 }  // namespace lux

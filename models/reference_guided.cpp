@@ -145,6 +145,7 @@ void ReferenceGuided::set_looks(Tensors looks) {
           options_.lum_dim, "], got ", look.shape());
   }
   looks_ = std::move(looks);
+  graphs().clear();  // which read those of before
 }
 
 Tensor ReferenceGuided::neutral_look(const Tensor& x) const {

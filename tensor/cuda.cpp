@@ -4,6 +4,9 @@
 #include <mutex>
 #include <utility>
 
+#include "luxgrad/tensor/cuda_copies.h"
+#include "luxgrad/tensor/cuda_graph.h"
+#include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/error.h"
 
 namespace lux::cuda {
@@ -21,6 +24,7 @@ struct Context {
   bool started = false;
   std::string absence;
   void* stream = nullptr;
+  void* copies[2] = {};  // streams, made on first use
   memory::Stats stats;
   int64_t cap = 0;
   int64_t countdown = 0;
@@ -31,6 +35,10 @@ Context& context() {
       new Context;  // never destroyed: tensors in static storage may outlive any order
   return *context;
 }
+
+thread_local void* own_stream = nullptr;  // of an OnStream
+
+void* current(const Context& c) { return own_stream != nullptr ? own_stream : c.stream; }
 
 std::string start(Context& c) {
   if (c.driver == nullptr) return "this build has no CUDA backend";
@@ -54,25 +62,54 @@ const Driver& started_driver(Context& c) {
 
 int take(const Context& c, void** data, int64_t bytes) {
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
-  int error = c.driver->allocate(data, size, c.stream);
+  int error = c.driver->allocate(data, size, current(c));
   if (error != c.driver->out_of_memory) return error;
   c.driver->last_error();  // else the next launch would report it
   c.driver->synchronize(c.stream);
   c.driver->trim();
-  error = c.driver->allocate(data, size, c.stream);
+  error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();
   return error;
+}
+
+// Before the driver is asked: what counts as a request, and what tests and the cap refuse.
+void admit(Context& c, int64_t bytes, bool part) {
+  ++c.stats.allocations;
+  if (c.countdown > 0 && --c.countdown == 0)
+    throw OutOfMemory("cuda: allocation failed on request of a test");
+  if (c.cap > 0 && !part && bytes > c.cap - c.stats.live) {
+    throw OutOfMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
+                          " in use on the device would exceed the cap of ", c.cap));
+  }
+}
+
+memory::Block allocate_from_pool(Context& c, int64_t bytes) {
+  const std::lock_guard lock(c.mutex);
+  admit(c, bytes, false);
+  memory::Block block{nullptr, nullptr, bytes, 0};
+  if (const int error = take(c, &block.data, bytes); error != 0) {
+    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live,
+                                 " in use): ", c.driver->text_of(error));
+    if (error == c.driver->out_of_memory) throw OutOfMemory(text);
+    fail(text);
+  }
+  block.base = block.data;
+  c.stats.live += bytes;
+  c.stats.peak = std::max(c.stats.peak, c.stats.live);
+  return block;
 }
 
 }  // namespace
 
 void set_driver(const Driver* driver) {
+  forget_graphs();
+  forget_staging();
   Context& c = context();
   const std::lock_guard lock(c.mutex);
   c.driver = driver;
   c.started = false;
   c.absence.clear();
-  c.stream = nullptr;
+  c.stream = c.copies[0] = c.copies[1] = nullptr;
   c.stats = {};
   c.cap = c.countdown = 0;
 }
@@ -85,20 +122,34 @@ std::string absence() {
 
 bool is_real() { return absence().empty() && context().driver->is_real; }
 
+const Driver& driver() { return started_driver(context()); }
+
 void* stream() {
   started_driver(context());
-  return context().stream;
+  return current(context());
 }
 
+void* stream(CopyStream which) {
+  Context& c = context();
+  const Driver& driver = started_driver(c);
+  const std::lock_guard lock(c.mutex);
+  void*& made = c.copies[static_cast<size_t>(which)];
+  if (made != nullptr) return made;
+  const int error = driver.make_stream(&made);
+  check(error == 0, "cuda: making a stream: ", driver.text_of(error));
+  return made;
+}
+
+OnStream::OnStream(void* stream) : before_(std::exchange(own_stream, stream)) {}
+OnStream::~OnStream() { own_stream = before_; }
+
 void synchronize() {
+  if (Recording* const recording = Recording::current()) recording->refuse_waiting("waits for the device");
   const Driver& driver = started_driver(context());
   check_call(driver.synchronize(context().stream), "waiting for the device");
 }
 
-Mark::Mark() {
-  const Driver& driver = started_driver(context());
-  check_call(driver.mark(&mark_, context().stream), "marking the stream");
-}
+Mark::Mark() { check_call(started_driver(context()).mark(&mark_, stream()), "marking the stream"); }
 
 Mark::~Mark() {
   if (mark_ != nullptr) context().driver->forget(mark_);
@@ -120,38 +171,41 @@ void check_call(int error, const std::string& what) {
   fail(text);
 }
 
-memory::Block allocate(int64_t bytes, Device device) {
+memory::Block allocate(int64_t bytes, Device device, std::shared_ptr<Storage>& whole) {
   check(device.type == Device::Type::cuda && device.index == 0, "cuda: expected device cuda:0, got index ",
         device.index);
   Context& c = context();
   started_driver(c);
-  const std::lock_guard lock(c.mutex);
-  ++c.stats.allocations;
-  if (c.countdown > 0 && --c.countdown == 0)
-    throw OutOfMemory("cuda: allocation failed on request of a test");
-  if (c.cap > 0 && bytes > c.cap - c.stats.live) {
-    throw OutOfMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
-                          " in use on the device would exceed the cap of ", c.cap));
+  Recording* const recording = Recording::current();
+  if (recording != nullptr && recording->records()) {
+    {
+      const std::lock_guard lock(c.mutex);
+      admit(c, bytes, true);
+    }
+    whole = recording->memory();
+    return recording->place(bytes);
   }
-  memory::Block block{nullptr, nullptr, bytes, 0};
-  if (const int error = take(c, &block.data, bytes); error != 0) {
-    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live,
-                                 " in use): ", c.driver->text_of(error));
-    if (error == c.driver->out_of_memory) throw OutOfMemory(text);
-    fail(text);
+  memory::Block block;
+  try {
+    block = allocate_from_pool(c, bytes);
+  } catch (const OutOfMemory&) {
+    if (!forget_graphs()) throw;
+    block = allocate_from_pool(c, bytes);
   }
-  block.base = block.data;
-  c.stats.live += bytes;
-  c.stats.peak = std::max(c.stats.peak, c.stats.live);
+  if (recording != nullptr) recording->measure(block);
   return block;
 }
 
-void deallocate(const memory::Block& block) noexcept {
+void deallocate(const memory::Block& block, bool part) noexcept {
+  if (Recording* const recording = Recording::current(); recording != nullptr) {
+    if (recording->give(block, part)) return;
+  }
+  if (part) return;  // of what a graph that is done with has had
   Context& c = context();
   const std::lock_guard lock(c.mutex);
   c.stats.live -= block.bytes;
   // After an error of the device this fails as well; the next call says so.
-  if (c.driver != nullptr) c.driver->release(block.base, c.stream);
+  if (c.driver != nullptr) c.driver->release(block.base, current(c));
 }
 
 memory::Stats memory_stats() {
@@ -187,6 +241,10 @@ void fail_allocation(int64_t countdown) {
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
   if (bytes == 0) return;
   const Driver& driver = started_driver(context());
+  if (Recording* const recording = Recording::current()) {
+    if (to_device == kCpu) recording->refuse_waiting("reads from the device");
+    if (from_device == kCpu) from = recording->kept(from, bytes);
+  }
   const auto name = [](Device device) { return device == kCpu ? "host" : "device"; };
   const auto what = [&] {
     return cat("copying ", bytes, " bytes from ", name(from_device), " to ", name(to_device));

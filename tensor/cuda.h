@@ -3,16 +3,21 @@
 // Everything passes a table of functions, `Driver`: the CUDA runtime's where this build has them, none in a
 // build without CUDA, and fake ones in tests, so that the rules of this file are tested without a device. All
 // work runs on one stream, in the order of the calls; so memory may be given back while kernels that use it
-// still wait.
+// still wait. Only copies of whole pictures have streams of their own (tensor/cuda_copies.h).
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 
 #include "luxgrad/tensor/device.h"
 #include "luxgrad/tensor/memory.h"
+
+namespace lux {
+class Storage;
+}
 
 namespace lux::cuda {
 
@@ -37,6 +42,24 @@ struct Driver {
   int (*between)(float* milliseconds, void* earlier, void* later);
   int out_of_memory;    ///< the number of the error for which trimming and trying again may help
   bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
+
+  /// Memory of the host that stays where it is, so that the device copies from it whenever it gets there.
+  int (*allocate_host)(void** data, size_t bytes) = nullptr;
+  int (*release_host)(void* data) = nullptr;
+  /// Streams beside the one that everything runs on, and points in them: an event stands for all that is on a
+  /// stream when it is recorded. What is put on a stream after `wait_on_stream` waits for it.
+  int (*make_stream)(void** stream) = nullptr;
+  int (*make_event)(void** event) = nullptr;
+  int (*record_event)(void* event, void* stream) = nullptr;
+  int (*wait_on_stream)(void* event, void* stream) = nullptr;
+  int (*wait_for_event)(void* event) = nullptr;
+  int (*release_event)(void* event) = nullptr;
+  /// From now on what is put on the stream is written down instead of done, until `end_capture` makes a graph
+  /// of it. Null where there are no graphs.
+  int (*begin_capture)(void* stream) = nullptr;
+  int (*end_capture)(void** graph, void* stream) = nullptr;
+  int (*launch_graph)(void* graph, void* stream) = nullptr;
+  int (*release_graph)(void* graph) = nullptr;
 };
 
 /// The CUDA runtime, or null in a build without it.
@@ -45,16 +68,37 @@ const Driver* runtime();
 /// Replaces the driver, for tests, and forgets the device, its counters and its cap; null: none.
 void set_driver(const Driver* driver);
 
+/// The driver of the device, started. Throws Error where there is none.
+const Driver& driver();
+
 /// Why cuda:0 cannot be used, as one sentence; empty where it can. The first call starts the device.
 std::string absence();
 
 /// Whether there is a device, and it is one of NVIDIA's.
 bool is_real();
 
-/// The stream that everything runs on, a cudaStream_t. Throws Error where there is no device.
+/// The stream that everything of this thread runs on, a cudaStream_t: the one of the device, outside of an
+/// OnStream. Throws Error where there is no device.
 void* stream();
 
-/// Waits for everything on the stream. Throws Error with what went wrong on the device.
+/// Streams of copies beside it, from and to the host.
+enum class CopyStream : uint8_t { up, down };
+void* stream(CopyStream which);
+
+/// While it lives, this thread allocates, gives back and copies on another stream.
+class OnStream {
+ public:
+  explicit OnStream(void* stream);
+  ~OnStream();
+  OnStream(const OnStream&) = delete;
+  OnStream& operator=(const OnStream&) = delete;
+
+ private:
+  void* before_;
+};
+
+/// Waits for everything on the stream. Throws Error with what went wrong on the device, and NotRecordable
+/// while a graph is recorded (tensor/cuda_graph.h).
 void synchronize();
 
 /// A point of the stream, reached when everything that was called before is done: between two of them stands
@@ -78,10 +122,12 @@ class Mark {
 /// error.
 void check_call(int error, const std::string& what);
 
-/// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first. Throws
-/// OutOfMemory, and Error where there is no such device. Thread-safe.
-memory::Block allocate(int64_t bytes, Device device);
-void deallocate(const memory::Block& block) noexcept;
+/// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then
+/// the graphs. While this thread records a graph they are a part of the graph's own memory, `whole`, which is
+/// else left as it is. Throws OutOfMemory, and Error where there is no such device. Thread-safe.
+memory::Block allocate(int64_t bytes, Device device, std::shared_ptr<Storage>& whole);
+/// `part`: of a graph's memory.
+void deallocate(const memory::Block& block, bool part) noexcept;
 
 /// Counters, limit, and failures for tests, as those of host memory (tensor/memory.h); `reserved` is not
 /// counted.
@@ -92,7 +138,7 @@ void trim_memory();
 void fail_allocation(int64_t countdown);
 
 /// Copies bytes between host and device, or within the device. Into host memory it waits until they are
-/// there.
+/// there. Throws Error, and NotRecordable for a copy into host memory while a graph is recorded.
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 
 /// After a launch of `kernel`, called `calls` times: throws Error where it could not begin.

@@ -93,7 +93,7 @@ void launch(void (*kernel)(int64_t, F), int64_t calls, int threads_per_call, con
 #ifdef __CUDACC__
   kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(cuda::stream())>>>(calls, f);
 #else
-  emulated_gpu::run(blocks, kThreads, [&] { kernel(calls, f); });
+  emulated_gpu::run(blocks, kThreads, [=] { kernel(calls, f); });
 #endif
   cuda::check_launch(kernel_name<F>(), calls);
 }

@@ -8,6 +8,21 @@ namespace lux::cuda {
 namespace {
 
 cudaStream_t to_stream(void* stream) { return static_cast<cudaStream_t>(stream); }
+cudaEvent_t to_event(void* event) { return static_cast<cudaEvent_t>(event); }
+
+int make_stream(void** stream) {
+  cudaStream_t made = nullptr;
+  const int error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
+  *stream = made;
+  return error;
+}
+
+int make_event(void** event) {
+  cudaEvent_t made = nullptr;
+  const int error = cudaEventCreateWithFlags(&made, cudaEventDisableTiming | cudaEventBlockingSync);
+  *event = made;
+  return error;
+}
 
 int default_pool(cudaMemPool_t* pool) { return cudaDeviceGetDefaultMemPool(pool, 0); }
 
@@ -21,10 +36,7 @@ int start(void** stream) {
   uint64_t keep = UINT64_MAX;
   if (const int error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep); error != 0)
     return error;
-  cudaStream_t made = nullptr;
-  const int error = cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking);
-  *stream = made;
-  return error;
+  return make_stream(stream);
 }
 
 int trim() {
@@ -50,6 +62,25 @@ int copy(void* to, const void* from, size_t bytes, void* stream) {
   return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, to_stream(stream));
 }
 
+// Other streams and allocations go on meanwhile: what must not be asked for is refused above.
+int begin_capture(void* stream) {
+  return cudaStreamBeginCapture(to_stream(stream), cudaStreamCaptureModeRelaxed);
+}
+
+int end_capture(void** graph, void* stream) {
+  cudaGraph_t captured = nullptr;
+  if (const int error = cudaStreamEndCapture(to_stream(stream), &captured); error != 0) return error;
+  cudaGraphExec_t made = nullptr;
+  const int error = cudaGraphInstantiate(&made, captured, 0);
+  cudaGraphDestroy(captured);
+  *graph = made;
+  return error;
+}
+
+int launch_graph(void* graph, void* stream) {
+  return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), to_stream(stream));
+}
+
 const Driver kRuntime = {
     .start = start,
     .text_of = [](int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); },
@@ -65,6 +96,24 @@ const Driver kRuntime = {
     .forget = [](void* mark) -> int { return cudaEventDestroy(static_cast<cudaEvent_t>(mark)); },
     .between = between,
     .out_of_memory = cudaErrorMemoryAllocation,
+    .allocate_host = [](void** data, size_t bytes) -> int { return cudaMallocHost(data, bytes); },
+    .release_host = [](void* data) -> int { return cudaFreeHost(data); },
+    .make_stream = make_stream,
+    .make_event = make_event,
+    .record_event = [](void* event, void* stream) -> int {
+      return cudaEventRecord(to_event(event), to_stream(stream));
+    },
+    .wait_on_stream = [](void* event, void* stream) -> int {
+      return cudaStreamWaitEvent(to_stream(stream), to_event(event), 0);
+    },
+    .wait_for_event = [](void* event) -> int { return cudaEventSynchronize(to_event(event)); },
+    .release_event = [](void* event) -> int { return cudaEventDestroy(to_event(event)); },
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .launch_graph = launch_graph,
+    .release_graph = [](void* graph) -> int {
+      return cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph));
+    },
 };
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "luxgrad/tensor/cuda.h"
@@ -36,6 +37,12 @@ struct Memory {
 };
 Memory memory;
 
+// Copies come from several threads; the device does one thing after the other.
+std::recursive_mutex& one_at_a_time() {
+  static std::recursive_mutex mutex;
+  return mutex;
+}
+
 void open_memory() {
   if (memory.doors++ == 0) mprotect(memory.start, kMemory, PROT_READ | PROT_WRITE);
 }
@@ -58,11 +65,26 @@ struct Fiber {
 struct Machine {
   std::vector<Fiber> fibers;
   jmp_buf scheduler{};
-  FunctionRef<void()>* kernel = nullptr;
+  const Kernel* kernel = nullptr;
   unsigned current = 0;
-  int64_t launches = 0;
+  int64_t launches = 0, graph_launches = 0;
 };
 Machine machine;
+
+// A launch, or a copy where there is no kernel.
+struct Command {
+  std::unique_ptr<Kernel> kernel{};
+  unsigned blocks = 0, threads = 0;
+  void* to = nullptr;
+  const void* from = nullptr;
+  size_t bytes = 0;
+};
+struct Graph {
+  std::vector<Command> commands;
+  bool broken = false;  // something was asked for that no graph can do
+};
+std::unique_ptr<Graph> recorded;  // while one is
+std::map<const void*, size_t> host_blocks;
 
 void leave(State state) {
   Fiber& own = machine.fibers[machine.current];
@@ -110,9 +132,8 @@ void run_team(unsigned first) {
   }
 }
 
-}  // namespace
-
-void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel) {
+void run_now(unsigned blocks, unsigned threads, const Kernel& kernel) {
+  const std::lock_guard lock(one_at_a_time());
   if (machine.fibers.size() < threads) machine.fibers.resize(threads);
   machine.kernel = &kernel;
   ++machine.launches;
@@ -125,6 +146,13 @@ void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel) {
   close_memory();
 }
 
+}  // namespace
+
+void run(unsigned blocks, unsigned threads, std::unique_ptr<Kernel> kernel) {
+  if (recorded == nullptr) return run_now(blocks, threads, *kernel);
+  recorded->commands.push_back({.kernel = std::move(kernel), .blocks = blocks, .threads = threads});
+}
+
 uint64_t exchange(uint64_t bits, unsigned thread) {
   Fiber& own = machine.fibers[machine.current];
   const unsigned meeting = own.meetings++ % 2;
@@ -134,11 +162,20 @@ uint64_t exchange(uint64_t bits, unsigned thread) {
 }
 
 int64_t launches() { return machine.launches; }
+int64_t graph_launches() { return machine.graph_launches; }
 int64_t overruns() { return memory.overruns; }
 
 namespace {
 
-constexpr int kUnknown = 1, kExhausted = 2;
+constexpr int kUnknown = 1, kExhausted = 2, kNotForGraphs = 3;
+
+// Whether a graph of this stream is being recorded, which from now on is good for nothing. Graphs are those
+// of the stream that `start` leaves null; the others do at once what they are asked for, too.
+bool breaks_graph(const void* stream) {
+  const bool breaks = recorded != nullptr && stream == nullptr;
+  if (breaks) recorded->broken = true;
+  return breaks;
+}
 
 int start(void**) {
   if (memory.start != nullptr) return 0;
@@ -150,7 +187,9 @@ int start(void**) {
   return 0;
 }
 
-int allocate(void** data, size_t bytes, void*) {
+int allocate(void** data, size_t bytes, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   const size_t size = (bytes + kGuard + kAlignment - 1) / kAlignment * kAlignment;
   size_t at = 0;  // the first gap that is large enough
   for (const auto& [offset, block] : memory.used) {
@@ -167,7 +206,9 @@ int allocate(void** data, size_t bytes, void*) {
   return 0;
 }
 
-int release(void* data, void*) {
+int release(void* data, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
   const auto block = memory.used.find(static_cast<size_t>(static_cast<char*>(data) - memory.start));
   if (block == memory.used.end()) return kUnknown;
   const char* const begin = memory.start + block->first;
@@ -179,10 +220,72 @@ int release(void* data, void*) {
   return 0;
 }
 
-int copy(void* to, const void* from, size_t bytes, void*) {
+bool is_here(const void* address) {
+  const auto* const byte = static_cast<const char*>(address);
+  return byte >= memory.start && byte < memory.start + kMemory;
+}
+
+void copy_now(void* to, const void* from, size_t bytes) {
   open_memory();
   std::memcpy(to, from, bytes);
   close_memory();
+}
+
+int copy(void* to, const void* from, size_t bytes, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (recorded == nullptr || stream != nullptr) return copy_now(to, from, bytes), 0;
+  // Memory of the host that may move is gone when the graph runs.
+  const bool stays = is_here(from) || host_blocks.contains(from);
+  if (!is_here(to) || !stays) return breaks_graph(stream), kNotForGraphs;
+  recorded->commands.push_back({.to = to, .from = from, .bytes = bytes});
+  return 0;
+}
+
+int allocate_host(void** data, size_t bytes) {
+  const std::lock_guard lock(one_at_a_time());
+  *data = std::malloc(std::max<size_t>(bytes, 1));
+  if (*data == nullptr) return kExhausted;
+  host_blocks[*data] = bytes;
+  return 0;
+}
+
+int release_host(void* data) {
+  const std::lock_guard lock(one_at_a_time());
+  if (host_blocks.erase(data) == 0) return kUnknown;
+  std::free(data);
+  return 0;
+}
+
+int begin_capture(void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
+  recorded = std::make_unique<Graph>();
+  return 0;
+}
+
+int end_capture(void** graph, void*) {
+  const std::lock_guard lock(one_at_a_time());
+  const std::unique_ptr<Graph> ended = std::move(recorded);
+  if (ended == nullptr || ended->broken) return kNotForGraphs;
+  *graph = new Graph(std::move(*ended));
+  return 0;
+}
+
+int launch_graph(void* graph, void* stream) {
+  const std::lock_guard lock(one_at_a_time());
+  if (breaks_graph(stream)) return kNotForGraphs;
+  ++machine.graph_launches;
+  for (const Command& command : static_cast<const Graph*>(graph)->commands) {
+    if (command.kernel != nullptr)
+      run_now(command.blocks, command.threads, *command.kernel);
+    else
+      copy_now(command.to, command.from, command.bytes);
+  }
+  return 0;
+}
+
+int release_graph(void* graph) {
+  delete static_cast<Graph*>(graph);
   return 0;
 }
 
@@ -203,18 +306,35 @@ int between(float* milliseconds, void* earlier, void* later) {
 
 const cuda::Driver kDriver = {
     .start = start,
-    .text_of = [](int error) { return error == kExhausted ? "out of memory" : "no block begins there"; },
+    .text_of =
+        [](int error) {
+          return error == kExhausted      ? "out of memory"
+                 : error == kNotForGraphs ? "operation not permitted when stream is capturing"
+                                          : "no block begins there";
+        },
     .allocate = allocate,
     .release = release,
     .trim = []() -> int { return 0; },
     .copy = copy,
-    .synchronize = [](void*) -> int { return 0; },
+    .synchronize = [](void* stream) -> int { return breaks_graph(stream) ? kNotForGraphs : 0; },
     .last_error = []() -> int { return 0; },
     .mark = mark,
     .forget = [](void* mark) -> int { return delete static_cast<Clock::time_point*>(mark), 0; },
     .between = between,
     .out_of_memory = kExhausted,
     .is_real = false,
+    .allocate_host = allocate_host,
+    .release_host = release_host,
+    .make_stream = [](void** stream) -> int { return *stream = &machine, 0; },
+    .make_event = [](void** event) -> int { return *event = nullptr, 0; },
+    .record_event = [](void*, void*) -> int { return 0; },
+    .wait_on_stream = [](void*, void*) -> int { return 0; },
+    .wait_for_event = [](void*) -> int { return 0; },
+    .release_event = [](void*) -> int { return 0; },
+    .begin_capture = begin_capture,
+    .end_capture = end_capture,
+    .launch_graph = launch_graph,
+    .release_graph = release_graph,
 };
 
 }  // namespace

@@ -5,8 +5,8 @@
 
 #include <cstdint>
 #include <cstring>
-
-#include "luxgrad/tensor/function_ref.h"
+#include <memory>
+#include <utility>
 
 // The words of CUDA C++, as far as the drivers use them.
 #define __global__
@@ -20,14 +20,33 @@ struct Index {
 };
 inline Index thread_index, block_index, grid_size;
 
-/// Runs a kernel in `blocks` blocks of `threads` threads.
-void run(unsigned blocks, unsigned threads, FunctionRef<void()> kernel);
+/// A kernel with its arguments, as the device has it: a copy.
+struct Kernel {
+  virtual ~Kernel() = default;
+  virtual void operator()() const = 0;
+};
+template <class F>
+struct KernelOf final : Kernel {
+  explicit KernelOf(F f) : f(std::move(f)) {}
+  void operator()() const override { f(); }
+  F f;
+};
+
+/// Runs a kernel in `blocks` blocks of `threads` threads; while a graph is recorded it is written down
+/// instead.
+void run(unsigned blocks, unsigned threads, std::unique_ptr<Kernel> kernel);
+template <class F>
+void run(unsigned blocks, unsigned threads, F kernel) {
+  run(blocks, threads, std::unique_ptr<Kernel>(std::make_unique<KernelOf<F>>(std::move(kernel))));
+}
 
 /// Waits until the 16 threads of this team are all here, and returns what the one called `thread` brought.
 uint64_t exchange(uint64_t bits, unsigned thread);
 
-/// Kernels run so far.
+/// Kernels run so far, those of graphs included.
 int64_t launches();
+/// Graphs launched so far.
+int64_t graph_launches();
 /// Blocks of its memory that were written beyond their end, among those given back so far.
 int64_t overruns();
 

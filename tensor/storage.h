@@ -41,8 +41,8 @@ class Storage {
   std::unique_ptr<Derived>& derived() { return derived_; }
 
  private:
-  memory::Block block_;
   std::shared_ptr<Storage> whole_;  // whose bytes these are; null: its own
+  memory::Block block_;
   Device device_;
   uint64_t version_ = 0;
   std::unique_ptr<Derived> derived_;

@@ -6,11 +6,12 @@
 namespace lux {
 
 Storage::Storage(int64_t bytes, Device device)
-    : block_(device == kCpu ? memory::allocate(bytes) : cuda::allocate(bytes, device)), device_(device) {}
+    : block_(device == kCpu ? memory::allocate(bytes) : cuda::allocate(bytes, device, whole_)),
+      device_(device) {}
 
 Storage::~Storage() {
-  if (whole_ != nullptr) return;
-  device_ == kCpu ? memory::deallocate(block_) : cuda::deallocate(block_);
+  if (block_.base == nullptr) return;  // rows of another one
+  device_ == kCpu ? memory::deallocate(block_) : cuda::deallocate(block_, whole_ != nullptr);
 }
 
 Storage::Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes)

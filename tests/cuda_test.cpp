@@ -4,6 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cstring>
+#include <deque>
+#include <functional>
 #include <map>
 #include <utility>
 #include <vector>
@@ -11,6 +13,9 @@
 #include "error_of.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/slots.h"
+#include "luxgrad/tensor/cuda_copies.h"
+#include "luxgrad/tensor/cuda_graph.h"
+#include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -22,12 +27,55 @@ constexpr int kNoDriver = 35, kExhausted = 2, kFault = 700;
 constexpr Device kCuda{Device::Type::cuda, 0};
 
 // What the driver was asked for, and what it shall answer.
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
 struct Fake {
   std::map<void*, std::vector<char>> blocks;
   int starts = 0, trims = 0, waits = 0, copies = 0, clock = 0, marks = 0;
   int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0;
+
+  bool records = false, broken = false;  // a graph, which something has made worthless
+  std::vector<Copy> recorded;
+  std::map<const void*, std::vector<char>> host_blocks;
+  int graphs = 0, launches = 0, end_error = 0;
+
+  // Whether streams do nothing until somebody waits for them, as slow ones would.
+  bool lazy = false;
+  int made_streams = 0;
+  struct Stream {
+    std::deque<std::function<void()>> waiting;
+    size_t put = 0, done = 0;
+  };
+  std::map<void*, Stream> streams;
 };
 Fake fake;
+
+struct FakeEvent {
+  void* stream;
+  size_t put;
+};
+
+void put(void* stream, std::function<void()> work) {
+  if (!fake.lazy) return work();
+  fake.streams[stream].waiting.push_back(std::move(work));
+  ++fake.streams[stream].put;
+}
+
+void finish(void* stream, size_t put) {
+  Fake::Stream& s = fake.streams[stream];
+  while (s.done < put) {
+    const std::function<void()> work = std::move(s.waiting.front());
+    s.waiting.pop_front();
+    ++s.done;
+    work();
+  }
+}
+
+// Whether a graph is recorded, which no other request may interrupt.
+bool interrupts() { return fake.broken = fake.broken || fake.records, fake.records; }
 
 const cuda::Driver kFake = {
     .start = [](void** stream) -> int {
@@ -42,20 +90,31 @@ const cuda::Driver kFake = {
                                        : "an illegal memory access was encountered";
         },
     .allocate = [](void** data, size_t bytes, void*) -> int {
+      if (interrupts()) return kFault;
       if (fake.allocations_to_fail > 0 && fake.allocations_to_fail-- > 0) return kExhausted;
       std::vector<char> block(bytes);
       *data = block.data();
       fake.blocks[*data] = std::move(block);
       return 0;
     },
-    .release = [](void* data, void*) -> int { return fake.blocks.erase(data) == 1 ? 0 : kFault; },
+    .release = [](void* data, void* stream) -> int {
+      if (interrupts() || !fake.blocks.contains(data)) return kFault;
+      return put(stream, [data] { fake.blocks.erase(data); }), 0;
+    },
     .trim = []() -> int { return ++fake.trims, 0; },
-    .copy = [](void* to, const void* from, size_t bytes, void*) -> int {
+    .copy = [](void* to, const void* from, size_t bytes, void* stream) -> int {
       ++fake.copies;
-      std::memcpy(to, from, bytes);
+      if (fake.records)
+        fake.recorded.push_back({to, from, bytes});
+      else
+        put(stream, [=] { std::memcpy(to, from, bytes); });
       return 0;
     },
-    .synchronize = [](void*) -> int { return ++fake.waits, fake.wait_error; },
+    .synchronize = [](void* stream) -> int {
+      if (interrupts()) return kFault;
+      finish(stream, fake.streams[stream].put);
+      return ++fake.waits, fake.wait_error;
+    },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
     .mark = [](void** mark, void*) -> int { return *mark = new int(++fake.clock), ++fake.marks, 0; },
     .forget = [](void* mark) -> int { return delete static_cast<int*>(mark), --fake.marks, 0; },
@@ -64,6 +123,55 @@ const cuda::Driver kFake = {
       return fake.wait_error;
     },
     .out_of_memory = kExhausted,
+    .allocate_host = [](void** data, size_t bytes) -> int {
+      std::vector<char> block(bytes);
+      *data = block.data();
+      fake.host_blocks[*data] = std::move(block);
+      return 0;
+    },
+    .release_host = [](void* data) -> int { return fake.host_blocks.erase(data) == 1 ? 0 : kFault; },
+    .make_stream = [](void** stream) -> int {
+      static char names[2];
+      *stream = &names[fake.made_streams++];
+      return 0;
+    },
+    .make_event = [](void** event) -> int { return *event = new FakeEvent{}, 0; },
+    .record_event = [](void* event, void* stream) -> int {
+      *static_cast<FakeEvent*>(event) = {stream, fake.streams[stream].put};
+      return 0;
+    },
+    .wait_on_stream = [](void* event, void* stream) -> int {
+      put(stream, [e = *static_cast<FakeEvent*>(event)] { finish(e.stream, e.put); });
+      return 0;
+    },
+    .wait_for_event = [](void* event) -> int {
+      const FakeEvent e = *static_cast<FakeEvent*>(event);
+      return finish(e.stream, e.put), fake.wait_error;
+    },
+    .release_event = [](void* event) -> int { return delete static_cast<FakeEvent*>(event), 0; },
+    .begin_capture = [](void*) -> int {
+      fake.recorded.clear();
+      fake.broken = false;
+      fake.records = true;
+      return 0;
+    },
+    .end_capture = [](void** graph, void*) -> int {
+      fake.records = false;
+      if (fake.broken || fake.end_error != 0) return kFault;
+      ++fake.graphs;
+      *graph = new std::vector<Copy>(fake.recorded);
+      return 0;
+    },
+    .launch_graph = [](void* graph, void*) -> int {
+      ++fake.launches;
+      for (const Copy& c : *static_cast<std::vector<Copy>*>(graph)) std::memcpy(c.to, c.from, c.bytes);
+      return 0;
+    },
+    .release_graph = [](void* graph) -> int {
+      --fake.graphs;
+      delete static_cast<std::vector<Copy>*>(graph);
+      return 0;
+    },
 };
 
 // While it lives, the device is the fake one.
@@ -218,4 +326,244 @@ TEST_CASE("a meter times slots from what they say until their kernels are called
   CHECK(meter.moved().at("curve").calls == 2);
   CHECK(meter.moved().at("adam").milliseconds == 1);
   CHECK(meter.moved().at("adam").bytes == 6);
+}
+
+namespace {
+
+Tensor copied(const Tensor& x) {
+  Tensor y = empty(x.shape(), x.options());
+  cuda::copy(y.raw(), kCuda, x.raw(), kCuda, 4 * x.numel());
+  return y;
+}
+
+// Work with memory that comes and goes: (x, weight) joined twice.
+Tensor joined(const Tensor& x, const Tensor& weight) {
+  Tensor first = copied(copied(x));
+  const Tensor second = copied(weight);
+  const Tensor constant = from_vector({0.5}, {1}, {DType::f32, kCuda});
+  Tensor all = empty({x.numel() + weight.numel() + 1}, x.options());
+  auto* const target = all.data<float>();
+  cuda::copy(target, kCuda, first.raw(), kCuda, 4 * x.numel());
+  first = {};
+  cuda::copy(target + x.numel(), kCuda, second.raw(), kCuda, 4 * weight.numel());
+  cuda::copy(target + x.numel() + weight.numel(), kCuda, constant.raw(), kCuda, 4);
+  return copied(all);
+}
+
+// Runs `joined` on x, which is on the host.
+std::vector<double> run_joined(cuda::Graphs& graphs, const Tensor& x, const Tensor& weight) {
+  return graphs
+      .run("joined", {x}, {weight}, [&](const Tensors& in) -> Tensors { return {joined(in[0], weight)}; })[0]
+      .to_vector();
+}
+
+}  // namespace
+
+TEST_CASE("work is measured, then recorded, then launched, with the same bits") {
+  const FakeDevice device;
+  {
+    const Tensor weight = from_vector({7, 8}, {2}, {DType::f32, kCuda});
+    cuda::Graphs graphs;
+    for (int run = 0; run < 4; ++run) {
+      const double r = run;
+      const std::vector<double> expected{r, -r, 7, 8 + r, 0.5};
+      copy_(weight, from_vector({7, 8 + r}, {2}));  // in place, as an optimiser does
+      CHECK(run_joined(graphs, from_vector({r, -r}, {2}), weight) == expected);
+      CHECK(graphs.size() == (run == 0 ? 0 : 1));
+      CHECK(fake.launches == run);
+    }
+    CHECK(fake.graphs == 1);
+    graphs.clear();
+    CHECK(fake.graphs == 0);
+    CHECK(fake.host_blocks.empty());
+    CHECK(cuda::take_graph_notice().empty());
+  }
+  CHECK(cuda::memory_stats().live == 0);
+  CHECK(fake.blocks.empty());
+}
+
+TEST_CASE("each shape has a graph, those used last stay, and other weights begin anew") {
+  const FakeDevice device;
+  Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs(2);
+  const auto run = [&](int64_t size) {
+    const auto n = static_cast<double>(size);
+    std::vector<double> expected(static_cast<size_t>(size), n);
+    expected.push_back(weight.to_vector()[0]);
+    expected.push_back(0.5);
+    CHECK(run_joined(graphs, full({size}, n), weight) == expected);
+    return fake.launches;
+  };
+  for (const int64_t size : {1, 2, 1, 2}) run(size);
+  CHECK(graphs.size() == 2);
+  CHECK(run(2) == 3);
+  CHECK(run(1) == 4);
+  run(3);  // in the place of 2
+  CHECK(graphs.size() == 1);
+  CHECK(run(1) == 5);
+  CHECK(run(2) == 5);
+  weight = from_vector({9}, {1}, {DType::f32, kCuda});
+  CHECK(run(1) == 5);
+  CHECK(run(1) == 6);
+  cuda::set_graphs_wanted(false);
+  CHECK(run(1) == 6);
+  cuda::set_graphs_wanted(true);
+  CHECK(run(1) == 7);
+}
+
+TEST_CASE("work that looks at the device is not recorded, and runs as ever") {
+  const FakeDevice device;
+  cuda::Graphs graphs;
+  (void)cuda::take_graph_notice();
+  for (const bool waits : {false, true}) {
+    int runs = 0;
+    for (int run = 0; run < 4; ++run) {
+      const Tensors y = graphs.run(waits ? "waits" : "reads", {full({2}, run)}, {}, [&](const Tensors& in) {
+        ++runs;
+        if (waits) cuda::synchronize();
+        return Tensors{full({1}, waits ? run : in[0].to_vector()[0])};
+      });
+      CHECK(y[0].item() == run);
+    }
+    CHECK(runs == 5);  // once in vain
+    CHECK(graphs.size() == 0);
+    CHECK(fake.launches == 0);
+  }
+  CHECK_FALSE(fake.records);
+  const int waits_before = fake.waits;
+  cuda::synchronize();
+  CHECK(fake.waits == waits_before + 1);
+}
+
+TEST_CASE("what the driver does not record runs launch by launch") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  fake.end_error = kFault;
+  for (int run = 0; run < 3; ++run) CHECK(run_joined(graphs, full({1}, run), weight)[0] == run);
+  CHECK(graphs.size() == 0);
+  CHECK(fake.graphs == 0);
+}
+
+TEST_CASE("whichever allocation of a recording fails, the work runs as ever and nothing is lost") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  const int64_t live = cuda::memory_stats().live;
+  int64_t failures = 0;
+  for (bool recorded = false; !recorded; failures += recorded ? 0 : 1) {
+    cuda::Graphs graphs;
+    run_joined(graphs, full({3}, 1), weight);
+    cuda::fail_allocation(failures + 1);
+    CHECK(run_joined(graphs, full({3}, 2), weight) == std::vector<double>{2, 2, 2, 1, 0.5});
+    cuda::fail_allocation(0);
+    recorded = graphs.size() == 1;
+    graphs.clear();
+    CHECK(cuda::memory_stats().live == live);
+  }
+  CHECK(failures == 8);  // the input, the graph's memory, six tensors
+  CHECK(fake.graphs == 0);
+  CHECK(fake.host_blocks.empty());
+}
+
+TEST_CASE("where memory is short, graphs give theirs back first") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({1000}, run), weight);
+  REQUIRE(graphs.size() == 1);
+  const int64_t kept = cuda::memory_stats().live - 4;
+  CHECK(kept > 4000);
+  cuda::set_memory_cap(kept + 100);
+  const Tensor large = empty({500}, {DType::f32, kCuda});
+  CHECK(graphs.size() == 0);
+  CHECK(cuda::memory_stats().live == 2004);
+  CHECK_THROWS_AS(empty({5000}, {DType::f32, kCuda}), OutOfMemory);
+}
+
+TEST_CASE("results of a graph outlive it, and memory that it lets go of is given back after the recording") {
+  const FakeDevice device;
+  {
+    Tensor held = full({5}, 1).to(kCuda), y;
+    {
+      cuda::Graphs graphs;
+      for (int run = 0; run < 3; ++run) {
+        y = graphs.run("lets go", {full({2}, run)}, {}, [&](const Tensors& in) {
+          held = copied(in[0]);  // in the place of what was there before
+          return Tensors{copied(held)};
+        })[0];
+      }
+      CHECK(graphs.size() == 1);
+    }
+    CHECK(y.to_vector() == std::vector<double>{2, 2});
+  }
+  CHECK(cuda::memory_stats().live == 0);
+  CHECK(fake.blocks.empty());
+}
+
+TEST_CASE("places in a graph's memory are reused, and as tight as they come") {
+  cuda::Layout layout;
+  const int64_t a = layout.take(1), b = layout.take(300), c = layout.take(0);
+  CHECK(a == 0);
+  CHECK(b == 256);
+  CHECK(c == 768);
+  layout.give(b);
+  CHECK(layout.take(200) == 256);
+  CHECK(layout.take(300) == 1024);
+  CHECK(layout.take(256) == 512);
+  CHECK(layout.most() == 1024 + 512);
+}
+
+TEST_CASE("pictures travel beside the device's own stream, and whoever needs them waits") {
+  const FakeDevice device;
+  fake.lazy = true;
+  {
+    const Tensor picture = full({1, 4, 4, 3}, 1);
+    cuda::Upload first(picture);
+    fill_(picture, 2);  // which the host may reuse
+    cuda::Upload second(picture);
+    Tensor result = copied(first.arrived());
+    CHECK(fake.waits == 0);
+    cuda::Download back(result);
+    result = copied(second.arrived());
+    cuda::Download also_back(result);
+    result = {};
+    CHECK(fake.streams[&fake].done == 0);  // nobody has waited yet
+    CHECK(also_back.arrived().to_vector() == std::vector<double>(48, 2));
+    CHECK(back.arrived().to_vector() == std::vector<double>(48, 1));
+    CHECK(fake.made_streams == 2);
+    const cuda::Upload unused(picture);
+  }
+  cuda::synchronize();
+  CHECK(cuda::memory_stats().live == 0);
+  const size_t buffers = fake.host_blocks.size();
+  CHECK(buffers <= 5);  // two pairs at a time, and one
+  { const cuda::Upload again(full({1, 4, 4, 3}, 3)); }
+  CHECK(fake.host_blocks.size() == buffers);  // there is one of this size
+  cuda::forget_staging();
+  CHECK(fake.host_blocks.empty());
+}
+
+TEST_CASE("a picture that finds no memory is nowhere, and one that is lost on the way is an error") {
+  const FakeDevice device;
+  const Tensor picture = full({1, 2, 2, 3}, 1);
+  cuda::fail_allocation(1);
+  CHECK_THROWS_AS(cuda::Upload{picture}, OutOfMemory);
+  cuda::Upload upload(picture);
+  const cuda::Download download(upload.arrived());
+  fake.wait_error = kFault;
+  CHECK(error_of([&] { download.arrived(); }) ==
+        "cuda: waiting for a copy: an illegal memory access was encountered");
+  fake.wait_error = 0;
+  CHECK(download.arrived().to_vector() == std::vector<double>(12, 1));
+}
+
+TEST_CASE("a result that nobody wants any more leaves its memory to nobody before it has come") {
+  const FakeDevice device;
+  fake.lazy = true;
+  cuda::Upload first(full({6}, 1));
+  const Tensor there = first.arrived();
+  { const cuda::Download dropped(there); }
+  cuda::Upload next(full({6}, 5));  // in the pinned memory of the one that was dropped
+  CHECK(cuda::Download(there).arrived().to_vector() == std::vector<double>(6, 1));
+  CHECK(cuda::Download(next.arrived()).arrived().to_vector() == std::vector<double>(6, 5));
 }

@@ -8,10 +8,14 @@
 
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/training/recipe.h"
 #include "luxgrad/training/stepper.h"
@@ -117,6 +121,55 @@ TEST_CASE("training steps on the device move every weight to the bits of the CPU
     CHECK_MESSAGE(same_bits(weights[1].at(name).to(kCpu), expected), name);
   for (const auto& [name, expected] : moments[0])
     CHECK_MESSAGE(same_bits(moments[1].at(name).to(kCpu), expected), name);
+}
+
+TEST_CASE("the third picture of a size, and the third step, are graphs") {
+  const std::unique_ptr<Model> model = network_on(kCuda);
+  for (int64_t run = 0; run < 3; ++run) {
+    const int64_t graphs = emulated_gpu::graph_launches();
+    enhance(*model, noise({1, 8, 9, 3}));
+    CHECK(emulated_gpu::graph_launches() - graphs == (run == 0 ? 0 : 1));
+  }
+  const Recipe recipe = make_recipe("zero_dce", recipe_names("zero_dce").front());
+  model->requires_grad_();
+  Stepper stepper(recipe, *model);
+  const int64_t side = std::max<int64_t>(16, recipe.objective->smallest_size());
+  for (int64_t run = 0; run < 3; ++run) {
+    const int64_t graphs = emulated_gpu::graph_launches(), launches = emulated_gpu::launches();
+    (void)stepper.step({noise({1, side, side, 3})}, 1e-3);
+    CHECK(emulated_gpu::graph_launches() - graphs == (run == 0 ? 0 : 1));
+    CHECK(emulated_gpu::launches() - launches > 100);
+  }
+  CHECK(cuda::take_graph_notice().empty());
+  CHECK(emulated_gpu::overruns() == 0);
+}
+
+namespace {
+
+/// A network that looks at what it has made.
+struct Curious : Model {
+  Parameter gain{*this, "gain", {1}};
+  std::string name() const override { return "curious"; }
+  ModelConfig config() const override { return {}; }
+  ModelTraits traits() const override { return {.global = true}; }
+  void init_(const Generator& /*generator*/) override {}
+  Tensor enhance(const Tensor& x, double /*strength*/) const override {
+    return x * mean(reshape(x, {1, x.numel()})).item();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a network that looks at its result runs without a graph, which is said once") {
+  Curious model;
+  model.to(kCuda);
+  const int64_t graphs = emulated_gpu::graph_launches();
+  const Tensor picture = noise({1, 4, 4, 3}), first = enhance(model, picture);
+  for (int run = 0; run < 3; ++run) CHECK(same_bits(enhance(model, picture), first));
+  CHECK(emulated_gpu::graph_launches() == graphs);
+  CHECK(cuda::take_graph_notice() ==
+        "cuda:0: runs launch by launch, not as a CUDA graph, because the work reads from the device");
+  CHECK(cuda::take_graph_notice().empty());
 }
 
 TEST_CASE("gradients of the device agree with finite differences on it") {

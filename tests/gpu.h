@@ -5,10 +5,20 @@
 
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/cuda_graph.h"
 
 namespace lux {
 
 inline constexpr Device kGpu{Device::Type::cuda, 0};
+
+/// While it lives, everything runs launch by launch.
+struct NoGraphs {
+  NoGraphs() : before(cuda::set_graphs_wanted(false)) {}
+  ~NoGraphs() { cuda::set_graphs_wanted(before); }
+  NoGraphs(const NoGraphs&) = delete;
+  NoGraphs& operator=(const NoGraphs&) = delete;
+  bool before;
+};
 
 /// Why there is none, as one sentence; empty where there is one, with NVIDIA's libraries if it is real. The
 /// first call starts it.

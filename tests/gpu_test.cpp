@@ -4,10 +4,13 @@
 
 #include <doctest/doctest.h>
 
+#include <limits>
+
 #include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/raw.h"
 #include "luxgrad/training/recipe.h"
 #include "luxgrad/training/stepper.h"
 #include "same_bits.h"
@@ -36,9 +39,9 @@ std::unique_ptr<Model> network_on_device(const std::string& name) {
   return model;
 }
 
-Tensor noise(const Shape& shape) {
+Tensor noise(const Shape& shape, int64_t seed = 1) {
   Tensor picture = empty(shape);
-  Generator generator(1, "picture");
+  Generator generator(static_cast<uint64_t>(seed), "picture");
   fill_uniform_(picture, 0, 0.3, generator);
   return picture;
 }
@@ -64,6 +67,12 @@ std::vector<double> losses_in(Precision precision, const std::string& name, int6
   return losses;
 }
 
+State on_cpu(const State& state) {
+  State there;
+  for (const auto& [name, tensor] : state) there[name] = tensor.to(kCpu);
+  return there;
+}
+
 /// A step of the model's recipe from new weights: the weights that it leads to, on the CPU.
 State after_a_step(const std::string& name) {
   const std::unique_ptr<Model> model = network_on_device(name);
@@ -74,9 +83,36 @@ State after_a_step(const std::string& name) {
   const StepInput input{noise({2, side, side, 3}), noise({2, side, side, 3})};
   const StepOutcome outcome = stepper.step(input, 1e-3);
   CHECK(outcome.failed < 0);
-  State state;
-  for (const auto& [parameter, tensor] : model->state_dict()) state[parameter] = tensor.to(kCpu);
-  return state;
+  return on_cpu(model->state_dict());
+}
+
+struct Training {
+  std::vector<StepOutcome> outcomes;
+  State weights, moments;
+};
+
+/// Steps of the model's recipe from new weights, on other pictures and at another rate each time, of which
+/// one is not finite.
+Training trained(const std::string& name) {
+  const std::unique_ptr<Model> model = network_on_device(name);
+  const Recipe recipe = make_recipe(name, recipe_names(name).front());
+  model->requires_grad_();
+  Stepper stepper(recipe, *model);
+  const int64_t side = std::max<int64_t>(cuda::is_real() ? 64 : 16, recipe.objective->smallest_size());
+  Training all;
+  for (int step = 0; step < 5; ++step) {
+    StepInput input{noise({1, side, side, 3}, step), noise({1, side, side, 3}, step + 100)};
+    input.key = static_cast<uint64_t>(step);
+    if (step == 3) fill_(input.low, std::numeric_limits<double>::quiet_NaN());
+    all.outcomes.push_back(stepper.step(input, 1e-3 / (step + 1)));
+  }
+  all.weights = on_cpu(model->state_dict());
+  all.moments = on_cpu(stepper.state_dict());
+  return all;
+}
+
+void check_same(const State& actual, const State& expected) {
+  for (const auto& [name, tensor] : expected) CHECK_MESSAGE(same_bits(actual.at(name), tensor), name);
 }
 
 }  // namespace
@@ -120,8 +156,64 @@ TEST_CASE("training in bf16 learns as in f32, and keeps what lasts in f32") {
   }
 }
 
+TEST_CASE("networks that run as graphs have the bits of those launched kernel by kernel") {
+  if (!has_gpu()) return;
+  const int64_t side = cuda::is_real() ? 96 : 12;
+  for (const std::string& name : networks()) {
+    CAPTURE(name);
+    const std::unique_ptr<Model> model = network_on_device(name);
+    // Sizes by turns, one of them padded; the picture is the host's or the device's.
+    for (int64_t run = 0; run < 6; ++run) {
+      const Tensor picture = noise({1, side, side + run % 2, 3}, run);
+      Tensor expected;
+      {
+        const NoGraphs launches_only;
+        expected = enhance(*model, picture);
+      }
+      CHECK(same_bits(enhance(*model, run < 4 ? picture : picture.to(kGpu)).to(kCpu), expected));
+    }
+    // New weights in the place of the old, then elsewhere.
+    for (const bool moved : {false, true}) {
+      const std::unique_ptr<Model> other = make_model(name);
+      other->init_(Generator{2});
+      model->load_state_dict(other->state_dict());
+      if (moved) model->to(kCpu);
+      model->to(kGpu);
+      const Tensor picture = noise({1, side, side, 3});
+      const Tensor actual = enhance(*model, picture);
+      const NoGraphs launches_only;
+      CHECK(same_bits(actual, enhance(*model, picture)));
+    }
+  }
+}
+
+TEST_CASE("training as graphs has the bits of training kernel by kernel") {
+  if (!has_gpu()) return;
+  for (const std::string& name : networks()) {
+    CAPTURE(name);
+    const Training actual = trained(name);
+    const NoGraphs launches_only;
+    const Training expected = trained(name);
+    for (size_t i = 0; i < expected.outcomes.size(); ++i) {
+      CAPTURE(i);
+      const StepOutcome &a = actual.outcomes[i], &e = expected.outcomes[i];
+      CHECK(a.failed == e.failed);
+      CHECK((e.failed >= 0) == (i == 3));
+      CHECK(a.known_finite);
+      if (i == 3) continue;
+      CHECK(a.losses == e.losses);
+      CHECK(a.grad_norm == e.grad_norm);
+    }
+    check_same(actual.weights, expected.weights);
+    check_same(actual.moments, expected.moments);
+    for (const auto& [moment, tensor] : actual.moments)  // the step that is not finite has changed nothing
+      CHECK_MESSAGE((tensor.dtype() == DType::i64 || first_non_finite(tensor) < 0), moment);
+  }
+}
+
 TEST_CASE("whichever allocation of the device fails is one error, and everything is given back") {
   if (!has_gpu()) return;
+  const NoGraphs launches_only;  // which give their memory back first, and the request succeeds
   const std::unique_ptr<Model> model = network_on_device("zero_dce");
   const Tensor picture = noise({1, 16, 16, 3}), expected = enhance(*model, picture);
   const int64_t live = cuda::memory_stats().live;

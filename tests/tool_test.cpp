@@ -1,4 +1,6 @@
 // The tool as scripts see it: command line, streams, exit codes. The real binary runs as a child.
+#include <fstream>
+
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
 #include "luxgrad/layers/init.h"
@@ -310,6 +312,26 @@ TEST_CASE("evaluate measures on the CPU what the device has no memory for, and t
   CHECK(train.code == 6);
   CHECK(contains(train.err, "cuda: the device has no "));
   CHECK(contains(train.err, "zero_dce needs about "));
+}
+
+TEST_CASE("a folder whose photos travel beside the work of the device has the bits of the CPU") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays has the bits of the CPU");
+    return;
+  }
+  const Workplace here;
+  std::filesystem::create_directory(here.path("dark"));
+  for (int i = 0; i < 7; ++i)
+    save_noise(here.path(cat("dark/", i, ".png")), 12 + 4 * (i % 2), 10, static_cast<uint64_t>(i));
+  std::ofstream(here.path("dark/broken.png")) << "no picture";
+  const ChildOptions plain{.environment = {{"LUX_KERNELS", "plain"}}};
+  for (const char* device : {"cpu", "cuda:0"}) {
+    const ChildResult result = here.run({"enhance", "dark", "-o", device, "-g", device}, plain);
+    INFO(result.err);
+    CHECK(result.code == 1);  // but for the broken one
+  }
+  for (int i = 0; i < 7; ++i)
+    CHECK(slurp(here.path(cat("cuda:0/", i, ".png"))) == slurp(here.path(cat("cpu/", i, ".png"))));
 }
 
 TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {

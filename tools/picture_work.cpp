@@ -21,6 +21,7 @@
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -118,7 +119,11 @@ void PictureWork::attempt(double& seconds, const F& f) {
   } catch (...) {
     failure_ = failure_of(std::current_exception());
   }
-  if (failure_) before_ = after_ = {};
+  if (failure_) {
+    before_ = after_ = {};
+    upload_.reset();
+    download_.reset();
+  }
   seconds = std::chrono::duration<double>(Clock::now() - start).count();
 }
 
@@ -140,7 +145,22 @@ void PictureWork::load() {
       throw CommandError(ExitCode::refused, cat(job_.input,
                                                 ": has 8 bits, too few for linear values; --raw-linear "
                                                 "expects 16"));
+    if (travels()) begin_upload();
   });
+}
+
+// Whether photo and result go to a device and back while it computes other pictures.
+bool PictureWork::travels() const {
+  return on_device_ && !needs_tensors() && !options_.augment && options_.tile == 0 && !options_.verify_tiles;
+}
+
+void PictureWork::begin_upload() {
+  try {
+    const Tensor picture = empty({1, height_, width_, 3});
+    read_rows(0, picture);
+    upload_.emplace(picture);
+  } catch (const std::bad_alloc&) {  // it goes when its turn has come, or not at all
+  }
 }
 
 // Whether something is made of the picture as a whole; else rows go from the photo through the network into
@@ -254,10 +274,18 @@ void PictureWork::enhance(FunctionRef<void(int64_t bytes)> expects) {
 
 void PictureWork::run_network() {
   if (options_.raw_linear) before_.icc.clear();  // it describes what the values were
-  if (model_.device() == kCpu) return run_in_memory();
+  if (model_.device() == kCpu) {
+    upload_.reset();
+    return run_in_memory();
+  }
   on_cpu_if_exhausted(
-      model_, job_.input, [&] { run_once(); },
+      model_, job_.input,
       [&] {
+        run_once();
+        if (const std::string why = cuda::take_graph_notice(); !why.empty()) print_note(why);
+      },
+      [&] {
+        upload_.reset();
         check_memory();
         run_in_memory();
       });
@@ -289,12 +317,27 @@ void PictureWork::run_in_memory() {
 
 void PictureWork::run_once() {
   if (curves_) save_curves();
+  if (upload_) return enhance_uploaded();
   needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
 }
 
 void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
   to_rows(before_, first, rows);
   if (options_.raw_linear) encode_srgb(rows);
+}
+
+// Leaves the result on its way; what the device is still at is awaited by who saves it.
+void PictureWork::enhance_uploaded() {
+  after_ = blank_like(before_);
+  download_.emplace(lux::enhance(model_, upload_->arrived(), how()));
+  upload_.reset();
+}
+
+void PictureWork::receive() {
+  const Tensor bright = download_->arrived();
+  download_.reset();
+  check_finite(bright, job_.input);
+  from_part(bright, 0, 0, after_);
 }
 
 void PictureWork::enhance_rows_of_photo() {
@@ -368,6 +411,7 @@ void PictureWork::enhance_tensor() {
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
     try {
+      if (download_) receive();
       write_files();
     } catch (const std::bad_alloc&) {
       throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",

@@ -7,6 +7,7 @@
 
 #include "luxgrad/data/image.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tools/batch.h"
 
@@ -33,7 +34,7 @@ class PictureWork {
  public:
   /// A network on a device that has no memory left for the picture enhances it on the CPU.
   PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model)
-      : job_(job), batch_(batch), options_(options), model_(model) {}
+      : job_(job), batch_(batch), options_(options), model_(model), on_device_(model.device() != kCpu) {}
 
   /// Leaves out what is not begun.
   void skip() { skipped_ = true; }
@@ -52,6 +53,8 @@ class PictureWork {
   void attempt(double& seconds, const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_tensors() const;
+  bool travels() const;
+  void begin_upload();
   EnhanceOptions how() const;
   void plan_network();
   const Enhancer& network() const;
@@ -61,6 +64,8 @@ class PictureWork {
   void run_in_memory();
   void run_once();
   void read_rows(int64_t first, const Tensor& rows) const;
+  void enhance_uploaded();
+  void receive();
   void enhance_rows_of_photo();
   void enhance_tensor();
   void lay_next();
@@ -75,7 +80,10 @@ class PictureWork {
   const BatchOptions& batch_;
   const PictureOptions& options_;
   Model& model_;
+  bool on_device_;  // as long as there is memory
   Image before_, after_;
+  std::optional<cuda::Upload> upload_;      // of a photo that waits for the network
+  std::optional<cuda::Download> download_;  // of a result that waits to be written
   Tensor picture_;
   int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};

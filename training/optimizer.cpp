@@ -12,6 +12,8 @@ namespace {
 
 constexpr const char* kSteps = "step";  // among the moments of a saved state
 
+constexpr int64_t kAdamFactors = 9;  // those of AdamStep, and whether it is done
+
 // All forms in one: θ ← keep·θ − scale · m / (root·√v + ε), where the forms differ in `scale` and `root`
 // only.
 template <class T>
@@ -21,8 +23,14 @@ struct AdamStep {
   T* parameter;
   T* mean;
   T* square;
-  A rest1, beta2, rest2, eps, scale, root;  // rest = 1 − β, which float would take with too few digits
-  A keep, decay;                            // decoupled: 1 − lr·decay; coupled: added to the gradient
+  // rest = 1 − β, which float would take with too few digits
+  A rest1 = 0, beta2 = 0, rest2 = 0, eps = 0, scale = 0, root = 0;
+  A keep = 0, decay = 0;  // decoupled: 1 − lr·decay; coupled: added to the gradient
+
+  LUX_HD void take(const A* factors) {
+    rest1 = factors[0], beta2 = factors[1], rest2 = factors[2], eps = factors[3];
+    scale = factors[4], root = factors[5], keep = factors[6], decay = factors[7];
+  }
 
   LUX_HD void operator()(int64_t i) const {
     const A theta = parameter[i];
@@ -35,24 +43,70 @@ struct AdamStep {
   }
 };
 
-// `scalars` are the factors of AdamStep in their order. A device has them in its memory, so that a step that
-// it recorded can be repeated with others.
-void step_all(const std::vector<AdamTensors>& all, const std::vector<double>& scalars) {
-  if (all.empty()) return;
-  const Device device = all[0].parameter.device();
-  if (slots().adam.filled(device) &&
-      slots().adam(device, all, from_vector(scalars, {8}, {DType::f32, device})))
-    return;
-  for (const AdamTensors& tensors : all) {
-    dispatch(tensors.parameter.dtype(), [&](auto t) {
-      using T = decltype(t);
-      const auto s = [&](size_t i) { return static_cast<Arith<T>>(scalars[i]); };
-      parallel_for(
-          tensors.parameter.device(), tensors.parameter.numel(),
-          AdamStep<T>{tensors.gradient.data<T>(), tensors.parameter.data<T>(), tensors.mean.data<T>(),
-                      tensors.square.data<T>(), s(0), s(1), s(2), s(3), s(4), s(5), s(6), s(7)});
-    });
+template <class T>
+AdamStep<T> step_of(const AdamTensors& t) {
+  return {t.gradient.data<T>(), t.parameter.data<T>(), t.mean.data<T>(), t.square.data<T>()};
+}
+
+// With factors from memory, so that a step that was recorded can be repeated with others.
+template <class T>
+struct AdamStepFrom {
+  AdamStep<T> step;
+  const Arith<T>* factors;
+
+  LUX_HD void operator()(int64_t i) const {
+    if (factors[kAdamFactors - 1] == 0) return;
+    AdamStep<T> now = step;
+    now.take(factors);
+    now(i);
   }
+};
+
+// A square sum of all elements.
+template <class T>
+struct SquareSum {
+  const T* source;
+  double* result;
+  LUX_HD double term(int64_t, int64_t i) const {
+    const auto value = static_cast<double>(static_cast<Arith<T>>(source[i]));
+    return value * value;
+  }
+  LUX_HD void finish(int64_t, double sum) const { *result = sum; }
+};
+
+// The joint norm of tensors from their square sums: what `clip_grad_norm_` computes on the host.
+struct JointNorm {
+  const double* squares;
+  int64_t count;
+  double* norm;
+  LUX_HD void operator()(int64_t) const {
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const double one = std::sqrt(squares[i]);
+      sum += one * one;
+    }
+    *norm = std::sqrt(sum);
+  }
+};
+
+LUX_HD inline double clip_factor(double norm, double max_norm) { return max_norm / (norm + 1e-6); }
+
+template <class T>
+struct ClipTo {
+  T* target;
+  const double* norm;
+  double max_norm;
+  LUX_HD void operator()(int64_t i) const {
+    const double factor = clip_factor(*norm, max_norm);
+    if (factor < 1) target[i] = Arith<T>(target[i]) * static_cast<Arith<T>>(factor);
+  }
+};
+
+// Takes the gradient off a leaf, for writing: another leaf may share it.
+Tensor taken_gradient(const Tensor& leaf) {
+  Tensor gradient = leaf.grad();
+  leaf.set_grad({});
+  return gradient.storage().use_count() > 1 ? gradient.clone() : gradient;
 }
 
 }  // namespace
@@ -77,33 +131,56 @@ Adam::Adam(std::vector<NamedTensor> parameters, const AdamOptions& options)
   }
 }
 
-void Adam::step() {
-  for (const auto& [name, tensor] : parameters_) {  // before the first write
-    const Tensor gradient = tensor.grad();
-    if (!gradient.defined()) continue;
-    check(gradient.shape() == tensor.shape() && gradient.dtype() == tensor.dtype(), "adam: parameter ", name,
-          ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
-          gradient.shape());
-  }
+Tensor Adam::factors() const {
   const auto& o = options_;
-  const auto now = static_cast<double>(steps_ + 1);  // counted once nothing can fail any more
+  const auto now = static_cast<double>(steps_ + 1);
   const double correction1 = 1 - std::pow(o.beta1, now), root2 = std::sqrt(1 - std::pow(o.beta2, now));
   const double scale = o.form == AdamForm::torch ? o.lr / correction1 : o.lr * root2 / correction1;
   const double root = o.form == AdamForm::torch ? 1 / root2 : 1;
   const double keep = o.decoupled ? 1 - o.lr * o.weight_decay : 1;
   const double decay = o.decoupled ? 0 : o.weight_decay;
+  const DType dtype = arith_dtype(parameters_.front().tensor.dtype());
+  return from_vector({1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, scale, root, keep, decay, 1}, {kAdamFactors},
+                     {dtype, kCpu});
+}
+
+void Adam::write(const Tensor& factors) const {
   std::vector<AdamTensors> all;
   for (size_t p = 0; p < parameters_.size(); ++p) {
-    const Tensor& tensor = parameters_[p].tensor;
-    if (const Tensor gradient = tensor.grad(); gradient.defined())
-      all.push_back({gradient, tensor, mean_[p], square_[p]});
+    const auto& [name, tensor] = parameters_[p];
+    const Tensor gradient = tensor.grad();
+    if (!gradient.defined()) continue;
+    check(gradient.shape() == tensor.shape() && gradient.dtype() == tensor.dtype(), "adam: parameter ", name,
+          ": expected a gradient of ", tensor.dtype(), tensor.shape(), ", got ", gradient.dtype(),
+          gradient.shape());
+    all.push_back({gradient, tensor, mean_[p], square_[p]});
   }
-  const std::vector<double> scalars{1 - o.beta1, o.beta2, 1 - o.beta2, o.eps, scale, root, keep, decay};
-  step_all(all, scalars);
+  const Device device = factors.device();
+  if (all.empty() || slots().adam(device, all, factors)) return;
+  for (const AdamTensors& tensors : all) {
+    dispatch(tensors.parameter.dtype(), [&](auto t) {
+      using T = decltype(t);
+      const auto* const from = factors.data<Arith<T>>();
+      AdamStep<T> step = step_of<T>(tensors);
+      if (device != kCpu) return parallel_for(device, tensors.parameter.numel(), AdamStepFrom<T>{step, from});
+      if (from[kAdamFactors - 1] == 0) return;
+      step.take(from);
+      parallel_for(device, tensors.parameter.numel(), step);
+    });
+  }
+}
+
+void Adam::count_step() {
   ++steps_;
-  for (const AdamTensors& t : all) {
-    for (const Tensor& written : {t.parameter, t.mean, t.square}) written.storage()->raise_version();
+  for (size_t p = 0; p < parameters_.size(); ++p) {
+    for (const Tensor& written : {parameters_[p].tensor, mean_[p], square_[p]})
+      written.storage()->raise_version();
   }
+}
+
+void Adam::step() {
+  write(factors().to(parameters_.front().tensor.device()));
+  count_step();
 }
 
 void Adam::zero_grad() {
@@ -154,18 +231,41 @@ double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_no
       sum += norm * norm;
     }
   }
-  const double norm = std::sqrt(sum);
-  const double factor = max_norm / (norm + 1e-6);
+  const double norm = std::sqrt(sum), factor = clip_factor(norm, max_norm);
   if (!(factor < 1)) return norm;
   for (const NamedTensor& parameter : parameters) {
-    Tensor gradient = parameter.tensor.grad();
-    if (!gradient.defined()) continue;
-    parameter.tensor.set_grad({});
-    if (gradient.storage().use_count() > 1) gradient = gradient.clone();  // another leaf may share it
+    if (!parameter.tensor.grad().defined()) continue;
+    const Tensor gradient = taken_gradient(parameter.tensor);
     scale_(gradient, factor);
-    parameter.tensor.set_grad(std::move(gradient));
+    parameter.tensor.set_grad(gradient);
   }
   return norm;
+}
+
+void clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm, const Tensor& norm) {
+  const Device device = norm.device();
+  const Tensor squares = empty({static_cast<int64_t>(parameters.size())}, norm.options());
+  int64_t count = 0;
+  for (const NamedTensor& parameter : parameters) {
+    const Tensor gradient = parameter.tensor.grad();
+    if (!gradient.defined()) continue;
+    dispatch(gradient.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_reduce(device, 1, gradient.numel(),
+                      SquareSum<T>{gradient.data<T>(), squares.data<double>() + count++});
+    });
+  }
+  parallel_for(device, 1, JointNorm{squares.data<double>(), count, norm.data<double>()});
+  if (!std::isfinite(max_norm)) return;
+  for (const NamedTensor& parameter : parameters) {
+    if (!parameter.tensor.grad().defined()) continue;
+    const Tensor gradient = taken_gradient(parameter.tensor);
+    dispatch(gradient.dtype(), [&](auto t) {
+      using T = decltype(t);
+      parallel_for(device, gradient.numel(), ClipTo<T>{gradient.data<T>(), norm.data<double>(), max_norm});
+    });
+    parameter.tensor.set_grad(gradient);
+  }
 }
 
 }  // namespace lux

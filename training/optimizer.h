@@ -40,6 +40,12 @@ class Adam {
   /// One update from the accumulated gradients. A parameter without gradient is left as it is. Throws Error,
   /// and changes nothing, for a gradient of another shape or dtype.
   void step();
+  /// The same in three parts, for work on a device that never waits for the host (tensor/cuda_graph.h): what
+  /// changes from step to step, [9] on the CPU, all of it that `write` is not made with; the update by these
+  /// factors, on the parameters' device, unless the last of them is 0; and that it has been done.
+  Tensor factors() const;
+  void write(const Tensor& factors) const;
+  void count_step();
   /// Forgets the gradients of these parameters.
   void zero_grad();
 
@@ -66,5 +72,7 @@ class Adam {
 /// Scales all gradients by max_norm / (norm + 1e-6) where that is below 1; returns the joint L2 norm before.
 /// Parameters without gradient do not count. (Pascanu et al., arXiv:1211.5063, with PyTorch's constant.)
 double clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm);
+/// The same on a device, which nobody waits for: `norm` (one f64 there) gets the norm.
+void clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm, const Tensor& norm);
 
 }  // namespace lux

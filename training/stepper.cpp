@@ -5,7 +5,10 @@
 #include <limits>
 
 #include "luxgrad/autograd/observer.h"
+#include "luxgrad/kernels/kernel_table.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/tensor/raw.h"
+#include "luxgrad/training/step_numbers.h"
 
 namespace lux {
 namespace {
@@ -32,7 +35,8 @@ Stepper::Stepper(const Recipe& recipe, Model& model)
       clip_norm_(recipe.clip_norm > 0 ? recipe.clip_norm : std::numeric_limits<double>::infinity()),
       model_(model),
       updates_(recipe.objective->updates()),
-      buffers_(model.state_dict()) {
+      buffers_(model.state_dict()),
+      terms_(updates_.size()) {
   const std::vector<NamedTensor> all = model.named_parameters();
   for (const NamedTensor& parameter : all) buffers_.erase(parameter.name);
   for (const Update& update : updates_) {
@@ -61,8 +65,17 @@ StepOutcome Stepper::step(const StepInput& input, double lr) {
     const auto undo = [&] {
       for (const auto& [name, value] : before) copy_(buffers_.at(name), value);
     };
+    Adam& adam = optimizer_of(updates_[u]);
+    adam.zero_grad();
+    adam.set_lr(lr);
     try {
-      total = update(u, input, lr, outcome);
+      const Numbers numbers =
+          model_.device() == kCpu ? update(u, input, adam) : update_on_device(u, input, adam);
+      total = numbers.total;
+      outcome.grad_norm = numbers.norm;
+      outcome.losses.insert(outcome.losses.end(), numbers.terms.begin(), numbers.terms.end());
+      outcome.known_finite = numbers.state_finite;
+      if (!numbers.finite) outcome.failed = static_cast<int64_t>(u);
     } catch (...) {  // such as want of memory: who catches it finds no half update
       undo();
       throw;
@@ -73,20 +86,67 @@ StepOutcome Stepper::step(const StepInput& input, double lr) {
   return outcome;
 }
 
-double Stepper::update(size_t u, const StepInput& input, double lr, StepOutcome& outcome) {
-  Adam& adam = optimizer_of(updates_[u]);
-  adam.zero_grad();
-  adam.set_lr(lr);
+Stepper::Numbers Stepper::update(size_t u, const StepInput& input, Adam& adam) const {
   const Results results;
   const Loss loss = objective_->differentiate(model_, input, u);
-  outcome.grad_norm = clip_grad_norm_(adam.parameters(), clip_norm_);
-  const double total = loss.total.item();
-  for (const auto& [name, term] : loss.terms) outcome.losses.emplace_back(name, term.item());
-  if (results.finite() && std::isfinite(total) && std::isfinite(outcome.grad_norm))
-    adam.step();
-  else
-    outcome.failed = static_cast<int64_t>(u);
-  return total;
+  Numbers numbers;
+  numbers.norm = clip_grad_norm_(adam.parameters(), clip_norm_);
+  numbers.total = loss.total.item();
+  for (const auto& [name, term] : loss.terms) numbers.terms.emplace_back(name, term.item());
+  numbers.finite = results.finite() && std::isfinite(numbers.total) && std::isfinite(numbers.norm);
+  if (numbers.finite) adam.step();
+  return numbers;
+}
+
+Tensor Stepper::run_on_device(size_t u, const StepInput& input, Adam& adam, const Tensor& factors) {
+  adam.zero_grad();
+  const Loss loss = objective_->differentiate(model_, input, u);
+  const Tensor norm = empty({}, {DType::f64, loss.total.device()});
+  clip_grad_norm_(adam.parameters(), clip_norm_, norm);
+  Tensors scalars{loss.total, norm, full({}, 0, {DType::f32, norm.device()})};
+  terms_[u].clear();
+  for (const auto& [name, term] : loss.terms) {
+    terms_[u].push_back(name);
+    scalars.push_back(term);
+  }
+  Tensors state;
+  for (const auto& [name, tensor] : model_.state_dict()) state.push_back(tensor);
+  for (const auto& [name, tensor] : state_dict()) {
+    if (tensor.device() != kCpu) state.push_back(tensor);  // and not the number of steps
+  }
+  Tensor numbers = gathered(scalars);
+  adam.write(unless_not_finite(factors, numbers, 2));
+  adam.zero_grad();  // of a graph they would be the graph's
+  mark_not_finite_(numbers, 2, state);
+  return numbers;
+}
+
+Stepper::Numbers Stepper::update_on_device(size_t u, const StepInput& input, Adam& adam) {
+  const auto run = [&](const Tensors& in) -> Tensors {
+    StepInput there = input;
+    there.low = in[1];
+    if (in.size() > 2) there.high = in[2];
+    return {run_on_device(u, there, adam, in[0])};
+  };
+  Tensors inputs{adam.factors(), input.low}, state;
+  if (input.high.defined()) inputs.push_back(input.high);
+  for (const auto& [name, tensor] : model_.state_dict()) state.push_back(tensor);
+  const std::string key =
+      cat("update ", u, input.statistics ? " with statistics" : "", model_.recompute() ? " again " : " ",
+          precision(), plain_kernels() ? " plain" : "");
+  // Chance is in the arguments of kernels: a graph would repeat it.
+  const bool repeats = objective_->without_chance() == nullptr && !observed();
+  if (!repeats) {
+    if (!observed()) cuda::note_not_recorded("draws random numbers");
+    for (Tensor& tensor : inputs) tensor = tensor.to(model_.device());
+  }
+  const Tensors results = repeats ? graphs_.run(key, inputs, state, run) : run(inputs);
+  const std::vector<double> values = results[0].to_vector();
+  Numbers numbers{
+      values[0], values[1], {}, std::isfinite(values[0]) && std::isfinite(values[1]), values[2] == 0};
+  for (size_t t = 0; t < terms_[u].size(); ++t) numbers.terms.emplace_back(terms_[u][t], values[3 + t]);
+  if (numbers.finite) adam.count_step();
+  return numbers;
 }
 
 void Stepper::zero_grad() {

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/training/recipe.h"
 
 namespace lux {
@@ -14,8 +15,12 @@ struct StepOutcome {
   /// The update in which a result, the loss or a gradient is not finite; it and later ones changed nothing.
   /// -1: none.
   int64_t failed = -1;
+  /// After the last update all weights, statistics and moments were found finite. Only a device looks.
+  bool known_finite = false;
 };
 
+/// On a device an update is one piece of work without a look at its results, so that it runs as a graph; the
+/// gradients are gone afterwards.
 class Stepper {
  public:
   /// Optimisers for the parameters that each update of the recipe's objective moves.
@@ -38,17 +43,28 @@ class Stepper {
     std::string name;
     Adam adam;
   };
+  // The loss, and the norm of the gradients before clipping; then the terms. Moving statistics have taken
+  // notice also where a number is not finite, and nothing else.
+  struct Numbers {
+    double total = 0, norm = 0;
+    std::vector<std::pair<std::string, double>> terms{};
+    bool finite = false, state_finite = false;
+  };
 
   Adam& optimizer_of(const Update& update);
-  // Returns the loss. Moving statistics have taken notice also where it failed.
-  double update(size_t u, const StepInput& input, double lr, StepOutcome& outcome);
+  Numbers update(size_t u, const StepInput& input, Adam& adam) const;
+  Numbers update_on_device(size_t u, const StepInput& input, Adam& adam);
+  // All that the device does: total, norm, 1 where the state is not finite, and terms; in f64, there.
+  Tensor run_on_device(size_t u, const StepInput& input, Adam& adam, const Tensor& factors);
 
   std::shared_ptr<const Objective> objective_;
   double clip_norm_;
   Model& model_;
   std::vector<Update> updates_;
   std::vector<Optimizer> optimizers_;
-  State buffers_;  // handles to what is not trained, such as moving statistics
+  State buffers_;                                // handles to what is not trained, such as moving statistics
+  std::vector<std::vector<std::string>> terms_;  // names, of each update that ran on a device
+  cuda::Graphs graphs_;
 };
 
 }  // namespace lux

@@ -10,6 +10,7 @@
 #include "luxgrad/data/file.h"
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/training/manifest.h"
 #include "luxgrad/training/metrics.h"
 #include "luxgrad/training/non_finite.h"
@@ -223,6 +224,7 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   Generator chance = Generator(options_.seed, "step").fork(static_cast<uint64_t>(progress_.step));
   const StepInput input{batch.low, batch.high, chance.next()};
   const StepOutcome outcome = step(input, lr);
+  if (const std::string why = cuda::take_graph_notice(); !why.empty()) listener_.on_notice(why);
   last_loss_ = outcome.losses.front().second;
   ++progress_.step;
   const bool finite = outcome.failed < 0;
@@ -247,7 +249,7 @@ void Trainer::update(const Batch& batch, double data_seconds) {
   listener_.on_step(record);
   // Also after a finite step: an update can overflow, a ReLU hides a weight of minus infinity, and a weight
   // whose second moment is infinite would stand still unseen.
-  const std::string ruined = ruined_state(*model_, stepper_.state_dict());
+  const std::string ruined = outcome.known_finite ? "" : ruined_state(*model_, stepper_.state_dict());
   if (!finite || !ruined.empty()) skip(input, batch, outcome.failed, ruined);
 }
 

@@ -18,7 +18,7 @@ struct Entry {
 };
 
 struct Scalars {
-  float rest1, beta2, rest2, eps, scale, root, keep, decay;
+  float rest1, beta2, rest2, eps, scale, root, keep, decay, done;
 };
 
 struct AdamStep {
@@ -30,8 +30,9 @@ struct AdamStep {
     int e = 0;
     while (e + 1 < count && entries[e + 1].first_block <= block_index()) ++e;
     const Entry& of = entries[e];
-    const Scalars s{scalars[0], scalars[1], scalars[2], scalars[3],
-                    scalars[4], scalars[5], scalars[6], scalars[7]};
+    const Scalars s{scalars[0], scalars[1], scalars[2], scalars[3], scalars[4],
+                    scalars[5], scalars[6], scalars[7], scalars[8]};
+    if (s.done == 0) return;
     const int64_t begin = (block_index() - of.first_block) * kChunk;
     const int64_t end = begin + kChunk < of.numel ? begin + kChunk : of.numel;
     for (int64_t i = begin + thread_index() * kL; i < end; i += kThreads * kL) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "luxgrad/kernels/cuda/columns.h"
+#include "luxgrad/tensor/cuda_graph.h"
 
 namespace lux::cuda {
 namespace {
@@ -201,6 +202,7 @@ void Convolver::run(const GraphRequest& request, const Bindings& bindings, Devic
       ready = std::move(tuned);
     }
   }
+  keep_for_graph(ready);  // plans may be forgotten, and with them the kernels that a graph launches
   run_plan(*ready, bindings, where);
 }
 
@@ -210,6 +212,7 @@ ConvolutionSettings Convolver::settings() const {
 }
 
 void Convolver::set_settings(const ConvolutionSettings& settings) {
+  forget_graphs();  // which have the plans of before
   const std::lock_guard lock(mutex_);
   settings_ = settings;
   plans_.clear();
@@ -221,6 +224,7 @@ PlanBook Convolver::book() const {
 }
 
 void Convolver::set_book(const PlanBook& book) {
+  forget_graphs();
   const std::lock_guard lock(mutex_);
   book_ = book;
   plans_.clear();

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "luxgrad/kernels/slots.h"
+#include "luxgrad/tensor/cuda_graph.h"
 
 namespace lux::cuda {
 namespace {
@@ -21,8 +22,12 @@ void add_all(const char* slot, const Range& tensors) {
 
 }  // namespace
 
-FloorMeter::FloorMeter(Times times) : times_(times), before_(std::exchange(meter, this)) {}
-FloorMeter::~FloorMeter() { meter = before_; }
+FloorMeter::FloorMeter(Times times)
+    : times_(times), before_(std::exchange(meter, this)), graphs_before_(set_graphs_wanted(false)) {}
+FloorMeter::~FloorMeter() {
+  set_graphs_wanted(graphs_before_);
+  meter = before_;
+}
 
 std::map<std::string, Moved> FloorMeter::moved() const {
   std::map<std::string, Moved> moved = moved_;

@@ -20,6 +20,7 @@ struct Moved {
 };
 
 /// Adds up, while it lives, what the slots of this thread must move, and on request how long the device took.
+/// Nothing runs as a graph meanwhile, for that calls no slot.
 class FloorMeter {
  public:
   enum Times { not_taken, taken };
@@ -48,6 +49,7 @@ class FloorMeter {
   std::optional<Begun> begun_;
   std::vector<Run> runs_;
   FloorMeter* before_;
+  bool graphs_before_;
 };
 
 /// Tells the meter, if there is one, that a slot runs which reads or writes these tensors; undefined ones
