@@ -107,9 +107,7 @@ struct Cache {
   std::mutex mutex;
   Stats stats;  // but for what is reserved
   Extents extents;
-  // By rounded size, the first of a list whose links stand in the blocks. Lists that got empty stay, so that
-  // blocks that come and go, as in every frame of a film, take no memory for notes.
-  std::map<int64_t, void*> small;
+  std::map<int64_t, void*> small;  // by rounded size, the first of a list whose links stand in the blocks
   int64_t small_bytes = 0;
   int64_t in_use = 0;  // rounded
   int64_t cap = 0;
@@ -164,13 +162,14 @@ void* pop(Cache& c, std::map<int64_t, void*>::iterator list) {
   void* const block = list->second;
   c.small_bytes -= list->first;
   list->second = next_of(block);
+  if (list->second == nullptr) c.small.erase(list);
   return block;
 }
 
 void* from_cache(Cache& c, int64_t size) {
   if (size >= kMapped) return c.extents.take(size);
   const auto found = c.small.find(size);
-  return found == c.small.end() || found->second == nullptr ? nullptr : pop(c, found);
+  return found == c.small.end() ? nullptr : pop(c, found);
 }
 
 // Frees what is cached, small blocks last and the largest of them first, until at most `keep` bytes remain.
@@ -179,10 +178,6 @@ void shrink(Cache& c, int64_t keep) {
     c.extents.release((excess + kPage - 1) / kPage * kPage);
   while (c.cached() > keep) {
     const auto largest = std::prev(c.small.end());
-    if (largest->second == nullptr) {
-      c.small.erase(largest);
-      continue;
-    }
     const int64_t bytes = largest->first;
     to_system(pop(c, largest), bytes);
   }
