@@ -109,7 +109,7 @@ class Enhance final : public Command {
     const Autotuning autotuning(where_);
     try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
-    constexpr int64_t kFirstWork = 9 << 19;  // code, tables and stacks that the first picture brings in
+    constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
     work_.program = std::max<int64_t>(0, held) + kFirstWork;

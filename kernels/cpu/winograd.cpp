@@ -25,6 +25,7 @@ using detail::blocks_of;
 constexpr int64_t kPoints = 36, kTile = 4;
 constexpr int64_t kSlice = 32;                         // channels per task, where a step is cut by channels
 constexpr int64_t kEnoughRanges = 16, kFewRanges = 6;  // fewer would leave threads without work
+constexpr int64_t kSmallWeights = 1 << 20;             // bytes: so many may be read anew for every range
 constexpr int64_t kMostBytes = int64_t{32} << 20;      // of points or of partial sums in use at a time
 
 // A window of one or two taps along each axis makes tiles of 2x2 outputs.
@@ -43,17 +44,16 @@ int64_t columns_of(const Convolution& c) { return blocks_of(c.target.W - c.colum
 // How the tiles of all pictures are cut.
 struct Cut {
   int64_t tiles, range;  // range: tiles of one task
-  bool many;             // ranges, each of which goes through all steps and reads all weights
+  bool many;             // `enough` ranges, each of which goes through all steps and reads all weights
 
-  Cut(const Winograd& w, int64_t N, const Convolution& c)
+  Cut(const Winograd& w, int64_t N, const Convolution& c, int64_t enough)
       : tiles(N * blocks_of(rows_of(c), tile_side(c)) * blocks_of(columns_of(c), tile_side(c))) {
-    constexpr int64_t kCache = 256 << 10, kSmallWeights = 1 << 20;
+    constexpr int64_t kCache = 256 << 10;
     const int64_t unit = cpu::isa()->f32.products.columns,
                   bytes = points_of(c) * c.groups * (w.pixel_bytes * c.depth + 4 * c.width);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
-    const int64_t weights = points_of(c) * c.groups * c.depth * c.width * w.pixel_bytes;
-    many = count() >= (weights <= kSmallWeights ? kFewRanges : kEnoughRanges);
+    many = count() >= enough;
     if (!many) range = std::clamp(kMostBytes / bytes / unit * unit, most, tiles + most);
   }
   int64_t count() const { return blocks_of(tiles, range); }
@@ -127,7 +127,8 @@ void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight,
   const int64_t point_count = points_of(c);
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
-  const Cut cut(w, N, c);
+  const bool small_weights = point_count * c.groups * c.depth * c.width * w.pixel_bytes <= kSmallWeights;
+  const Cut cut(w, N, c, small_weights ? kFewRanges : kEnoughRanges);
   const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (cut.many) {
     run_chunks(cut.count(), [&](int64_t chunk) {
@@ -258,7 +259,7 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
   const Winograd& w = in_floats();
   const Concatenation source(inputs), target({gz});
   const Convolution c = convolution(source, target, s);
-  const Cut cut(w, s.N, c);
+  const Cut cut(w, s.N, c, kEnoughRanges);
   const int64_t bytes = w.weight_sums_bytes(c);
   const int64_t room = std::min(kMostShares, kMostBytes / bytes);
   const bool shared = cut.many && room >= kEnoughShares;
