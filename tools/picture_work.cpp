@@ -317,7 +317,7 @@ void PictureWork::run_in_memory() {
 
 void PictureWork::run_once() {
   if (curves_) save_curves();
-  if (upload_) return enhance_uploaded();
+  if (upload_) return enhance_uploaded(*upload_);
   needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
 }
 
@@ -327,14 +327,14 @@ void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
 }
 
 // Leaves the result on its way; what the device is still at is awaited by who saves it.
-void PictureWork::enhance_uploaded() {
+void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   after_ = blank_like(before_);
-  download_.emplace(lux::enhance(model_, upload_->arrived(), how()));
+  download_.emplace(lux::enhance(model_, upload.arrived(), how()));
   upload_.reset();
 }
 
-void PictureWork::receive() {
-  const Tensor bright = download_->arrived();
+void PictureWork::receive(const cuda::Download& download) {
+  const Tensor bright = download.arrived();
   download_.reset();
   check_finite(bright, job_.input);
   from_part(bright, 0, 0, after_);
@@ -411,7 +411,7 @@ void PictureWork::enhance_tensor() {
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
     try {
-      if (download_) receive();
+      if (download_) receive(*download_);
       write_files();
     } catch (const std::bad_alloc&) {
       throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",

@@ -64,8 +64,8 @@ class PictureWork {
   void run_in_memory();
   void run_once();
   void read_rows(int64_t first, const Tensor& rows) const;
-  void enhance_uploaded();
-  void receive();
+  void enhance_uploaded(cuda::Upload& upload);
+  void receive(const cuda::Download& download);
   void enhance_rows_of_photo();
   void enhance_tensor();
   void lay_next();

@@ -16,6 +16,7 @@ using Whole = int16_t;
 typedef int32_t Sums32 __attribute__((vector_size(kVectorBytes), aligned(4), may_alias));
 typedef Whole Wholes __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
 // NOLINTEND(modernize-use-using)
+constexpr int64_t kInFloat = sizeof(float) / sizeof(Whole);
 
 // Channels whose products share 32 bits: more of them would leave fewer bits to each.
 constexpr int64_t kSharing = 64;
@@ -49,9 +50,7 @@ int64_t points_bytes(int64_t tiles, int64_t groups, int64_t channels) {
 int64_t sums_bytes(int64_t tiles, int64_t groups, int64_t channels) {
   return scratch_bytes<float>(points_of(tiles, groups, channels).size());
 }
-float* largest_of(const Points& p, void* points) {
-  return reinterpret_cast<float*>(aligned<Whole>(points) + largest_at(p));
-}
+float* largest_of(const Points& p, void* points) { return aligned<float>(points) + largest_at(p) / kInFloat; }
 
 // Absolute values compare as whole numbers, and those that are none are the largest.
 inline Sums32 magnitude(Lanes x) { return reinterpret_cast<Sums32>(x) & 0x7FFFFFFF; }
@@ -127,7 +126,7 @@ class InWholes {
   Whole* to_;
   const Points& p_;
   const float* largest_;
-  alignas(64) float factors_[Factors::kCount];
+  alignas(64) float factors_[Factors::kCount] = {};
 };
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
@@ -154,8 +153,7 @@ int64_t scales_at(const Convolution& c, int64_t group, int64_t pass, int64_t poi
   return ((group * passes_of(c) + pass) * kPoints + point) * round_up(c.width, kWide);
 }
 const float* scales_of(const Convolution& c, const void* packed) {
-  return reinterpret_cast<const float*>(aligned<const Whole>(const_cast<void*>(packed)) +
-                                        kPoints * whole_point(c));
+  return aligned<const float>(const_cast<void*>(packed)) + kPoints * whole_point(c) / kInFloat;
 }
 
 int64_t packed_bytes(const Convolution& c) {
@@ -175,7 +173,7 @@ void pack_point(const float* u, int64_t step, int64_t channels, float reach, flo
   }
   const Lanes by_sum = sum / most, by_largest = largest / (kRounding * kLargestWhole);
   const Lanes scale = by_largest > by_sum ? by_largest : by_sum;  // none at all if the sum is
-  const Lanes each = sum > Lanes{} ? 1 / scale : Lanes{};
+  const Lanes each = sum > Lanes{} ? 1.F / scale : Lanes{};
   store<float>(scales, scale * (reach / kLargest));
   for (int64_t m = 0; m < channels; m += 2, to += 2 * lanes) {
     const Sums32 one = whole(load(u + m * step) * each) & 0xFFFF;
@@ -234,6 +232,7 @@ template <int V, bool kAdd>
 [[gnu::noinline]] void multiply_block(const Whole* x, int64_t x_step, const Whole* w, int64_t pairs,
                                       const float* scales, float* y, int64_t y_step) {
   constexpr int kRows = kSums / V;
+  constexpr int64_t kPairs = int64_t{2} * kWide;  // a vector of weights
   Sums32 sums[kRows][V];
   LUX_UNROLL
   for (int r = 0; r < kRows; ++r) {
@@ -243,7 +242,7 @@ template <int V, bool kAdd>
   for (int64_t pair = 0; pair < pairs; ++pair) {
     Sums32 weights[V];
     LUX_UNROLL
-    for (int v = 0; v < V; ++v) weights[v] = *reinterpret_cast<const Sums32*>(w + v * 2 * kWide);
+    for (int v = 0; v < V; ++v) weights[v] = *reinterpret_cast<const Sums32*>(w + v * kPairs);
     LUX_UNROLL
     for (int r = 0; r < kRows; ++r) {
       const Sums32 pixel = Sums32{} + pair_at(x + r * x_step);
@@ -251,14 +250,14 @@ template <int V, bool kAdd>
       for (int v = 0; v < V; ++v) add_products(sums[r][v], pixel, weights[v]);
     }
     x += 2;
-    w += V * 2 * kWide;
+    w += V * kPairs;
   }
   LUX_UNROLL
   for (int v = 0; v < V; ++v) {
-    const Lanes scale = load(scales + v * kWide);
+    const Lanes scale = load(scales + int64_t{v} * kWide);
     LUX_UNROLL
     for (int r = 0; r < kRows; ++r) {
-      float* const to = y + r * y_step + v * kWide;
+      float* const to = y + r * y_step + int64_t{v} * kWide;
       const Lanes sum = __builtin_convertvector(sums[r][v], Lanes) * scale;
       store<float>(to, kAdd ? load(to) + sum : sum);
     }
