@@ -32,7 +32,7 @@ struct Conv2dStep {
 
 /// All tensors are dense and of one dtype; gz is the gradient of the sums before the activation.
 struct Conv2dKernels {
-  const char* name;  // as LUX_KERNELS says it
+  const char* name;  // as LUX_KERNELS says it, but for the whole numbers of Winograd's, which are `fixed`
   bool (*takes)(const Conv2dProblem&);
   void (*forward)(const Conv2dProblem&, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                   const Tensor& y);
@@ -54,7 +54,8 @@ namespace cpu {
 void add_eigen(KernelTable<Conv2dKernels>& table);
 /// The own kernels (kernels/cpu/conv2d.cpp).
 void add_tiles(KernelTable<Conv2dKernels>& table);
-/// 3x3 with stride 1 in f32 (kernels/cpu/winograd.cpp).
+/// 3x3 with stride 1 in f32 or, for bf16, in whole numbers, and gradients of stride 2
+/// (kernels/cpu/winograd.cpp).
 void add_winograd(KernelTable<Conv2dKernels>& table);
 /// The own kernels by products of bf16, where precision and processor have them (kernels/cpu/conv2d.cpp).
 void add_pairs(KernelTable<Conv2dKernels>& table);

@@ -11,9 +11,8 @@
 namespace lux {
 
 /// The kernels that the environment variable LUX_KERNELS asks for: plain, eigen, tiles, winograd or pairs;
-/// empty
-/// where it is not set. Where an operator has none of that name, or they do not take the problem, it chooses
-/// as ever. Throws Error for any other name.
+/// empty where it is not set. Where an operator has none of that name, or they do not take the problem, it
+/// chooses as ever. Throws Error for any other name.
 std::string_view wanted_kernels();
 
 /// Whether operators of this thread run their plain text: inside a PlainKernels scope, and everywhere when
