@@ -45,6 +45,9 @@ struct Conv2dKernels {
   /// it.
   void (*separable)(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs,
                     const Tensor& y) = nullptr;
+  /// Optional: input_gradient of one input, with `bias` added to it, as conv_transpose2d has it.
+  void (*transposed)(const Conv2dProblem&, const Tensor& gz, const Tensor& weight, const Tensor& bias,
+                     const Tensor& gx) = nullptr;
 };
 
 KernelTable<Conv2dKernels>& conv2d_kernels();

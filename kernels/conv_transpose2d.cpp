@@ -120,7 +120,10 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
 // The result, or rows of it, written into y: by who would make the whole.
 void transpose_into(const Conv2dProblem& s, const Conv2dProblem& whole, const Tensor& x, const Tensor& weight,
                     const Tensor& bias, const Tensor& y) {
-  conv2d_kernels().pick(y.device(), whole).input_gradient(s, x, exchanged_weight(s, weight), {s.C}, {y});
+  const Conv2dKernels& kernels = conv2d_kernels().pick(y.device(), whole);
+  const Tensor w = exchanged_weight(s, weight);
+  if (kernels.transposed != nullptr) return kernels.transposed(s, x, w, bias, y);
+  kernels.input_gradient(s, x, w, {s.C}, {y});
   if (!bias.defined()) return;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);

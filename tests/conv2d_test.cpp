@@ -117,6 +117,8 @@ TEST_CASE("LUX_KERNELS names the kernels, as long as they take the problem") {
   if (has_pairs && wanted == nullptr) CHECK(name(problem) == coarse);
   problem.stride = 2;
   problem.P = problem.Q = 32;
+  if (has_pairs && wanted == nullptr) CHECK(name(problem) == coarse);
+  problem.kH = problem.kW = 5;
   if (has_pairs && wanted == nullptr) CHECK(name(problem) == "pairs");
   Conv2dProblem half = problem;
   half.dtype = DType::bf16;
@@ -300,9 +302,12 @@ std::vector<Geometry> many_geometries() {
   all.push_back({{2, 7, 13, 96}, {4, 5, 3, 48}, {.stride = 2, .padding = 2, .groups = 2}});
   all.push_back({{1, 6, 50, 32}, {2, 1, 1, 32}, {}});
   all.push_back({{1, 11, 14, 64}, {1, 4, 4, 64}, {.padding = {1, 2, 1, 2}}});
-  // Two taps of each phase of the gradient: edges of its tiles, parts of vectors, one and several ranges.
+  // Gradients in tiles, with even and odd zeros before: edges of tiles, parts of vectors, one and several
+  // ranges.
   all.push_back({{1, 21, 38, 40}, {36, 3, 3, 40}, {.stride = 2, .padding = {0, 1, 0, 1}}});
+  all.push_back({{1, 33, 131, 36}, {300, 3, 3, 36}, {.stride = 2, .padding = 1}});
   all.push_back({{2, 18, 22, 48}, {70, 4, 4, 48}, {.stride = 2, .padding = 1}});
+  all.push_back({{1, 19, 23, 33}, {40, 4, 4, 33}, {.stride = 2, .padding = {2, 3, 0, 1}}});
   all.push_back({{1, 33, 130, 32}, {300, 3, 4, 32}, {.stride = 2, .padding = {3, 2, 2, 0}}});
   // Depthwise with few channels: lanes are pixels.
   all.push_back({{1, 20, 130, 3}, {3, 3, 3, 1}, {.padding = 1, .groups = 3, .activation = Activation::tanh}});
@@ -360,6 +365,10 @@ double relative(const Tensor& tensor, const Tensor& reference) {
 const Geometry kPaired[] = {
     {{2, 6, 37, 32}, {32, 3, 3, 32}, {.padding = 1}},
     {{1, 9, 21, 40}, {24, 4, 4, 40}, {.stride = 2, .padding = 1}},
+    {{1, 21, 38, 40}, {70, 3, 3, 40}, {.stride = 2, .padding = {0, 1, 0, 1}}},
+    {{1, 33, 30, 36}, {33, 3, 3, 36}, {.stride = 2, .padding = 1}},
+    {{2, 18, 22, 48}, {70, 4, 4, 48}, {.stride = 2, .padding = 1}},
+    {{1, 19, 23, 33}, {40, 4, 4, 33}, {.stride = 2, .padding = {2, 3, 0, 1}}},
     {{1, 7, 9, 26}, {22, 3, 3, 13}, {.padding = 1, .groups = 2}},
     {{2, 5, 50, 300}, {8, 1, 1, 300}, {}},
     {{1, 5, 2, 150}, {40, 3, 3, 150}, {.padding = 1}},

@@ -19,6 +19,7 @@
 #include "luxgrad/kernels/expand.h"
 #include "luxgrad/kernels/global_context.h"
 #include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/kernels/prelu.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
@@ -146,15 +147,24 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
     });
     check_network([&](const Tensor& x) { return conv_transpose2d(x, up2, noise({2}, 7), {.stride = 2}); });
   }
-  SUBCASE("transposed convolution of many channels, which is made in tiles") {
-    const Tensor wide = noise({32, 1, 1, 3}, 8), up3 = noise({33, 3, 3, 32}, 9),
+  SUBCASE("convolutions of many channels, which are made in tiles") {
+    const Tensor wide = noise({32, 1, 1, 3}, 8), w = noise({33, 3, 3, 32}, 12), up3 = noise({33, 3, 3, 32}, 9),
                  up4 = noise({33, 4, 4, 32}, 10);
-    check_network([&](const Tensor& x) {
-      return conv_transpose2d(conv2d(x, wide), up3, {}, {.stride = 2, .padding = {0, 1, 0, 1}});
-    });
-    check_network([&](const Tensor& x) {
-      return conv_transpose2d(conv2d(x, wide), up4, noise({33}, 11), {.stride = 2, .padding = 1});
-    });
+    for (const Precision precision : {Precision::fp32, Precision::bf16}) {
+      const PrecisionScope scope(precision);
+      CAPTURE(precision);
+      check_network([&](const Tensor& x) { return conv2d(conv2d(x, wide), w, {}, {.padding = 1}); });
+      for (const Padding& padding : {Padding{0, 1, 0, 1}, {1, 0, 1, 0}}) {
+        check_network([&](const Tensor& x) {
+          return conv_transpose2d(conv2d(x, wide), up3, {}, {.stride = 2, .padding = padding});
+        });
+      }
+      for (const Padding& padding : {Padding{1}, {0, 2, 0, 2}}) {
+        check_network([&](const Tensor& x) {
+          return conv_transpose2d(conv2d(x, wide), up4, noise({33}, 11), {.stride = 2, .padding = padding});
+        });
+      }
+    }
     const RowProgram program = RowProgram::record(
         [&](const Tensor& x) {
           return conv_transpose2d(conv2d(x, wide, {}, {.stride = 2}), up4, {}, {.stride = 2, .padding = 1});

@@ -52,6 +52,14 @@ inline void store(T* to, Vector<T> value) {
   *reinterpret_cast<Vector<T>*>(to) = value;
 }
 
+// GCC loads what several products read anew for each of them, and loads are as dear as products.
+template <class V>
+inline void keep_loaded([[maybe_unused]] V& value) {
+#if defined(__x86_64__)
+  asm("" : "+v"(value));
+#endif
+}
+
 // A matrix in memory: element (i, j) of the sum, then (row or lane) of the result.
 template <class T>
 struct Operand {
@@ -204,7 +212,8 @@ void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, i
       for (int k = 0; k < K; ++k) weights[k] = load(ws + k * w_step);
       LUX_UNROLL
       for (int r = 0; r < kRows; ++r) {
-        const Vector<T> pixel = load(xs + r * x_step);
+        Vector<T> pixel = load(xs + r * x_step);
+        keep_loaded(pixel);
         LUX_UNROLL
         for (int k = 0; k < K; ++k) sums[r][k] += pixel * weights[k];
       }

@@ -441,12 +441,11 @@ void exact_weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, 
 
 const Conv2dKernels cpu::kTileKernels = {
     "tiles", takes, forward<direct>, input_gradient<direct>, weight_gradient, separable<direct>};
+const Conv2dKernels cpu::kPairKernels = {
+    "pairs", pairs_take, forward<paired>, input_gradient<paired>, exact_weight_gradient, separable<paired>};
 
 void cpu::add_tiles(KernelTable<Conv2dKernels>& table) { table.set(Device::Type::cpu, kTileKernels); }
 
-void cpu::add_pairs(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"pairs", pairs_take, forward<paired>, input_gradient<paired>,
-                                exact_weight_gradient, separable<paired>});
-}
+void cpu::add_pairs(KernelTable<Conv2dKernels>& table) { table.set(Device::Type::cpu, kPairKernels); }
 
 }  // namespace lux

@@ -11,6 +11,8 @@ namespace lux::cpu {
 
 /// The own kernels for any convolution (kernels/cpu/conv2d.cpp).
 extern const Conv2dKernels kTileKernels;
+/// The same by products of bf16.
+extern const Conv2dKernels kPairKernels;
 
 /// Uninitialised bytes for one task or one operator.
 inline Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }

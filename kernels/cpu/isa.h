@@ -33,6 +33,7 @@ struct Convolution {
   uint8_t activation;   // lux::Activation
   double slope;
   int64_t groups = 1;
+  bool doubled = false;  // transposed with a stride of 2, as only Winograd's kernels take it
 };
 
 /// Where the weights of a group stand: strides of (k, i, j, c) in elements, of any sign; those of the next
@@ -97,16 +98,19 @@ struct ChannelRange {
   int64_t begin, end;
 };
 
-/// 3x3 convolutions of f32 with stride 1, by Winograd's F(4x4, 3x3): source and weights are carried to 36
-/// points, multiplied there point by point, and the sums are carried back (winograd_transforms.h). Channels
-/// of some tiles at the points, of all groups, are an array of `points_bytes`, sums one of `sums_bytes`.
-/// Scratch memory is as for Tiles. Different channels, and different points, may run at the same time.
+/// Convolutions of f32 by Winograd's way: source and weights are carried to points, multiplied there point by
+/// point, and the sums are carried back. 3x3 with stride 1 by F(4x4, 3x3); and, where it is `doubled`, 3x3
+/// and 4x4 transposed with that stride: `top` and `left` are zeros of the convolution whose gradient it is,
+/// both odd or both even (winograd_geometry.h). Channels of some tiles at the points, of all groups, are an
+/// array of `points_bytes`, sums one of `sums_bytes`. Scratch memory is as for Tiles. Different channels, and
+/// different products, may run at the same time.
 struct Winograd {
-  int64_t pixel_bytes;  // of a channel of the source at one point
+  int64_t (*products)(const Convolution&);    // of a tile, for a pair of channels
+  int64_t (*tile_bytes)(const Convolution&);  // of a tile at the points
   int64_t (*packed_bytes)(const Convolution&);
   void (*pack)(const Convolution&, const Weights&, int64_t slice, int64_t slices, void* packed);
-  int64_t (*points_bytes)(int64_t tiles, int64_t groups, int64_t channels);
-  int64_t (*sums_bytes)(int64_t tiles, int64_t groups, int64_t channels);
+  int64_t (*points_bytes)(const Convolution&, int64_t tiles);
+  int64_t (*sums_bytes)(const Convolution&, int64_t tiles);
   int64_t (*scratch)(const Convolution&, const TileRange&);
 
   /// What source_to_points has to know of all channels of the tiles in `some`, counted from the first of the
@@ -114,13 +118,13 @@ struct Winograd {
   void (*measure)(const Convolution&, const TileRange&, const TileRange& some, void* source, void* scratch);
   void (*source_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* source,
                            void* scratch);
-  /// sums = source · weights at one point.
-  void (*multiply)(const Convolution&, const TileRange&, int64_t point, const void* source, void* sums);
+  /// sums = source · weights for one of the products.
+  void (*multiply)(const Convolution&, const TileRange&, int64_t product, const void* source, void* sums);
   /// Writes the target with bias and activation.
   void (*points_to_target)(const Convolution&, const TileRange&, const ChannelRange&, const void* source,
                            const void* sums, void* scratch);
 
-  /// The weight gradient, of f32 only; the target is the gradient of the output.
+  /// The weight gradient, of f32 with stride 1 only; the target is the gradient of the output.
   void (*target_to_points)(const Convolution&, const TileRange&, const ChannelRange&, void* target,
                            void* scratch);
   int64_t (*weight_sums_bytes)(const Convolution&);
@@ -148,7 +152,7 @@ struct Pairs {
   Products split;
   /// Every factor is rounded to bf16.
   Products single;
-  /// 3x3 with stride 1 by products of 16 bits (winograd_fixed.cpp), or null.
+  /// What Winograd takes by products of 16 bits (winograd_fixed.cpp), or null.
   const Winograd* fixed;
   bool tiles;  // of AMX, so fast that they are ahead of Winograd, and `split` of f32
   /// As that of Roofs, in bf16.

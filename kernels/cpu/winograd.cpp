@@ -1,8 +1,8 @@
-// Winograd's convolution on the CPU in f32: 3x3 with stride 1, a quarter of the products of the direct sum,
-// and transposed with a stride of 2, which is the gradient of one with that stride, six to seven tenths of
-// them. Many tiles are cut into ranges that stay in the second cache level on their way through all three
-// steps, one task each; few tiles go through one step after the other, cut by channels and points, so that
-// large weights are read once. How the work is cut depends on the shape only, never on the threads.
+// Winograd's convolution on the CPU: 3x3 with stride 1, a quarter of the products of the direct sum, and
+// transposed with a stride of 2, which is the gradient of one with that stride, six to seven tenths of them.
+// Many tiles are cut into ranges that stay in the second cache level on their way through all three steps,
+// one task each; few tiles go through one step after the other, cut by channels and points, so that large
+// weights are read once. How the work is cut depends on the shape only, never on the threads.
 #include <algorithm>
 #include <cstring>
 
@@ -22,24 +22,17 @@ using cpu::Weights;
 using cpu::Winograd;
 using detail::blocks_of;
 
-constexpr int64_t kPoints = 36, kTile = 4;
+constexpr int64_t kTile = 4;                           // outputs along one axis
+constexpr int64_t kPoints = 36;                        // of the weight gradient
 constexpr int64_t kSlice = 32;                         // channels per task, where a step is cut by channels
 constexpr int64_t kEnoughRanges = 16, kFewRanges = 6;  // fewer would leave threads without work
 constexpr int64_t kSmallWeights = 1 << 20;             // bytes: so many may be read anew for every range
 constexpr int64_t kMostBytes = int64_t{32} << 20;      // of points or of partial sums in use at a time
 
-// A window of one or two taps along each axis makes tiles of 2x2 outputs.
-bool in_pairs(const Convolution& c) { return c.kH <= 2 && c.kW <= 2; }
-int64_t tile_side(const Convolution& c) { return in_pairs(c) ? 2 : kTile; }
-int64_t points_of(const Convolution& c) { return in_pairs(c) ? (c.kH + 1) * (c.kW + 1) : kPoints; }
 // Which numbers stand at the points.
 using WayOf = const Winograd&();
 const Winograd& in_floats() { return *cpu::isa()->winograd; }
 const Winograd& in_wholes() { return *cpu::isa()->pairs->fixed; }
-
-// Outputs of the window, of those of the target.
-int64_t rows_of(const Convolution& c) { return blocks_of(c.target.H - c.row, c.step); }
-int64_t columns_of(const Convolution& c) { return blocks_of(c.target.W - c.column, c.step); }
 
 // How the tiles of all pictures are cut.
 struct Cut {
@@ -47,10 +40,9 @@ struct Cut {
   bool many;             // `enough` ranges, each of which goes through all steps and reads all weights
 
   Cut(const Winograd& w, int64_t N, const Convolution& c, int64_t enough)
-      : tiles(N * blocks_of(rows_of(c), tile_side(c)) * blocks_of(columns_of(c), tile_side(c))) {
+      : tiles(N * blocks_of(c.target.H, kTile) * blocks_of(c.target.W, kTile)) {
     constexpr int64_t kCache = 256 << 10;
-    const int64_t unit = cpu::isa()->f32.products.columns,
-                  bytes = points_of(c) * c.groups * (w.pixel_bytes * c.depth + 4 * c.width);
+    const int64_t unit = cpu::isa()->f32.products.columns, bytes = w.tile_bytes(c);
     const int64_t least = 24 / unit * unit, most = 96 / unit * unit;
     range = std::clamp(kCache / bytes / unit * unit, least, most);
     many = count() >= enough;
@@ -67,15 +59,9 @@ struct Memory {
   Tensor source, target, strip;
 
   Memory(const Winograd& w, const Convolution& c, const TileRange& range)
-      : source(scratch(w.points_bytes(tiles_of(c, range), c.groups, c.depth))),
-        target(scratch(w.sums_bytes(tiles_of(c, range), c.groups, c.width))),
+      : source(scratch(w.points_bytes(c, range.count))),
+        target(scratch(w.sums_bytes(c, range.count))),
         strip(scratch(w.scratch(c, range))) {}
-
-  // As many as have the room at kPoints that these take.
-  static int64_t tiles_of(const Convolution& c, const TileRange& range) {
-    const int64_t unit = cpu::isa()->f32.products.columns;
-    return blocks_of(blocks_of(range.count, unit) * unit * points_of(c), kPoints);
-  }
 };
 
 // step(slice of the channels, scratch), for all channels.
@@ -124,10 +110,10 @@ Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, con
 
 void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
   const bool keep = worth_keeping(N * c.target.H * c.target.W);
-  const int64_t point_count = points_of(c);
+  const int64_t products = w.products(c);
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
-  const bool small_weights = point_count * c.groups * c.depth * c.width * w.pixel_bytes <= kSmallWeights;
+  const bool small_weights = w.packed_bytes(c) <= kSmallWeights;
   const Cut cut(w, N, c, small_weights ? kFewRanges : kEnoughRanges);
   const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (cut.many) {
@@ -136,8 +122,8 @@ void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight,
       const Memory m(w, c, range);
       if (w.measure != nullptr) w.measure(c, range, {0, range.count}, m.source.raw(), m.strip.raw());
       w.source_to_points(c, range, all_source, m.source.raw(), m.strip.raw());
-      for (int64_t point = 0; point < point_count; ++point)
-        w.multiply(c, range, point, m.source.raw(), m.target.raw());
+      for (int64_t product = 0; product < products; ++product)
+        w.multiply(c, range, product, m.source.raw(), m.target.raw());
       w.points_to_target(c, range, all_target, m.source.raw(), m.target.raw(), m.strip.raw());
     });
     return;
@@ -149,8 +135,8 @@ void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight,
     run_slices(w, c, range, all_source, [&](const ChannelRange& channels, void* strip) {
       w.source_to_points(c, range, channels, m.source.raw(), strip);
     });
-    run_chunks(point_count,
-               [&](int64_t point) { w.multiply(c, range, point, m.source.raw(), m.target.raw()); });
+    run_chunks(products,
+               [&](int64_t product) { w.multiply(c, range, product, m.source.raw(), m.target.raw()); });
     run_slices(w, c, range, all_target, [&](const ChannelRange& channels, void* strip) {
       w.points_to_target(c, range, channels, m.source.raw(), m.target.raw(), strip);
     });
@@ -208,48 +194,42 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   convolve(kWay(), s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
 }
 
-// Rows (or columns) h ≡ phase - before (mod 2) of the input: they see taps phase and phase + 2, and the first
-// of them is at `first`; its window begins `offset` outputs before.
-struct Phase {
-  int64_t taps, first, offset;
-
-  Phase(int64_t phase, int64_t before, int64_t kernel) {
-    taps = blocks_of(kernel - phase, 2);
-    const int64_t skipped = before > phase ? blocks_of(before - phase, 2) : 0;
-    first = phase - before + skipped * 2;
-    offset = taps - 1 - skipped;
-  }
-};
-
-// Each of the four phases of the input is a convolution of gz with one or two taps down and across, turned
-// around.
+// The transposed convolution of gz.
+template <WayOf kWay>
+void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, const Tensor& bias,
+             const Concatenation& target) {
+  check((s.top - s.left) % 2 == 0, "winograd: expected rows from an even one on, got zeros ", s.top, " and ",
+        s.left);
+  const Concatenation source({gz});
+  const Convolution c{.source = source.pictures(s.P, s.Q),
+                      .target = target.pictures(s.H, s.W),
+                      .kH = s.kH,
+                      .kW = s.kW,
+                      .stride = 1,
+                      .top = s.top,
+                      .left = s.left,
+                      .depth = s.K,
+                      .width = s.C,
+                      .row = 0,
+                      .column = 0,
+                      .step = 1,
+                      .weights = nullptr,
+                      .bias = bias.defined() ? bias.raw() : nullptr,
+                      .activation = static_cast<uint8_t>(Activation::none),
+                      .slope = 0,
+                      .groups = 1,
+                      .doubled = true};
+  convolve(kWay(), s.N, c, weight, {weight.raw(), 1, s.kW * s.C, s.C, s.kH * s.kW * s.C});
+}
+template <WayOf kWay>
 void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                             const std::vector<int64_t>& channels, const Tensors& gx) {
-  const Concatenation source({gz}), target(gx, channels);
-  for (int64_t a = 0; a < 2; ++a) {
-    for (int64_t b = 0; b < 2; ++b) {
-      const Phase rows(a, s.top, s.kH), columns(b, s.left, s.kW);
-      if (rows.first >= s.H || columns.first >= s.W) continue;
-      Conv2dProblem back = s;
-      back.H = s.P;
-      back.W = s.Q;
-      back.C = s.K;
-      back.P = s.H;
-      back.Q = s.W;
-      back.K = s.C;
-      back.top = rows.offset;
-      back.left = columns.offset;
-      Convolution c = convolution(source, target, back);
-      c.kH = rows.taps;
-      c.kW = columns.taps;
-      c.row = rows.first;
-      c.column = columns.first;
-      c.step = 2;
-      const int64_t last = (a + (rows.taps - 1) * 2) * s.kW + b + (columns.taps - 1) * 2;
-      convolve(in_floats(), s.N, c, weight,
-               {weight.data<float>() + last * s.C, 1, -2 * s.kW * s.C, -2 * s.C, s.kH * s.kW * s.C});
-    }
-  }
+  doubled<kWay>(s, gz, weight, {}, Concatenation(gx, channels));
+}
+template <WayOf kWay>
+void transposed(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, const Tensor& bias,
+                const Tensor& gx) {
+  doubled<kWay>(s, gz, weight, bias, Concatenation({gx}));
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
@@ -315,35 +295,38 @@ bool pays(const Conv2dProblem& s) {
          s.N * s.P * s.Q >= 64;
 }
 
-// Three or four taps at a stride of two are one or two taps of each phase. A few pixels do not pay for
-// weights at more points, nor few channels for the transforms.
+// A few pixels do not pay for weights at more points, nor few channels for the transforms.
 bool takes_doubled(const Conv2dProblem& s) {
-  const auto taps = [](int64_t kernel) { return kernel == 3 || kernel == 4; };
-  const bool can = cpu::isa() != nullptr && s.dtype == DType::f32 && taps(s.kH) && taps(s.kW) &&
-                   s.stride == 2 && s.groups == 1 && s.C > 0;
+  const bool square = (s.kH == 3 || s.kH == 4) && s.kW == s.kH && (s.top - s.left) % 2 == 0;
+  const bool can =
+      cpu::isa() != nullptr && s.dtype == DType::f32 && square && s.stride == 2 && s.groups == 1 && s.C > 0;
   const bool pays = s.C >= 32 && s.K >= 32 && s.N * s.P * s.Q >= 64;
   return can && (wanted_kernels() == "winograd" || pays);
 }
 
+bool takes_straight(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }
+
+bool wants_wholes(const Conv2dProblem& s) {
+  return s.precision == Precision::bf16 && cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
+}
 // Channels are taken in pairs, of one group.
 bool takes_wholes(const Conv2dProblem& s) {
-  return cpu::winograd_takes(s) && s.precision == Precision::bf16 && cpu::isa()->pairs != nullptr &&
-         (s.groups == 1 || s.C / s.groups % 2 == 0);
+  return takes_straight(s) && wants_wholes(s) && (s.groups == 1 || s.C / s.groups % 2 == 0);
 }
+bool takes_doubled_wholes(const Conv2dProblem& s) { return takes_doubled(s) && wants_wholes(s); }
 
 }  // namespace
 
-bool cpu::winograd_takes(const Conv2dProblem& s) {
-  return can(s) && (wanted_kernels() == "winograd" || pays(s));
-}
+bool cpu::winograd_takes(const Conv2dProblem& s) { return takes_straight(s) || takes_doubled(s); }
 
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
-  table.set(Device::Type::cpu, {"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient,
-                                kTileKernels.weight_gradient});
-  table.set(Device::Type::cpu,
-            {"winograd", winograd_takes, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
-  table.set(Device::Type::cpu,
-            {"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
+  const auto set = [&table](const Conv2dKernels& kernels) { table.set(Device::Type::cpu, kernels); };
+  set({"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient<in_floats>,
+       kTileKernels.weight_gradient, nullptr, transposed<in_floats>});
+  set({"winograd", takes_straight, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
+  set({"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
+  set({"fixed", takes_doubled_wholes, kPairKernels.forward, doubled_input_gradient<in_wholes>,
+       kPairKernels.weight_gradient, nullptr, transposed<in_wholes>});
 }
 
 }  // namespace lux

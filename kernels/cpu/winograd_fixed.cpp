@@ -24,31 +24,42 @@ constexpr int64_t kSharing = 64;
 constexpr float kLargest = 32760;
 constexpr float kLargestWhole = 32767, kLargestSum = 2147483520;  // the largest f32 below 2^31
 
-// |Bᵀ d B| is at most kReach[i] · kReach[j] for |d| <= 1: the absolute sums of the rows of Bᵀ.
-constexpr double kNear = 3 + 3 * kRootHalf, kFar = 1.5 + 1.5 * kRootTwo;
-constexpr double kReach[kSide] = {4.5, kNear, kNear, kFar, kFar, 4.5};
+// A pixel at a point is at most so many times the largest of its tile.
+template <class G>
 constexpr float reach(int64_t point) {
-  return static_cast<float>(kReach[point / kSide] * kReach[point % kSide]);
+  return static_cast<float>(G::kReach[point / G::kAt] * G::kReach[point % G::kAt]);
+}
+// At the point that weights are multiplied with.
+template <class G>
+constexpr float reach_of_weights(int64_t plane) {
+  const auto source = [](int64_t weights) {
+    int product = 0;
+    while (G::kWeight[product] != weights) ++product;
+    return G::kSource[product];
+  };
+  return reach<G>(int64_t{source(plane / G::kWeights)} * G::kAt + source(plane % G::kWeights));
 }
 
 // kLargest / reach, by which a pixel at a point is multiplied once the largest of the tile has divided it.
+template <class G>
 struct Factors {
-  static constexpr int kCount = (kPoints + kWide - 1) / kWide * kWide;
+  static constexpr int kPlanes = G::kAt * G::kAt, kCount = (kPlanes + kWide - 1) / kWide * kWide;
   alignas(64) float at[kCount];
 
   constexpr Factors() : at{} {
-    for (int point = 0; point < kPoints; ++point) at[point] = kLargest / reach(point);
+    for (int point = 0; point < kPlanes; ++point) at[point] = kLargest / reach<G>(point);
   }
 };
-constexpr Factors kFactors;
+template <class G>
+constexpr Factors<G> kFactors;
 
 // The largest absolute pixels stand behind the points.
 int64_t largest_at(const Points& p) { return round_up(p.size(), 32); }
-int64_t points_bytes(int64_t tiles, int64_t groups, int64_t channels) {
-  return scratch_bytes<Whole>(largest_at(points_of(tiles, groups, channels))) + bytes_of<float>(tiles);
+int64_t points_bytes(const Convolution& c, int64_t tiles) {
+  return scratch_bytes<Whole>(largest_at(source_points(c, tiles))) + bytes_of<float>(tiles);
 }
-int64_t sums_bytes(int64_t tiles, int64_t groups, int64_t channels) {
-  return scratch_bytes<float>(points_of(tiles, groups, channels).size());
+int64_t sums_bytes(const Convolution& c, int64_t tiles) {
+  return scratch_bytes<float>(target_points(c, tiles).size());
 }
 float* largest_of(const Points& p, void* points) { return aligned<float>(points) + largest_at(p) / kInFloat; }
 
@@ -56,13 +67,13 @@ float* largest_of(const Points& p, void* points) { return aligned<float>(points)
 inline Sums32 magnitude(Lanes x) { return reinterpret_cast<Sums32>(x) & 0x7FFFFFFF; }
 inline Sums32 larger_of(Sums32 a, Sums32 b) { return a > b ? a : b; }
 
-// The largest of a column of six pixels.
-inline Sums32 largest_in_column(const Strip& s, int64_t w) {
-  Lanes d[kSide];
-  load_column<kSide>(s, w, d);
+template <int kRows>
+Sums32 largest_in_column(const Strip& s, int64_t w) {
+  Lanes d[kRows];
+  load_column<kRows>(s, w, d);
   Sums32 most = magnitude(d[0]);
   LUX_UNROLL
-  for (int i = 1; i < kSide; ++i) most = larger_of(most, magnitude(d[i]));
+  for (int i = 1; i < kRows; ++i) most = larger_of(most, magnitude(d[i]));
   return most;
 }
 
@@ -73,31 +84,49 @@ inline float largest_lane(Sums32 most) {
   return __builtin_bit_cast(float, bits);
 }
 
+// Of the tiles of a run, in a vector of channels; `most` is what others have.
+template <class G>
+void largest_in_run(const Strip& s, int64_t w, int64_t tiles, Sums32* most) {
+  constexpr int kShared = G::kIn - G::kStep;
+  Sums32 column[G::kIn];
+  LUX_UNROLL
+  for (int j = 0; j < kShared; ++j) column[j] = largest_in_column<G::kIn>(s, w + j);
+  for (int64_t tile = 0; tile < tiles; ++tile, w += G::kStep) {
+    LUX_UNROLL
+    for (int j = kShared; j < G::kIn; ++j) column[j] = largest_in_column<G::kIn>(s, w + j);
+    LUX_UNROLL
+    for (int j = 0; j < G::kIn; ++j) most[tile] = larger_of(most[tile], column[j]);
+    LUX_UNROLL
+    for (int j = 0; j < kShared; ++j) column[j] = column[j + G::kStep];
+  }
+}
+
 // Of all tiles in `some`, counted from the first of the range.
-void measure(const Convolution& c, const TileRange& range, const TileRange& some, void* source,
-             void* scratch) {
+template <class G>
+void measure_tiles(const Convolution& c, const TileRange& some, float* largest, void* scratch) {
   constexpr int64_t kMost = 32;
-  float* const largest = largest_of(source_points(c, range), source) + some.first;
-  each_run(c, {range.first + some.first, some.count}, kOut, [&](const Run& all) {
+  each_run(c, some, [&](const Run& all) {
     for (int64_t done = 0; done < all.count; done += kMost) {
       const Run run{all.n, all.row, all.column + done * kOut, smaller(kMost, all.count - done),
                     all.index + done};
       Sums32 most[kMost];
       for (int64_t tile = 0; tile < run.count; ++tile) most[tile] = Sums32{};
       for (int64_t ch = 0; ch < c.groups * c.depth; ch += kWide) {
-        const Region region = region_of(c, run, ch);
-        const Strip s = strip_of(c.source, run.n, region, aligned<float>(scratch));
-        int64_t w = region.column;
-        Sums32 shared = larger_of(largest_in_column(s, w), largest_in_column(s, w + 1));
-        for (int64_t tile = 0; tile < run.count; ++tile, w += kOut) {
-          const Sums32 own = larger_of(largest_in_column(s, w + 2), largest_in_column(s, w + 3));
-          const Sums32 next = larger_of(largest_in_column(s, w + 4), largest_in_column(s, w + 5));
-          most[tile] = larger_of(larger_of(most[tile], own), larger_of(shared, next));
-          shared = next;
-        }
+        const Region region = region_of<G>(c, run, ch);
+        largest_in_run<G>(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column,
+                          run.count, most);
       }
       for (int64_t tile = 0; tile < run.count; ++tile) largest[run.index + tile] = largest_lane(most[tile]);
     }
+  });
+}
+
+void measure(const Convolution& c, const TileRange& range, const TileRange& some, void* source,
+             void* scratch) {
+  with_geometry(c, [&](auto geometry) {
+    measure_tiles<decltype(geometry)>(c, {range.first + some.first, some.count},
+                                      largest_of(source_points(c, range.count), source) + some.first,
+                                      scratch);
   });
 }
 
@@ -108,6 +137,7 @@ inline Sums32 whole(Lanes x) {
 }
 
 // Values of a tile at the points as whole numbers.
+template <class G>
 class InWholes {
  public:
   InWholes(Whole* to, const Points& p, const float* largest) : to_(to), p_(p), largest_(largest) {}
@@ -115,7 +145,8 @@ class InWholes {
   void begin(int64_t tile) {
     const float each = 1 / largest_[tile];
     LUX_UNROLL
-    for (int m = 0; m < Factors::kCount; m += kWide) store<float>(factors_ + m, load(kFactors.at + m) * each);
+    for (int m = 0; m < Factors<G>::kCount; m += kWide)
+      store<float>(factors_ + m, load(kFactors<G>.at + m) * each);
   }
   void operator()(int64_t tile, int point, Lanes value) const {
     *reinterpret_cast<Wholes*>(to_ + tile * p_.tile + point * p_.point) =
@@ -126,21 +157,24 @@ class InWholes {
   Whole* to_;
   const Points& p_;
   const float* largest_;
-  alignas(64) float factors_[Factors::kCount] = {};
+  alignas(64) float factors_[Factors<G>::kCount] = {};
 };
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
-  const Points p = source_points(c, range);
+  const Points p = source_points(c, range.count);
   const float* const largest = largest_of(p, points);
   Whole* const to = aligned<Whole>(points);
-  each_run(c, range, kOut, [&](const Run& run) {
-    for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
-      const Region region = region_of(c, run, ch);
-      InWholes keep(to + run.index * p.tile + ch, p, largest + run.index);
-      transform_source(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column, run.count,
-                       keep);
-    }
+  with_geometry(c, [&](auto geometry) {
+    using G = decltype(geometry);
+    each_run(c, range, [&](const Run& run) {
+      for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
+        const Region region = region_of<G>(c, run, ch);
+        InWholes<G> keep(to + run.index * p.tile + ch, p, largest + run.index);
+        transform_source<G>(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column,
+                            run.count, keep);
+      }
+    });
   });
 }
 
@@ -150,14 +184,15 @@ int64_t whole_point(const Convolution& c) { return c.groups * whole_group(c) + 3
 int64_t passes_of(const Convolution& c) { return (c.depth + kSharing - 1) / kSharing; }
 // Scales of a pass over the channels of a group at one point: [outputs].
 int64_t scales_at(const Convolution& c, int64_t group, int64_t pass, int64_t point) {
-  return ((group * passes_of(c) + pass) * kPoints + point) * round_up(c.width, kWide);
+  return ((group * passes_of(c) + pass) * planes_of(c).weights + point) * round_up(c.width, kWide);
 }
 const float* scales_of(const Convolution& c, const void* packed) {
-  return aligned<const float>(const_cast<void*>(packed)) + kPoints * whole_point(c) / kInFloat;
+  return aligned<const float>(const_cast<void*>(packed)) + planes_of(c).weights * whole_point(c) / kInFloat;
 }
 
 int64_t packed_bytes(const Convolution& c) {
-  return scratch_bytes<Whole>(kPoints * whole_point(c)) + bytes_of<float>(scales_at(c, c.groups, 0, 0));
+  return scratch_bytes<Whole>(planes_of(c).weights * whole_point(c)) +
+         bytes_of<float>(scales_at(c, c.groups, 0, 0));
 }
 
 // One point of kWide outputs and some channels, `step` apart: their scales, and the weights in pairs.
@@ -182,13 +217,33 @@ void pack_point(const float* u, int64_t step, int64_t channels, float reach, flo
   }
 }
 
-// For each point, each group, each pass, each register block: [pairs of channels, lanes, 2].
+// Outputs [k0, k0 + lanes) of a group, channels [c0, c0 + channels) of a pass: [pairs of channels, lanes, 2].
+template <class G>
+void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k0, int64_t lanes, int64_t c0,
+                int64_t channels, Whole* to, float* scales) {
+  constexpr int64_t kPlanes = int64_t{G::kWeights} * G::kWeights, kStep = kPlanes * kWide,
+                    kTaps = int64_t{G::kTaps} * G::kTaps;
+  float u[kSharing * kStep];
+  for (int64_t k = k0; k < k0 + lanes; k += kWide) {
+    for (int64_t ch = 0; ch < channels; ch += kGather) {
+      double taps[kGather * kTaps * kWide];
+      const int64_t count = smaller(kGather, channels - ch);
+      gather_weights(c, w, group, k, c0 + ch, count, taps);
+      for (int64_t m = 0; m < count; ++m)
+        filter_to_points<G>(taps + m * kTaps * kWide, u + (ch + m) * kStep, kWide);
+    }
+    for (int64_t plane = 0; plane < kPlanes; ++plane)
+      pack_point(u + plane * kWide, kStep, channels, reach_of_weights<G>(plane),
+                 scales + scales_at(c, group, c0 / kSharing, plane) + k,
+                 to + plane * whole_point(c) + (k - k0) * 2, lanes);
+  }
+}
+
+// For each point, each group, each pass, each register block.
 void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices, void* packed) {
-  constexpr int64_t kStep = int64_t{kPoints} * kWide;
   const int64_t width = round_up(c.width, kWide);
   Whole* const wholes = aligned<Whole>(packed);
   float* const scales = const_cast<float*>(scales_of(c, packed));
-  float u[kSharing * kStep];
   int64_t block = 0;
   for (int64_t group = 0; group < c.groups; ++group) {
     int64_t lanes = 0;
@@ -197,21 +252,10 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
       if (block % slices != slice) continue;
       for (int64_t c0 = 0; c0 < c.depth; c0 += kSharing) {
         const int64_t channels = smaller(kSharing, c.depth - c0);
-        for (int64_t k = k0; k < k0 + lanes; k += kWide) {
-          for (int64_t ch = 0; ch < channels; ch += kGather) {
-            double taps[kGather * 9 * kWide];
-            const int64_t count = smaller(kGather, channels - ch);
-            gather_weights(c, w, group, k, c0 + ch, count, taps);
-            for (int64_t m = 0; m < count; ++m)
-              filter_to_points(taps + m * 9 * kWide, u + (ch + m) * kStep, kWide);
-          }
-          Whole* const to =
-              wholes + group * whole_group(c) + c0 * width + round_up(channels, 2) * k0 + (k - k0) * 2;
-          for (int64_t point = 0; point < kPoints; ++point)
-            pack_point(u + point * kWide, kStep, channels, reach(point),
-                       scales + scales_at(c, group, c0 / kSharing, point) + k, to + point * whole_point(c),
-                       lanes);
-        }
+        Whole* const to = wholes + group * whole_group(c) + c0 * width + round_up(channels, 2) * k0;
+        with_geometry(c, [&](auto geometry) {
+          pack_block<decltype(geometry)>(c, w, group, k0, lanes, c0, channels, to, scales);
+        });
       }
     }
   }
@@ -272,18 +316,21 @@ void multiply_block(bool add, const Whole* x, int64_t x_step, const Whole* w, in
 }
 
 // The vectors of a group run into the sums of the next, which is why that comes later.
-void multiply(const Convolution& c, const TileRange& range, int64_t point, const void* source, void* sums) {
-  const Points p = source_points(c, range), q = target_points(c, range);
-  const Whole* const wholes = aligned<const Whole>(const_cast<void*>(c.weights)) + point * whole_point(c);
+void multiply(const Convolution& c, const TileRange& range, int64_t index, const void* source, void* sums) {
+  const Points p = source_points(c, range.count), q = target_points(c, range.count);
+  const Product product = product_of(c, index);
+  const Whole* const wholes =
+      aligned<const Whole>(const_cast<void*>(c.weights)) + product.weights * whole_point(c);
   const int64_t width = round_up(c.width, kWide);
   for (int64_t group = 0; group < c.groups; ++group) {
     const Whole* const xs =
-        aligned<const Whole>(const_cast<void*>(source)) + point * p.point + group * c.depth;
-    float* const ys = aligned<float>(sums) + point * q.point + group * c.width;
+        aligned<const Whole>(const_cast<void*>(source)) + product.source * p.point + group * c.depth;
+    float* const ys = aligned<float>(sums) + index * q.point + group * c.width;
     for (int64_t c0 = 0; c0 < c.depth; c0 += kSharing) {
       const int64_t pairs = (smaller(kSharing, c.depth - c0) + 1) / 2;
       const Whole* const weights = wholes + group * whole_group(c) + c0 * width;
-      const float* const scales = scales_of(c, c.weights) + scales_at(c, group, c0 / kSharing, point);
+      const float* const scales =
+          scales_of(c, c.weights) + scales_at(c, group, c0 / kSharing, product.weights);
       int vectors = 0;
       for (int64_t k = 0; k < width; k += int64_t{vectors} * kWide) {
         vectors = next_vectors((width - k) / kWide);
@@ -308,8 +355,10 @@ struct ByLargest {
 
 void points_to_target(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       const void* source, const void* sums, void* scratch) {
-  const ByLargest scaled{largest_of(source_points(c, range), const_cast<void*>(source))};
-  sums_to_target(c, range, channels, sums, scaled, scratch);
+  const ByLargest scaled{largest_of(source_points(c, range.count), const_cast<void*>(source))};
+  with_geometry(c, [&](auto geometry) {
+    sums_to_target<decltype(geometry)>(c, range, channels, sums, scaled, scratch);
+  });
 }
 
 }  // namespace
@@ -317,7 +366,8 @@ void points_to_target(const Convolution& c, const TileRange& range, const Channe
 extern "C" {
 extern const Winograd LUX_JOIN(lux_fixed_, LUX_ISA);
 const Winograd LUX_JOIN(lux_fixed_, LUX_ISA) = {
-    .pixel_bytes = sizeof(Whole),
+    .products = products,
+    .tile_bytes = tile_bytes<Whole>,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .points_bytes = points_bytes,

@@ -1,14 +1,16 @@
 // Winograd's convolution in f32, some tiles at a time (winograd_transforms.h has the formulas). Compiled once
 // per instruction set, as tiles.cpp is.
-#include "luxgrad/kernels/cpu/winograd_pairs.h"
 #include "luxgrad/kernels/cpu/winograd_tiles.h"
 
 namespace {
 
 using lux::cpu::Winograd;
 
-int64_t points_bytes(int64_t tiles, int64_t groups, int64_t channels) {
-  return scratch_bytes<float>(points_of(tiles, groups, channels).size());
+int64_t points_bytes(const Convolution& c, int64_t tiles) {
+  return scratch_bytes<float>(source_points(c, tiles).size());
+}
+int64_t sums_bytes(const Convolution& c, int64_t tiles) {
+  return scratch_bytes<float>(target_points(c, tiles).size());
 }
 
 void transform_target(const Strip& s, int64_t w, int64_t tiles, const Points& p, float* to) {
@@ -45,24 +47,26 @@ struct InFloats {
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
-  if (in_pairs(c)) return pairs_to_points(c, range, channels, points, scratch);
-  const Points p = source_points(c, range);
+  const Points p = source_points(c, range.count);
   float* const to = aligned<float>(points);
-  each_run(c, range, kOut, [&](const Run& run) {
-    for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
-      InFloats keep{to + run.index * p.tile + ch, p};
-      const Region region = region_of(c, run, ch);
-      transform_source(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column, run.count,
-                       keep);
-    }
+  with_geometry(c, [&](auto geometry) {
+    using G = decltype(geometry);
+    each_run(c, range, [&](const Run& run) {
+      for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
+        InFloats keep{to + run.index * p.tile + ch, p};
+        const Region region = region_of<G>(c, run, ch);
+        transform_source<G>(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column,
+                            run.count, keep);
+      }
+    });
   });
 }
 
 void target_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
-  const Points p = target_points(c, range);
+  const Points p = target_points(c, range.count);
   float* const to = aligned<float>(points);
-  each_run(c, range, kOut, [&](const Run& run) {
+  each_run(c, range, [&](const Run& run) {
     for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
       const Region region{run.row,          kOut, run.column,
                           run.count * kOut, ch,   smaller(kWide, c.groups * c.width - ch)};
@@ -73,14 +77,14 @@ void target_to_points(const Convolution& c, const TileRange& range, const Channe
 }
 
 int64_t packed_bytes(const Convolution& c) {
-  const int64_t points = in_pairs(c) ? weights_along(c.kH) * weights_along(c.kW) : kPoints;
-  return scratch_bytes<float>(points * weight_point(c));
+  return scratch_bytes<float>(planes_of(c).weights * weight_point(c));
 }
 
 // Outputs [k0, k0 + lanes) of a group.
+template <class G>
 void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k0, int64_t lanes,
                 float* packed) {
-  double taps[kGather * 9 * kWide];
+  double taps[kGather * kMostTaps * kWide];
   for (int64_t k = k0; k < k0 + lanes; k += kWide) {
     for (int64_t ch = 0; ch < c.depth; ch += kGather) {
       const int64_t c0 = ch / kPass * kPass, channels = smaller(kPass, c.depth - c0);
@@ -88,7 +92,7 @@ void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k
       gather_weights(c, w, group, k, ch, count, taps);
       float* to = packed + c0 * round_up(c.width, kWide) + channels * k0 + (ch - c0) * lanes + k - k0;
       for (int64_t m = 0; m < count; ++m, to += lanes)
-        filter_to_points(taps + m * 9 * kWide, to, weight_point(c));
+        filter_to_points<G>(taps + m * G::kTaps * G::kTaps * kWide, to, weight_point(c));
     }
   }
 }
@@ -102,10 +106,10 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
     for (int64_t k = 0; k < width; k += lanes, ++block) {
       lanes = int64_t{next_vectors((width - k) / kWide)} * kWide;
       if (block % slices != slice) continue;
-      if (in_pairs(c))
-        pack_pairs(c, w, k, lanes, aligned<float>(packed));
-      else
-        pack_block(c, w, group, k, lanes, aligned<float>(packed) + group * group_weights(c));
+      with_geometry(c, [&](auto geometry) {
+        pack_block<decltype(geometry)>(c, w, group, k, lanes,
+                                       aligned<float>(packed) + group * group_weights(c));
+      });
     }
   }
 }
@@ -129,18 +133,14 @@ void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const 
   }
 }
 
-void multiply_point(const Convolution& c, const TileRange& range, int64_t point, const void* source,
-                    void* sums) {
-  const Points p = source_points(c, range), q = target_points(c, range);
-  const float* const xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
-  float* const ys = aligned<float>(sums) + point * q.point;
-  int64_t weights_at = point;
-  if (in_pairs(c)) {
-    const int64_t a = point / points_along(c.kW), b = point % points_along(c.kW);
-    weights_at = (c.kH == kPair ? a : 0) * weights_along(c.kW) + (c.kW == kPair ? b : 0);
-  }
+void multiply_at(const Convolution& c, const TileRange& range, int64_t index, const void* source,
+                 void* sums) {
+  const Product product = product_of(c, index);
+  const Points p = source_points(c, range.count), q = target_points(c, range.count);
+  const float* const xs = aligned<const float>(const_cast<void*>(source)) + product.source * p.point;
+  float* const ys = aligned<float>(sums) + index * q.point;
   const float* const weights =
-      aligned<const float>(const_cast<void*>(c.weights)) + weights_at * weight_point(c);
+      aligned<const float>(const_cast<void*>(c.weights)) + product.weights * weight_point(c);
   for (int64_t group = 0; group < c.groups; ++group)
     multiply_group(c, range.count, xs + group * c.depth, p, weights + group * group_weights(c),
                    ys + group * c.width, q);
@@ -148,8 +148,9 @@ void multiply_point(const Convolution& c, const TileRange& range, int64_t point,
 
 void points_to_target(const Convolution& c, const TileRange& range, const ChannelRange& channels, const void*,
                       const void* sums, void* scratch) {
-  if (in_pairs(c)) return points_to_pairs(c, range, channels, sums, scratch);
-  sums_to_target(c, range, channels, sums, Unscaled{}, scratch);
+  with_geometry(c, [&](auto geometry) {
+    sums_to_target<decltype(geometry)>(c, range, channels, sums, Unscaled{}, scratch);
+  });
 }
 
 // [points, groups, outputs filled up for the register blocks, channels filled up for the vectors]
@@ -160,7 +161,7 @@ int64_t weight_sums_bytes(const Convolution& c) { return bytes_of<float>(kPoints
 
 void add_products(const Convolution& c, const TileRange& range, int64_t point, const void* source,
                   const void* target, void* sums) {
-  const Points p = source_points(c, range), q = target_points(c, range);
+  const Points p = source_points(c, range.count), q = target_points(c, range.count);
   const float* xs = aligned<const float>(const_cast<void*>(source)) + point * p.point;
   const float* gs = aligned<const float>(const_cast<void*>(target)) + point * q.point;
   const int64_t depth = round_up(c.depth, kWide);
@@ -207,15 +208,16 @@ void points_to_weights(const Convolution& c, const ChannelRange& k, const void* 
 extern "C" {
 extern const Winograd LUX_JOIN(lux_winograd_, LUX_ISA);
 const Winograd LUX_JOIN(lux_winograd_, LUX_ISA) = {
-    .pixel_bytes = sizeof(float),
+    .products = products,
+    .tile_bytes = tile_bytes<float>,
     .packed_bytes = packed_bytes,
     .pack = pack,
     .points_bytes = points_bytes,
-    .sums_bytes = points_bytes,
+    .sums_bytes = sums_bytes,
     .scratch = strip_scratch,
     .measure = nullptr,
     .source_to_points = source_to_points,
-    .multiply = multiply_point,
+    .multiply = multiply_at,
     .points_to_target = points_to_target,
     .target_to_points = target_to_points,
     .weight_sums_bytes = weight_sums_bytes,

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "luxgrad/kernels/cpu/band.h"
-#include "luxgrad/kernels/cpu/winograd_transforms.h"
+#include "luxgrad/kernels/cpu/winograd_geometry.h"
 
 namespace {
 
@@ -15,25 +15,23 @@ using lux::cpu::Weights;
 constexpr int64_t kPass =
     256;  // channels per pass: the weights of a register block stay in the first cache level
 
-// Channels of some tiles at the points: [point, tile, channel]. A register block may run over the last tile.
+// Channels of some tiles at the points: [plane, tile, channel]. A register block may run over the last tile.
 struct Points {
-  int64_t tile, point;  // elements from one to the next
+  int64_t planes, tile, point;  // elements from one tile to the next, and from one plane to the next
 
-  Points(int64_t tiles, int64_t channels)
-      : tile(round_up(channels, kWide)),
+  // Groups of channels stand one behind another; the vectors of the last run over its end.
+  Points(int64_t planes, int64_t tiles, int64_t groups, int64_t channels)
+      : planes(planes),
+        tile(round_up((groups - 1) * channels + round_up(channels, kWide), kWide)),
         point(round_up(tiles, kSums) * tile + 16) {}  // not a power of two: planes would share cache lines
-  int64_t size() const { return kPoints * point + int64_t{4} * kSums; }
+  int64_t size() const { return planes * point + int64_t{4} * kSums; }
 };
 
-// Groups of channels stand one behind another; the vectors of the last run over its end.
-inline Points points_of(int64_t tiles, int64_t groups, int64_t channels) {
-  return {tiles, (groups - 1) * channels + round_up(channels, kWide)};
+inline Points source_points(const Convolution& c, int64_t tiles) {
+  return {planes_of(c).source, tiles, c.groups, c.depth};
 }
-inline Points source_points(const Convolution& c, const TileRange& range) {
-  return points_of(range.count, c.groups, c.depth);
-}
-inline Points target_points(const Convolution& c, const TileRange& range) {
-  return points_of(range.count, c.groups, c.width);
+inline Points target_points(const Convolution& c, int64_t tiles) {
+  return {planes_of(c).products, tiles, c.groups, c.width};
 }
 
 // Tiles next to each other: `count` from column `column` on, the first of which is tile `index` of the range.
@@ -41,19 +39,14 @@ struct Run {
   int64_t n, row, column, count, index;
 };
 
-// The outputs of a window, of those of the target.
-inline int64_t rows_of(const Convolution& c) { return (c.target.H - c.row + c.step - 1) / c.step; }
-inline int64_t columns_of(const Convolution& c) { return (c.target.W - c.column + c.step - 1) / c.step; }
-
-// Of tiles of out x out outputs.
 template <class F>
-void each_run(const Convolution& c, const TileRange& range, int64_t out, const F& f) {
-  const int64_t across = (columns_of(c) + out - 1) / out, down = (rows_of(c) + out - 1) / out;
+void each_run(const Convolution& c, const TileRange& range, const F& f) {
+  const int64_t across = (c.target.W + kOut - 1) / kOut, down = (c.target.H + kOut - 1) / kOut;
   int64_t count = 0;
   for (int64_t index = 0; index < range.count; index += count) {
     const int64_t tile = range.first + index, x = tile % across;
     count = smaller(across - x, range.count - index);
-    f(Run{tile / across / down, tile / across % down * out, x * out, count, index});
+    f(Run{tile / across / down, tile / across % down * kOut, x * kOut, count, index});
   }
 }
 
@@ -87,7 +80,7 @@ inline void load_column(const Strip& s, int64_t w, Lanes* d) {
 
 // Elements of the weights of a group at one point.
 inline int64_t group_weights(const Convolution& c) { return c.depth * round_up(c.width, kWide); }
-// Weights of one point, and a bit more, so that the 36 do not share cache lines.
+// Weights of one point, and a bit more, so that points do not share cache lines.
 inline int64_t weight_point(const Convolution& c) { return c.groups * group_weights(c) + 16; }
 
 }  // namespace

@@ -8,63 +8,78 @@
 
 namespace {
 
-// Enough for tiles of two outputs, too, which read fewer rows.
+inline int64_t products(const Convolution& c) { return planes_of(c).products; }
+
+// What a tile takes at the points, with pixels of type T.
+template <class T>
+int64_t tile_bytes(const Convolution& c) {
+  const Planes planes = planes_of(c);
+  return c.groups * (planes.source * bytes_of<T>(c.depth) + planes.products * bytes_of<float>(c.width));
+}
+
 inline int64_t strip_scratch(const Convolution& c, const TileRange& range) {
-  const int64_t run = smaller(range.count, (columns_of(c) + 1) / 2);
+  const int64_t run = smaller(range.count, (c.target.W + kOut - 1) / kOut);
   return scratch_bytes<float>(kSide * (run * kOut + 2) * kWide);
 }
 
 // The pixels that the tiles of a run see, a vector of channels from `channel` on.
-inline Region region_of(const Convolution& c, const Run& run, int64_t channel) {
-  return {run.row - c.top,      kSide,   run.column - c.left,
-          run.count * kOut + 2, channel, smaller(kWide, c.groups * c.depth - channel)};
+template <class G>
+Region region_of(const Convolution& c, const Run& run, int64_t channel) {
+  return {G::first(run.row, c.top),
+          G::kIn,
+          G::first(run.column, c.left),
+          (run.count - 1) * G::kStep + G::kIn,
+          channel,
+          smaller(kWide, c.groups * c.depth - channel)};
 }
 
-// keep.begin(tile), then keep(tile, point, value). Two columns of a tile are the first two of the next.
-template <class Keep>
+// keep.begin(tile), then keep(tile, point, value). The last columns of a tile are the first of the next.
+template <class G, class Keep>
 void transform_source(const Strip& s, int64_t w, int64_t tiles, Keep& keep) {
-  Lanes half[kSide][kSide];  // [column, point]
+  constexpr int kShared = G::kIn - G::kStep;
+  Lanes half[G::kIn][G::kAt];  // [column, point]
   const auto see = [&](int j) {
-    Lanes d[kSide];
-    load_column<kSide>(s, w + j, d);
-    source_to_points(d, half[j]);
+    Lanes d[G::kIn];
+    load_column<G::kIn>(s, w + j, d);
+    G::to_points(d, half[j]);
   };
-  see(0);
-  see(1);
-  for (int64_t tile = 0; tile < tiles; ++tile, w += kOut) {
+  LUX_UNROLL
+  for (int j = 0; j < kShared; ++j) see(j);
+  for (int64_t tile = 0; tile < tiles; ++tile, w += G::kStep) {
     keep.begin(tile);
     LUX_UNROLL
-    for (int j = 2; j < kSide; ++j) see(j);
+    for (int j = kShared; j < G::kIn; ++j) see(j);
     LUX_UNROLL
-    for (int i = 0; i < kSide; ++i) {
-      Lanes d[kSide], t[kSide];
+    for (int i = 0; i < G::kAt; ++i) {
+      Lanes d[G::kIn], t[G::kAt];
       LUX_UNROLL
-      for (int j = 0; j < kSide; ++j) d[j] = half[j][i];
-      source_to_points(d, t);
+      for (int j = 0; j < G::kIn; ++j) d[j] = half[j][i];
+      G::to_points(d, t);
       LUX_UNROLL
-      for (int j = 0; j < kSide; ++j) keep(tile, i * kSide + j, t[j]);
-      half[0][i] = d[4];
-      half[1][i] = d[5];
+      for (int j = 0; j < G::kAt; ++j) keep(tile, i * G::kAt + j, t[j]);
+      LUX_UNROLL
+      for (int j = 0; j < kShared; ++j) half[j][i] = d[j + G::kStep];
     }
   }
 }
 
-// y[4, 4] of one tile, from the points.
-inline void transform_sums(const float* from, int64_t point, Lanes (&y)[kOut][kOut]) {
-  Lanes half[kSide][kOut];  // [column, row]
+// y[4, 4] of one tile, from the products.
+template <class G>
+void transform_sums(const float* from, int64_t point, Lanes (&y)[kOut][kOut]) {
+  Lanes half[G::kProducts][kOut];  // [column, row]
   LUX_UNROLL
-  for (int j = 0; j < kSide; ++j) {
-    Lanes m[kSide];
+  for (int j = 0; j < G::kProducts; ++j) {
+    Lanes m[G::kProducts];
     LUX_UNROLL
-    for (int i = 0; i < kSide; ++i) m[i] = load(from + (i * kSide + j) * point);
-    points_to_outputs(m, half[j]);
+    for (int i = 0; i < G::kProducts; ++i) m[i] = load(from + (i * G::kProducts + j) * point);
+    G::to_outputs(m, half[j]);
   }
   LUX_UNROLL
   for (int i = 0; i < kOut; ++i) {
-    Lanes m[kSide];
+    Lanes m[G::kProducts];
     LUX_UNROLL
-    for (int j = 0; j < kSide; ++j) m[j] = half[j][i];
-    points_to_outputs(m, y[i]);
+    for (int j = 0; j < G::kProducts; ++j) m[j] = half[j][i];
+    G::to_outputs(m, y[i]);
   }
 }
 
@@ -82,7 +97,7 @@ struct Unscaled {
 };
 
 // Full vectors of channels [k, end), which stand at `to` for the first pixel of the run.
-template <Activation kActivation, class Scaled>
+template <class G, Activation kActivation, class Scaled>
 void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, const float* from,
                const Points& p, const Scaled& scaled, float* to, int64_t pixel) {
   const float* const bias = static_cast<const float*>(c.bias);
@@ -92,7 +107,7 @@ void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, con
     const int64_t columns = smaller(kOut, c.target.W - run.column - tile * kOut);
     for (int64_t channel = k; channel < end; channel += kWide) {
       Lanes y[kOut][kOut];
-      transform_sums(from + channel, p.point, y);
+      transform_sums<G>(from + channel, p.point, y);
       const Lanes shift = bias == nullptr ? Lanes{} : load(bias + channel);
       LUX_UNROLL
       for (int i = 0; i < kOut; ++i) {
@@ -110,13 +125,13 @@ void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, con
 }
 
 // Up to a vector of channels, through a band.
-template <class Scaled>
+template <class G, class Scaled>
 void store_tail(const Convolution& c, const Run& run, int64_t k, int64_t end, const float* from,
                 const Points& p, const Scaled& scaled, float* band) {
   const int64_t row = run.count * kOut * kWide;
   for (int64_t tile = 0; tile < run.count; ++tile) {
     Lanes y[kOut][kOut];
-    transform_sums(from + tile * p.tile + k, p.point, y);
+    transform_sums<G>(from + tile * p.tile + k, p.point, y);
     for (int i = 0; i < kOut; ++i) {
       for (int j = 0; j < kOut; ++j)
         store<float>(band + i * row + (tile * kOut + j) * kWide, scaled(run.index + tile, y[i][j]));
@@ -128,16 +143,17 @@ void store_tail(const Convolution& c, const Run& run, int64_t k, int64_t end, co
   store_tile<float>(c, tile, k, end - k, band, row, kWide);
 }
 
-template <class Scaled>
+template <class G, class Scaled>
 void sums_to_target(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                     const void* sums, const Scaled& scaled, void* scratch) {
   const auto activation = static_cast<Activation>(c.activation);
   const bool in_vectors = activation != Activation::sigmoid && activation != Activation::tanh;
-  const auto run_stores = activation == Activation::relu         ? store_run<Activation::relu, Scaled>
-                          : activation == Activation::leaky_relu ? store_run<Activation::leaky_relu, Scaled>
-                                                                 : store_run<Activation::none, Scaled>;
-  const Points p = target_points(c, range);
-  each_run(c, range, kOut, [&](const Run& run) {
+  const auto run_stores = activation == Activation::relu ? store_run<G, Activation::relu, Scaled>
+                          : activation == Activation::leaky_relu
+                              ? store_run<G, Activation::leaky_relu, Scaled>
+                              : store_run<G, Activation::none, Scaled>;
+  const Points p = target_points(c, range.count);
+  each_run(c, range, [&](const Run& run) {
     const float* const from = aligned<const float>(const_cast<void*>(sums)) + run.index * p.tile;
     int64_t first = 0;
     for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
@@ -153,24 +169,25 @@ void sums_to_target(const Convolution& c, const TileRange& range, const ChannelR
         k = full;
       }
       for (; k < end; k += kWide)
-        store_tail(c, run, k, smaller(end, k + kWide), from, p, scaled, aligned<float>(scratch));
+        store_tail<G>(c, run, k, smaller(end, k + kWide), from, p, scaled, aligned<float>(scratch));
     }
   });
 }
 
 // Outputs [k, k + kWide) of channels [ch, ch + count), at most kGather: to[channel, tap, lane].
 constexpr int64_t kGather = 16;  // floats of a cache line
+constexpr int64_t kMostTaps = 16;
 inline void gather_weights(const Convolution& c, const Weights& w, int64_t group, int64_t k, int64_t ch,
                            int64_t count, double* to) {
   const float* const from = static_cast<const float*>(w.data) + group * w.group + k * w.k + ch * w.c;
-  const int64_t lanes = smaller(kWide, c.width - k);
-  for (int64_t i = 0; i < count * 9 * kWide; ++i) to[i] = 0;
+  const int64_t lanes = smaller(kWide, c.width - k), taps = c.kH * c.kW;
+  for (int64_t i = 0; i < count * taps * kWide; ++i) to[i] = 0;
   const auto copy_lane = [&](int64_t tap, int64_t m, int64_t lane) {
-    to[(m * 9 + tap) * kWide + lane] =
-        static_cast<double>(from[lane * w.k + tap / 3 * w.i + tap % 3 * w.j + m * w.c]);
+    to[(m * taps + tap) * kWide + lane] =
+        static_cast<double>(from[lane * w.k + tap / c.kW * w.i + tap % c.kW * w.j + m * w.c]);
   };
   // Along the cache lines of the weights.
-  for (int64_t tap = 0; tap < 9; ++tap) {
+  for (int64_t tap = 0; tap < taps; ++tap) {
     if (w.k == 1) {
       for (int64_t m = 0; m < count; ++m)
         for (int64_t lane = 0; lane < lanes; ++lane) copy_lane(tap, m, lane);

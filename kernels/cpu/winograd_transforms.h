@@ -77,31 +77,7 @@ inline void points_to_weights(const Wide* u, Wide* g) {
   g[2] = 1. / 3 * (far_even - even) + u[5];
 }
 
-// Both dimensions of kWide lanes: [9, kWide] to [36, kWide], and back.
-inline void filter_to_points(const double* g, float* u, int64_t u_step) {
-  for (int lane = 0; lane < kWide; lane += kHalf) {
-    Wide half[3][kSide];  // [column, point]
-    LUX_UNROLL
-    for (int j = 0; j < 3; ++j) {
-      Wide column[3];
-      LUX_UNROLL
-      for (int i = 0; i < 3; ++i) column[i] = load(g + (int64_t{i} * 3 + j) * kWide + lane);
-      weights_to_points(column, half[j]);
-    }
-    LUX_UNROLL
-    for (int a = 0; a < kSide; ++a) {
-      const Wide row[3] = {half[0][a], half[1][a], half[2][a]};
-      Wide points[kSide];
-      weights_to_points(row, points);
-      LUX_UNROLL
-      for (int b = 0; b < kSide; ++b) {
-        for (int m = 0; m < kHalf; ++m)
-          u[(a * kSide + b) * u_step + lane + m] = static_cast<float>(points[b][m]);
-      }
-    }
-  }
-}
-
+// Both dimensions of kWide lanes: [36, kWide] to [9, kWide].
 inline void points_to_filter(const double* u, float* g) {
   for (int lane = 0; lane < kWide; lane += kHalf) {
     Wide half[kSide][3];  // [column, row]
