@@ -148,8 +148,8 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
     check_network([&](const Tensor& x) { return conv_transpose2d(x, up2, noise({2}, 7), {.stride = 2}); });
   }
   SUBCASE("convolutions of many channels, which are made in tiles") {
-    const Tensor wide = noise({32, 1, 1, 3}, 8), w = noise({33, 3, 3, 32}, 12), up3 = noise({33, 3, 3, 32}, 9),
-                 up4 = noise({33, 4, 4, 32}, 10);
+    const Tensor wide = noise({32, 1, 1, 3}, 8), w = noise({33, 3, 3, 32}, 12),
+                 up3 = noise({33, 3, 3, 32}, 9), up4 = noise({33, 4, 4, 32}, 10);
     for (const Precision precision : {Precision::fp32, Precision::bf16}) {
       const PrecisionScope scope(precision);
       CAPTURE(precision);

@@ -87,17 +87,17 @@ inline float largest_lane(Sums32 most) {
 // Of the tiles of a run, in a vector of channels; `most` is what others have.
 template <class G>
 void largest_in_run(const Strip& s, int64_t w, int64_t tiles, Sums32* most) {
-  constexpr int kShared = G::kIn - G::kStep;
-  Sums32 column[G::kIn];
+  constexpr int kIn = G::kIn, kStep = G::kStep, kShared = kIn - kStep;
+  Sums32 column[kIn];
   LUX_UNROLL
-  for (int j = 0; j < kShared; ++j) column[j] = largest_in_column<G::kIn>(s, w + j);
-  for (int64_t tile = 0; tile < tiles; ++tile, w += G::kStep) {
+  for (int j = 0; j < kShared; ++j) column[j] = largest_in_column<kIn>(s, w + j);
+  for (int64_t tile = 0; tile < tiles; ++tile, w += kStep) {
     LUX_UNROLL
-    for (int j = kShared; j < G::kIn; ++j) column[j] = largest_in_column<G::kIn>(s, w + j);
+    for (int j = kShared; j < kIn; ++j) column[j] = largest_in_column<kIn>(s, w + j);
     LUX_UNROLL
-    for (int j = 0; j < G::kIn; ++j) most[tile] = larger_of(most[tile], column[j]);
+    for (int j = 0; j < kIn; ++j) most[tile] = larger_of(most[tile], column[j]);
     LUX_UNROLL
-    for (int j = 0; j < kShared; ++j) column[j] = column[j + G::kStep];
+    for (int j = 0; j < kShared; ++j) column[j] = column[j + kStep];
   }
 }
 
@@ -221,8 +221,8 @@ void pack_point(const float* u, int64_t step, int64_t channels, float reach, flo
 template <class G>
 void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k0, int64_t lanes, int64_t c0,
                 int64_t channels, Whole* to, float* scales) {
-  constexpr int64_t kPlanes = int64_t{G::kWeights} * G::kWeights, kStep = kPlanes * kWide,
-                    kTaps = int64_t{G::kTaps} * G::kTaps;
+  constexpr int kPlanes = G::kWeights * G::kWeights, kTaps = G::kTaps * G::kTaps;
+  constexpr int64_t kStep = int64_t{kPlanes} * kWide;
   float u[kSharing * kStep];
   for (int64_t k = k0; k < k0 + lanes; k += kWide) {
     for (int64_t ch = 0; ch < channels; ch += kGather) {

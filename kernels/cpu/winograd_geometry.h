@@ -151,25 +151,27 @@ inline Product product_of(const lux::cpu::Convolution& c, int64_t index) {
 // Both dimensions of kWide lanes: [taps, kWide] to [weights, kWide], u_step apart.
 template <class G>
 void filter_to_points(const double* g, float* u, int64_t u_step) {
+  constexpr int kTaps = G::kTaps, kWeights = G::kWeights;
   for (int lane = 0; lane < kWide; lane += kHalf) {
-    Wide half[G::kTaps][G::kWeights];  // [column, point]
+    Wide half[kTaps][kWeights];  // [column, point]
     LUX_UNROLL
-    for (int j = 0; j < G::kTaps; ++j) {
-      Wide column[G::kTaps];
+    for (int j = 0; j < kTaps; ++j) {
+      Wide column[kTaps];
+      const double* const from = g + j * kWide + lane;
       LUX_UNROLL
-      for (int i = 0; i < G::kTaps; ++i) column[i] = load(g + (int64_t{i} * G::kTaps + j) * kWide + lane);
+      for (int i = 0; i < kTaps; ++i) column[i] = load(from + int64_t{i} * kTaps * kWide);
       G::weights_at(column, half[j]);
     }
     LUX_UNROLL
-    for (int a = 0; a < G::kWeights; ++a) {
-      Wide row[G::kTaps], points[G::kWeights];
+    for (int a = 0; a < kWeights; ++a) {
+      Wide row[kTaps], points[kWeights];
       LUX_UNROLL
-      for (int j = 0; j < G::kTaps; ++j) row[j] = half[j][a];
+      for (int j = 0; j < kTaps; ++j) row[j] = half[j][a];
       G::weights_at(row, points);
       LUX_UNROLL
-      for (int b = 0; b < G::kWeights; ++b) {
+      for (int b = 0; b < kWeights; ++b) {
         for (int m = 0; m < kHalf; ++m)
-          u[(a * G::kWeights + b) * u_step + lane + m] = static_cast<float>(points[b][m]);
+          u[(a * kWeights + b) * u_step + lane + m] = static_cast<float>(points[b][m]);
       }
     }
   }
