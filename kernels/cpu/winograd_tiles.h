@@ -25,9 +25,9 @@ inline int64_t strip_scratch(const Convolution& c, const TileRange& range) {
 // The pixels that the tiles of a run see, a vector of channels from `channel` on.
 template <class G>
 Region region_of(const Convolution& c, const Run& run, int64_t channel) {
-  const int64_t row = G::first(run.row, c.top), column = G::first(run.column, c.left),
-                columns = (run.count - 1) * G::kStep + G::kIn;
-  return {row, G::kIn, column, columns, channel, smaller(kWide, c.groups * c.depth - channel)};
+  const int64_t row = G::first(run.row, c.top), column = G::first(run.column, c.left), rows = G::kIn,
+                columns = (run.count - 1) * G::kStep + rows;
+  return {row, rows, column, columns, channel, smaller(kWide, c.groups * c.depth - channel)};
 }
 
 // keep.begin(tile), then keep(tile, point, value). The last columns of a tile are the first of the next.
