@@ -201,15 +201,26 @@ int64_t depthwise_scratch(const Convolution& c, const Tile& t) {
 template <class T, class Sink>
 [[gnu::noinline]] void depthwise_row(const Convolution& c, Operand<T> x, Operand<T> w, int64_t pixels,
                                      int64_t channels, Sink y) {
-  const bool slides = c.kW == 3 && c.stride == 1;
   for (int64_t next = 0; next < pixels; next += kAlong) {
     const int64_t q = smaller(next, pixels - kAlong);
     for (int64_t v = 0; v < channels; v += kLanes<T>) {
-      const Operand<T> seen{x.data + q * c.stride * x.j + v, x.i, x.j}, taps{w.data + v, w.i, w.j};
-      if (slides)
-        slide_lanes<T>(seen, taps, c.kH, y.at(q, v));
-      else
-        multiply_lanes<T>(seen, c.stride * x.j, taps, c.kH, c.kW, y.at(q, v));
+      multiply_lanes<T>({x.data + q * c.stride * x.j + v, x.i, x.j}, c.stride * x.j, {w.data + v, w.i, w.j},
+                        c.kH, c.kW, y.at(q, v));
+    }
+  }
+}
+
+// The same for a stride of 1 and a kernel of 3x3, whose weights stay in registers.
+template <class T, class Sink>
+[[gnu::noinline]] void slide_row(Operand<T> x, Operand<T> w, int64_t pixels, int64_t channels, Sink y) {
+  for (int64_t v = 0; v < channels; v += kLanes<T>) {
+    Vector<T> weights[3][3];
+    LUX_UNROLL
+    for (int tap = 0; tap < 9; ++tap)
+      weights[tap / 3][tap % 3] = load(w.data + tap / 3 * w.i + tap % 3 * w.j + v);
+    for (int64_t next = 0; next < pixels; next += kAlong) {
+      const int64_t q = smaller(next, pixels - kAlong);
+      slide_lanes<T>({x.data + q * x.j + v, x.i, x.j}, weights, y.at(q, v));
     }
   }
 }
@@ -252,13 +263,17 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t wide = in_place ? region.columns : (columns - 1) * c.stride + c.kW;
   const Band<T> band = band_of<S>(c.source, t.n, region, wide, step, false, copied);
   const T* const weights = static_cast<const T*>(c.weights) + t.group;
+  const bool slides = c.kH == 3 && c.kW == 3 && c.stride == 1;
   for (int64_t r = 0; r < t.rows; ++r) {
     const Operand<T> x{band.data + r * c.stride * band.row, band.row, band.pixel};
     const Operand<T> w{weights, c.kW * width, width};
+    const auto run = [&](int64_t pixels, const auto& y) {
+      slides ? slide_row<T>(x, w, pixels, step, y) : depthwise_row<T>(c, x, w, pixels, step, y);
+    };
     if (in_place)
-      depthwise_row<T>(c, x, w, t.columns, step, to.outputs(c, t.group, r, 0, 0));
+      run(t.columns, to.outputs(c, t.group, r, 0, 0));
     else
-      depthwise_row<T>(c, x, w, columns, step, Sums<T, false>{sums + r * columns * step, step});
+      run(columns, Sums<T, false>{sums + r * columns * step, step});
   }
   if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
