@@ -15,7 +15,16 @@ constexpr int64_t kGrid = 4;  // rows of a Winograd tile
 
 thread_local RowRecorder* recorder = nullptr;
 
-int64_t round_up(int64_t rows) { return (rows + kGrid - 1) / kGrid * kGrid; }
+int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+
+// Whether last bits depend on which rows are computed together.
+bool makes_tiles(const RowOperator& op) {
+  for (int64_t row = 0; row < kGrid; ++row) {
+    const Rows y{row, row + 1}, near = op.reads(y), far = op.reads_to_the_bit(y);
+    if (near.begin != far.begin || near.end != far.end) return true;
+  }
+  return false;
+}
 
 int64_t row_bytes(const Shape& shape, DType dtype) {
   return shape[2] * shape[3] * static_cast<int64_t>(size_of(dtype));
@@ -161,6 +170,8 @@ class Passage {
       for (const RowProgram::Operand& input : program.steps_[i].inputs) {
         if (!program.is_whole(input)) wanted_[static_cast<size_t>(input.step)] = true;
       }
+      const RowOperator* const op = program.steps_[i].op.get();
+      if (op != nullptr && makes_tiles(*op)) grid_ = kGrid;
     }
   }
 
@@ -188,7 +199,7 @@ class Passage {
   /// whenever some of the goal are there.
   template <class Compute, class Take>
   void go(int64_t band, const Compute& compute, const Take& take) {
-    band_ = round_up(band);
+    band_ = next_multiple(band, grid_);
     while (taken_ < height(goal_)) {
       advance(goal_, taken_ + piece(goal_), compute);
       if (done_[goal_] > taken_) take(Rows{taken_, done_[goal_]});
@@ -202,7 +213,7 @@ class Passage {
   int64_t piece(size_t step) const {
     constexpr int64_t kEnough = 16384;
     const int64_t width = shapes_[step][2];
-    return std::max(band_, round_up(std::min(band_ * shapes_[0][2], kEnough) / width));
+    return std::max(band_, next_multiple(std::min(band_ * shapes_[0][2], kEnough) / width, grid_));
   }
 
   // Lets `step` come as far as row `end`, a band at a time, and those before it only as far as each takes: so
@@ -210,7 +221,7 @@ class Passage {
   // with the band before it, for each piece asks for a rest of its own from the steps before.
   template <class Compute>
   void advance(size_t step, int64_t end, const Compute& compute) {
-    end = std::min(round_up(end), height(step));
+    end = std::min(next_multiple(end, grid_), height(step));
     const RowProgram::Step& made = program_.steps_[step];
     while (done_[step] < end) {
       const int64_t some = piece(step);
@@ -232,7 +243,8 @@ class Passage {
   std::vector<Shape> shapes_;
   std::vector<bool> wanted_;
   std::vector<int64_t> done_, most_;
-  int64_t taken_ = 0, band_ = kGrid;
+  int64_t taken_ = 0, band_ = 0;
+  int64_t grid_ = 1;  // bands begin at multiples of it
 };
 
 namespace {
@@ -240,8 +252,7 @@ namespace {
 // The rows of one step that are still to be read, in one piece of memory.
 class Window {
  public:
-  Window(const Shape& shape, int64_t rows, DType dtype)
-      : shape_(shape), buffer_(empty(shape.with(1, rows), {dtype, kCpu})) {}
+  explicit Window(Tensor buffer = {}) : buffer_(std::move(buffer)) {}
 
   /// Room for `rows`, which follow those that are there; of these, only those from `oldest` on are kept.
   Tensor append(Rows rows, int64_t oldest) {
@@ -253,15 +264,16 @@ class Window {
   }
   /// The rows, which must be there.
   Tensor at(Rows rows) const {
-    const int64_t bytes = row_bytes(shape_, buffer_.dtype());
+    const Shape& shape = buffer_.shape();
+    const int64_t bytes = row_bytes(shape, buffer_.dtype());
     return {std::make_shared<Storage>(buffer_.storage(), (rows.begin - first_) * bytes, rows.count() * bytes),
-            shape_.with(1, rows.count()), buffer_.dtype()};
+            shape.with(1, rows.count()), buffer_.dtype()};
   }
 
  private:
   // Rows from `distance` on to the front: so many at a time that none is written before it was read.
   void move_up(int64_t distance, int64_t count) const {
-    const int64_t bytes = row_bytes(shape_, buffer_.dtype());
+    const int64_t bytes = row_bytes(buffer_.shape(), buffer_.dtype());
     auto* const base = static_cast<char*>(buffer_.raw());
     for (int64_t done = 0; done < count; done += distance) {
       run_chunks(std::min(distance, count - done), [&](int64_t row) {
@@ -271,10 +283,29 @@ class Window {
     }
   }
 
-  Shape shape_;
   Tensor buffer_;
   int64_t first_ = 0;
 };
+
+// Of all steps, in one block: a band goes through every window, which together have more pages than the
+// processor finds at once, unless they are the huge ones that large blocks have.
+std::vector<Window> windows_for(const Passage& plan, size_t steps, DType dtype) {
+  constexpr int64_t kPage = 4096;
+  std::vector<int64_t> begins{0};
+  for (size_t i = 0; i < steps; ++i) {
+    const int64_t bytes = plan.wants(i) ? plan.room(i) * row_bytes(plan.shape(i), dtype) : 0;
+    begins.push_back(begins.back() + next_multiple(bytes, kPage));
+  }
+  const auto block = std::make_shared<Storage>(begins.back(), kCpu);
+  std::vector<Window> windows(steps);
+  for (size_t i = 0; i < steps; ++i) {
+    if (!plan.wants(i)) continue;
+    const Shape shape = plan.shape(i).with(1, plan.room(i));
+    const int64_t bytes = shape.numel() * static_cast<int64_t>(size_of(dtype));
+    windows[i] = Window({std::make_shared<Storage>(block, begins[i], bytes), shape, dtype});
+  }
+  return windows;
+}
 
 void nowhere(size_t, Rows) {}
 void nobody(Rows) {}
@@ -339,14 +370,11 @@ class RowProgram::Run {
   void pass(size_t goal, const Take& take) {
     Passage plan(program_, goal, height_, width_);  // the same way without a picture, for the sizes
     plan.go(band_, nowhere, nobody);
-    std::vector<std::unique_ptr<Window>> windows(results_.size());
-    for (size_t i = 0; i < windows.size(); ++i) {
-      if (plan.wants(i)) windows[i] = std::make_unique<Window>(plan.shape(i), plan.room(i), program_.dtype_);
-    }
+    std::vector<Window> windows = windows_for(plan, results_.size(), program_.dtype_);
     Passage passage(program_, goal, height_, width_);
     const auto compute = [&](size_t index, Rows rows) {
       const Step& step = program_.steps_[index];
-      const Tensor y = windows[index]->append(rows, passage.oldest(index));
+      const Tensor y = windows[index].append(rows, passage.oldest(index));
       if (step.op == nullptr) return source_(rows, y);
       const Rows wanted = step.op->reads(rows);
       Bands inputs;
@@ -358,11 +386,11 @@ class RowProgram::Run {
         const auto from = static_cast<size_t>(input.step);
         const int64_t tall = passage.height(from);
         const Rows read{std::clamp<int64_t>(wanted.begin, 0, tall), std::clamp<int64_t>(wanted.end, 0, tall)};
-        inputs.push_back({windows[from]->at(read), read, tall});
+        inputs.push_back({windows[from].at(read), read, tall});
       }
       step.op->run(inputs, {y, rows, passage.height(index)});
     };
-    passage.go(band_, compute, [&](Rows rows) { take(rows, windows[goal]->at(rows), passage.shape(goal)); });
+    passage.go(band_, compute, [&](Rows rows) { take(rows, windows[goal].at(rows), passage.shape(goal)); });
   }
 
  private:

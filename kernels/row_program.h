@@ -3,8 +3,9 @@
 // not grow with the height of the picture, and what was just computed is still in the cache when it is read.
 //
 // The program is not written but recorded: the network runs once on a small picture, and its operators
-// describe themselves (kernels/rows.h). Every operator runs on the same kernels as ever, and bands begin at
-// multiples of four rows, where the tiles of Winograd's convolution begin: the bits are those of the network.
+// describe themselves (kernels/rows.h). Every operator runs on the same kernels as ever, and where there are
+// tiles of Winograd's convolution, bands begin where these do, at multiples of four rows: the bits are those
+// of the network.
 //
 // Where a network takes a statistic of the whole picture, such as a mean over all pixels, and goes on with
 // it, the picture passes once for every one, as far as it takes, and once more for the result; or the

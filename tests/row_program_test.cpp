@@ -448,6 +448,17 @@ TEST_CASE("maps in full size do not wait for many rows of small ones") {
   CHECK(program.statistics_bytes(4000, width, 4) < 7 * map);
 }
 
+TEST_CASE("without tiles of Winograd's, no rows are kept but those that are still to be read") {
+  const std::unique_ptr<Model> model = make_model("zero_dce_plus");
+  model->init_(Generator{5});
+  const RowProgram program =
+      RowProgram::record([&](const Tensor& x) { return model->enhance(x, 1); }, 64, DType::f32);
+  // Of bands of four rows: the first three maps, which are read a second time at the end, keep 16, 12 and 8,
+  // the other three 6, all of 32 channels; the pictures have few.
+  const int64_t row = 32 * 1200 * static_cast<int64_t>(sizeof(float));
+  CHECK(program.bytes(900, 1200, 4) < 60 * row);
+}
+
 TEST_CASE("memory does not grow with the height of the picture") {
   const std::unique_ptr<Model> model = make_model("zero_dce");
   model->init_(Generator{5});

@@ -1,13 +1,14 @@
 // Getting pictures in and out of a tile: `load_band` copies a rectangle of several pictures, with the zeros
 // around them, into one dense band in the cache, where `band_of` cannot read it in place; `store_tile`
-// carries sums through bias and activation to where they belong. Between the two a convolution knows neither
-// padding, nor concatenation, nor storage types. Included by the files that are compiled once per instruction
-// set.
+// carries sums through bias and activation to where they belong, where register blocks cannot do so
+// `straight`. Between the two a convolution knows neither padding, nor concatenation, nor storage types.
+// Included by the files that are compiled once per instruction set.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 
+#include "luxgrad/kernels/cpu/block.h"
 #include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/kernels/epilogue.h"
 
@@ -198,6 +199,39 @@ void store_tile(const Convolution& c, const Tile& tile, int64_t channel, int64_t
           part->channels * c.step, tile.columns, k1 - k0);
     }
   }
+}
+
+// The target's pixels of a tile, where register blocks can write them without a detour.
+template <class T>
+struct Straight {
+  T* data;  // null where they cannot
+  int64_t row, pixel;
+
+  // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
+  Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
+    return {data + r * row + q * pixel + k, pixel,
+            c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
+            c.activation == static_cast<uint8_t>(Activation::relu)};
+  }
+};
+
+// Blocks of `along` pixels must find room: the last one of a row overlaps the one before.
+template <class S, class T>
+Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64_t channels, int64_t along) {
+  if constexpr (std::is_same_v<S, T>) {
+    const auto activation = static_cast<Activation>(c.activation);
+    const bool simple = activation == Activation::none || activation == Activation::relu;
+    if (!simple || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
+    int64_t first = 0;
+    for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
+         first += part++->channels) {
+      if (channel < first || channel + channels > first + part->channels || part->data == nullptr) continue;
+      const int64_t pixel = (t.n * c.target.H + c.row + t.row) * c.target.W + c.column + t.column;
+      return {static_cast<T*>(part->data) + pixel * part->channels + channel - first,
+              c.target.W * part->channels, part->channels};
+    }
+  }
+  return {};
 }
 
 }  // namespace

@@ -153,32 +153,41 @@ void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t r
 // vector.
 constexpr int kAlong = 8;
 
-// The same for a stride of 1 and kW = 3: a pixel is loaded once for the three outputs that it belongs to. The
-// row below, which the next row of outputs adds, is asked for meanwhile: there is too little to do for a
-// pixel to hide how long it takes to come.
+// The next pixel. Left alone, the compiler keeps every multiple of the step in a register of its own, and has
+// too few.
+template <class T>
+inline void advance(const T*& x, int64_t step) {
+  x += step;
+  asm("" : "+r"(x));
+}
+
+// The same for a stride of 1 and a kernel of 3x3: a pixel is loaded once for the three outputs that it
+// belongs to. The row below, which the next row of outputs adds, is asked for meanwhile: there is too little
+// to do for a pixel to hide how long it takes to come.
 template <class T, class Sink>
-void slide_lanes(Operand<T> x, Operand<T> w, int64_t kH, Sink y) {
-  constexpr int kW = 3;
+void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
+  constexpr int kSide = 3;
   Vector<T> sums[kAlong] = {};
+  const T* below = x.data + kSide * x.i + (kSide - 1) * x.j;
   LUX_UNROLL
-  for (int r = 0; r < kAlong; ++r) __builtin_prefetch(x.data + kH * x.i + (r + kW - 1) * x.j);
-  for (int64_t i = 0; i < kH; ++i) {
+  for (int i = 0; i < kSide; ++i) {
     const T* xs = x.data + i * x.i;
-    Vector<T> weights[kW];
     LUX_UNROLL
-    for (int j = 0; j < kW; ++j) weights[j] = load(w.data + i * w.i + j * w.j);
-    LUX_UNROLL
-    for (int p = 0; p < kAlong + kW - 1; ++p) {
+    for (int p = 0; p < kAlong + kSide - 1; ++p) {
       const Vector<T> pixel = load(xs);
       LUX_UNROLL
-      for (int j = 0; j < kW; ++j) {
-        if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[j];
+      for (int j = 0; j < kSide; ++j) {
+        if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[i][j];
       }
-      xs += x.j;
+      advance(xs, x.j);
     }
   }
   LUX_UNROLL
-  for (int r = 0; r < kAlong; ++r) y(r, 0, sums[r]);
+  for (int r = 0; r < kAlong; ++r) {
+    __builtin_prefetch(below);
+    advance(below, x.j);
+    y(r, 0, sums[r]);
+  }
 }
 
 template <class T, class Sink>

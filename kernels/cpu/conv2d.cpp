@@ -199,8 +199,8 @@ void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& 
     convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q);
 }
 
-// Tile by tile: the filtered pixels of one are in the cache when the pointwise convolution reads them, and
-// exist nowhere else.
+// Row by row of a tile: the filtered pixels of one are in the first cache level when the pointwise
+// convolution reads them, and exist nowhere else.
 template <WayOf kWay>
 void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs, const Tensor& y) {
   const Conv2dProblem &d = depth.problem, &p = point.problem;
@@ -217,19 +217,22 @@ void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& 
   const int64_t step = cpu::isa()->depthwise_channels;
   const Grid grid(way.products.columns, d.P, d.Q, d.stride, d.K, d.dtype);
   run_chunks(grid.count(), [&](int64_t chunk) {
-    Tile tile = grid.at(chunk);
-    const Tensor between = empty({1, tile.rows, tile.columns, d.K}, y.options());
+    const Tile tile = grid.at(chunk), line{0, 0, 0, 1, 0, tile.columns};
+    const Tensor between = empty({1, 1, tile.columns, d.K}, y.options());
     const Concatenation middle({between});
     Convolution to = filter, from = mix;
-    to.target = from.source = middle.pictures(tile.rows, tile.columns);
-    to.row = -tile.row;
+    to.target = from.source = middle.pictures(1, tile.columns);
     to.column = -tile.column;
-    from.row = tile.row;
     from.column = tile.column;
-    const Tile all{0, 0, 0, tile.rows, 0, tile.columns};
-    const Tensor room = scratch(std::max(tiles.depthwise_scratch(to, tile), way.products.scratch(from, all)));
-    for (; tile.group < d.K; tile.group += step) tiles.depthwise(to, tile, room.raw());
-    way.products.convolve(from, all, room.raw());
+    Tile row = tile;
+    row.rows = 1;
+    const Tensor room = scratch(std::max(tiles.depthwise_scratch(to, row), way.products.scratch(from, line)));
+    for (; row.row < tile.row + tile.rows; ++row.row) {
+      to.row = -row.row;
+      from.row = row.row;
+      for (row.group = 0; row.group < d.K; row.group += step) tiles.depthwise(to, row, room.raw());
+      way.products.convolve(from, line, room.raw());
+    }
   });
 }
 

@@ -24,8 +24,10 @@ using Half = uint16_t;  // the bits of a bf16
 constexpr int64_t kOutputs = 16;  // of a vector
 constexpr int64_t kChunk = 32;    // products of an output that are taken together, in pairs
 #if defined(__AMX_BF16__)
+constexpr bool kTiles = true;
 constexpr int64_t kStrip = 16;  // pixels of a block
 #else
+constexpr bool kTiles = false;
 constexpr int64_t kStrip = 12;
 #endif
 
@@ -39,6 +41,10 @@ struct Block {
   float* y[2];        // the sums of the strips
   int64_t y_step;
 };
+
+// A strip of the target, straight from the registers, where there are no tiles.
+template <int kPlanes>
+void multiply_into(int64_t vectors, const Block& b, const Outputs<float>& y);
 
 #if defined(__AMX_BF16__)
 
@@ -175,15 +181,15 @@ inline int32_t pair_at(const Half* x) {
   return bits;
 }
 
-// One strip.
-template <int kPlanes, int V, bool kAdd>
-[[gnu::noinline]] void multiply_strip(const Block& b, const Half* x, float* y) {
+// One strip, whose sums begin at `before` where there are any.
+template <int kPlanes, int V, bool kAdd, class Sink>
+[[gnu::noinline]] void multiply_strip(const Block& b, const Half* x, const float* before, Sink y) {
   Sum sums[kStrip][V];
   LUX_UNROLL
   for (int r = 0; r < kStrip; ++r) {
     LUX_UNROLL
     for (int v = 0; v < V; ++v)
-      sums[r][v] = kAdd ? _mm512_loadu_ps(y + r * b.y_step + v * kOutputs) : _mm512_setzero_ps();
+      sums[r][v] = kAdd ? _mm512_loadu_ps(before + r * b.y_step + v * kOutputs) : _mm512_setzero_ps();
   }
   constexpr int64_t kTile = kChunk * kOutputs;
   const int64_t step = b.x_step;
@@ -220,14 +226,20 @@ template <int kPlanes, int V, bool kAdd>
   LUX_UNROLL
   for (int r = 0; r < kStrip; ++r) {
     LUX_UNROLL
-    for (int v = 0; v < V; ++v) _mm512_storeu_ps(y + r * b.y_step + v * kOutputs, sums[r][v]);
+    for (int v = 0; v < V; ++v) y(r, v, sums[r][v]);
   }
 }
 
 template <int kPlanes, int V, bool kAdd>
 void multiply(const Block& b) {
-  multiply_strip<kPlanes, V, kAdd>(b, b.x[0], b.y[0]);
-  if (b.x[1] != b.x[0]) multiply_strip<kPlanes, V, kAdd>(b, b.x[1], b.y[1]);
+  for (int m = 0; m < (b.x[1] != b.x[0] ? 2 : 1); ++m)
+    multiply_strip<kPlanes, V, kAdd>(b, b.x[m], b.y[m], Sums<float, false>{b.y[m], b.y_step});
+}
+
+template <int kPlanes>
+void multiply_into(int64_t vectors, const Block& b, const Outputs<float>& y) {
+  vectors == 2 ? multiply_strip<kPlanes, 2, false>(b, b.x[0], nullptr, y)
+               : multiply_strip<kPlanes, 1, false>(b, b.x[0], nullptr, y);
 }
 
 double multiply_add(int64_t rounds, float* values) {
@@ -408,6 +420,8 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
   Half* const band = reinterpret_cast<Half*>(sums + strips.count * kStrip * width);
   const Half* weights = static_cast<const Half*>(c.weights) + t.group * packed_before<kPlanes>(c, c.depth);
   [[maybe_unused]] const TileRegisters registers;
+  const Straight<float> to = straight<float, float>(c, t, t.group * c.width, c.width, kStrip);
+  const bool in_place = !kTiles && to.data != nullptr && c.depth <= pass;
   for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
     const int64_t channels = region.channels, plane = plane_size(c, t, channels);
@@ -424,17 +438,26 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
               .run = c.kW * channels,
               .y = {},
               .y_step = width};
-      for (int64_t strip = 0; strip < strips.count; strip += 2) {
+      const int64_t vectors = smaller(2, (width - k) / kOutputs);
+      if constexpr (!kTiles) {
+        for (int64_t s = 0; s < strips.count && in_place; ++s) {
+          const int64_t r = strips.row(s), q = smaller(strips.column(s), t.columns - kStrip);
+          b.x[0] = band + r * c.stride * row + q * step;
+          multiply_into<kPlanes>(vectors, b, to.outputs(c, t.group * c.width + k, r, q, k));
+        }
+      }
+      for (int64_t strip = 0; strip < strips.count && !in_place; strip += 2) {
         for (int64_t m = 0; m < 2; ++m) {
           const int64_t s = smaller(strip + m, strips.count - 1);
           b.x[m] = band + strips.row(s) * c.stride * row + strips.column(s) * step;
           b.y[m] = sums + s * kStrip * width + k;
         }
-        multiply<kPlanes>(smaller(2, (width - k) / kOutputs), c0 > 0, b);
+        multiply<kPlanes>(vectors, c0 > 0, b);
       }
     }
     weights += packed_size<kPlanes>(c, channels);
   }
+  if (in_place) return;
   store_tile<float>(c, t, t.group * c.width, c.width, sums, strips.across * kStrip * width, width);
 }
 
@@ -444,12 +467,6 @@ constexpr Products kProducts = {.columns = 2 * kStrip,
                                 .pack = pack<kPlanes>,
                                 .scratch = scratch<kPlanes>,
                                 .convolve = convolve<kPlanes>};
-
-#if defined(__AMX_BF16__)
-constexpr bool kTiles = true;
-#else
-constexpr bool kTiles = false;
-#endif
 
 }  // namespace
 

@@ -100,39 +100,6 @@ int64_t sums_step(const Convolution& c) {
   return sums_lanes<T>(c) ? c.width * kLanes<T> : round_up(c.width, kLanes<T>);
 }
 
-// The target's pixels of a tile, where register blocks can write them without a detour.
-template <class T>
-struct Straight {
-  T* data;  // null where they cannot
-  int64_t row, pixel;
-
-  // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
-  Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    return {data + r * row + q * pixel + k, pixel,
-            c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
-            c.activation == static_cast<uint8_t>(Activation::relu)};
-  }
-};
-
-// Blocks of `along` pixels must find room: the last one of a row overlaps the one before.
-template <class S, class T>
-Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64_t channels, int64_t along) {
-  if constexpr (std::is_same_v<S, T>) {
-    const auto activation = static_cast<Activation>(c.activation);
-    const bool simple = activation == Activation::none || activation == Activation::relu;
-    if (!simple || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
-    int64_t first = 0;
-    for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
-         first += part++->channels) {
-      if (channel < first || channel + channels > first + part->channels || part->data == nullptr) continue;
-      const int64_t pixel = (t.n * c.target.H + c.row + t.row) * c.target.W + c.column + t.column;
-      return {static_cast<T*>(part->data) + pixel * part->channels + channel - first,
-              c.target.W * part->channels, part->channels};
-    }
-  }
-  return {};
-}
-
 template <class T>
 int64_t convolve_scratch(const Convolution& c, const Tile& t) {
   return scratch_bytes<T>(band_size<T>(c, t, smaller(channels_per_pass<T>(c), c.depth)) +
@@ -234,15 +201,26 @@ int64_t depthwise_scratch(const Convolution& c, const Tile& t) {
 template <class T, class Sink>
 [[gnu::noinline]] void depthwise_row(const Convolution& c, Operand<T> x, Operand<T> w, int64_t pixels,
                                      int64_t channels, Sink y) {
-  const bool slides = c.kW == 3 && c.stride == 1;
   for (int64_t next = 0; next < pixels; next += kAlong) {
     const int64_t q = smaller(next, pixels - kAlong);
     for (int64_t v = 0; v < channels; v += kLanes<T>) {
-      const Operand<T> seen{x.data + q * c.stride * x.j + v, x.i, x.j}, taps{w.data + v, w.i, w.j};
-      if (slides)
-        slide_lanes<T>(seen, taps, c.kH, y.at(q, v));
-      else
-        multiply_lanes<T>(seen, c.stride * x.j, taps, c.kH, c.kW, y.at(q, v));
+      multiply_lanes<T>({x.data + q * c.stride * x.j + v, x.i, x.j}, c.stride * x.j, {w.data + v, w.i, w.j},
+                        c.kH, c.kW, y.at(q, v));
+    }
+  }
+}
+
+// The same for a stride of 1 and a kernel of 3x3, whose weights stay in registers.
+template <class T, class Sink>
+[[gnu::noinline]] void slide_row(Operand<T> x, Operand<T> w, int64_t pixels, int64_t channels, Sink y) {
+  for (int64_t v = 0; v < channels; v += kLanes<T>) {
+    Vector<T> weights[3][3];
+    LUX_UNROLL
+    for (int tap = 0; tap < 9; ++tap)
+      weights[tap / 3][tap % 3] = load(w.data + tap / 3 * w.i + tap % 3 * w.j + v);
+    for (int64_t next = 0; next < pixels; next += kAlong) {
+      const int64_t q = smaller(next, pixels - kAlong);
+      slide_lanes<T>({x.data + q * x.j + v, x.i, x.j}, weights, y.at(q, v));
     }
   }
 }
@@ -285,13 +263,17 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t wide = in_place ? region.columns : (columns - 1) * c.stride + c.kW;
   const Band<T> band = band_of<S>(c.source, t.n, region, wide, step, false, copied);
   const T* const weights = static_cast<const T*>(c.weights) + t.group;
+  const bool slides = c.kH == 3 && c.kW == 3 && c.stride == 1;
   for (int64_t r = 0; r < t.rows; ++r) {
     const Operand<T> x{band.data + r * c.stride * band.row, band.row, band.pixel};
     const Operand<T> w{weights, c.kW * width, width};
+    const auto run = [&](int64_t pixels, const auto& y) {
+      slides ? slide_row<T>(x, w, pixels, step, y) : depthwise_row<T>(c, x, w, pixels, step, y);
+    };
     if (in_place)
-      depthwise_row<T>(c, x, w, t.columns, step, to.outputs(c, t.group, r, 0, 0));
+      run(t.columns, to.outputs(c, t.group, r, 0, 0));
     else
-      depthwise_row<T>(c, x, w, columns, step, Sums<T, false>{sums + r * columns * step, step});
+      run(columns, Sums<T, false>{sums + r * columns * step, step});
   }
   if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
