@@ -294,8 +294,8 @@ struct ConvolvedRows final : RowOperator {
   }
   Rows reads_to_the_bit(Rows y) const override {
     constexpr int64_t kTile = 4;
-    const bool winograd =
-        weight.size(1) == 3 && weight.size(2) == 3 && options.stride == 1 && options.groups == 1;
+    const bool depthwise = options.groups > 1 && weight.size(3) == 1;
+    const bool winograd = weight.size(1) == 3 && weight.size(2) == 3 && options.stride == 1 && !depthwise;
     return winograd ? reads({y.begin / kTile * kTile, (y.end + kTile - 1) / kTile * kTile}) : reads(y);
   }
   void run(const Bands& inputs, const Band& y) const override {

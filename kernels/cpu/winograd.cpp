@@ -304,26 +304,26 @@ bool takes_doubled(const Conv2dProblem& s) {
   return can && (wanted_kernels() == "winograd" || pays);
 }
 
-bool takes_straight(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }
+bool takes_single(const Conv2dProblem& s) { return can(s) && (wanted_kernels() == "winograd" || pays(s)); }
 
 bool wants_wholes(const Conv2dProblem& s) {
   return s.precision == Precision::bf16 && cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
 }
 // Channels are taken in pairs, of one group.
 bool takes_wholes(const Conv2dProblem& s) {
-  return takes_straight(s) && wants_wholes(s) && (s.groups == 1 || s.C / s.groups % 2 == 0);
+  return takes_single(s) && wants_wholes(s) && (s.groups == 1 || s.C / s.groups % 2 == 0);
 }
 bool takes_doubled_wholes(const Conv2dProblem& s) { return takes_doubled(s) && wants_wholes(s); }
 
 }  // namespace
 
-bool cpu::winograd_takes(const Conv2dProblem& s) { return takes_straight(s) || takes_doubled(s); }
+bool cpu::winograd_takes(const Conv2dProblem& s) { return takes_single(s) || takes_doubled(s); }
 
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
   const auto set = [&table](const Conv2dKernels& kernels) { table.set(Device::Type::cpu, kernels); };
   set({"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient<in_floats>,
        kTileKernels.weight_gradient, nullptr, transposed<in_floats>});
-  set({"winograd", takes_straight, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
+  set({"winograd", takes_single, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
   set({"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
   set({"fixed", takes_doubled_wholes, kPairKernels.forward, doubled_input_gradient<in_wholes>,
        kPairKernels.weight_gradient, nullptr, transposed<in_wholes>});

@@ -9,7 +9,7 @@
 namespace {
 
 // Three taps with a stride of 1, by F(4, 3).
-struct Straight {
+struct Single {
   static constexpr int kTaps = 3, kIn = kSide, kStep = kOut, kAt = kSide, kProducts = kSide, kWeights = kSide;
   static constexpr int kSource[] = {0, 1, 2, 3, 4, 5}, kWeight[] = {0, 1, 2, 3, 4, 5};
   // |Bᵀ d| is at most kReach for |d| <= 1: the absolute sums of the rows of Bᵀ.
@@ -118,7 +118,7 @@ struct Doubled<4, true> : FourTaps {
 // f(geometry of the convolution).
 template <class F>
 auto with_geometry(const lux::cpu::Convolution& c, const F& f) {
-  if (!c.doubled) return f(Straight{});
+  if (!c.doubled) return f(Single{});
   const bool odd = c.top % 2 != 0;
   if (c.kH == 3) return odd ? f(Doubled<3, true>{}) : f(Doubled<3, false>{});
   return odd ? f(Doubled<4, true>{}) : f(Doubled<4, false>{});
@@ -157,7 +157,7 @@ void filter_to_points(const double* g, float* u, int64_t u_step) {
     LUX_UNROLL
     for (int j = 0; j < kTaps; ++j) {
       Wide column[kTaps];
-      const double* const from = g + j * kWide + lane;
+      const double* const from = g + int64_t{j} * kWide + lane;
       LUX_UNROLL
       for (int i = 0; i < kTaps; ++i) column[i] = load(from + int64_t{i} * kTaps * kWide);
       G::weights_at(column, half[j]);
