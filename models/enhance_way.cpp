@@ -9,7 +9,7 @@ namespace lux {
 namespace {
 
 constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
-constexpr int64_t kCacheBytes = int64_t{24} << 20;     // of all rows at a time
+constexpr int64_t kCacheBytes = int64_t{8} << 20;      // of all rows at a time
 constexpr int64_t kLeastBand = 16;                     // rows, where memory is no matter
 constexpr int64_t kLeastPixels = 32768;                // of a band: a layer reads all its weights for each
 constexpr int64_t kLowestBand = 4;
@@ -62,7 +62,10 @@ class Chooser {
       plan.halo = halo_;
     }
     const int64_t read = plan.tile == 0 ? size_.wide : std::min(size_.wide, plan.tile + 2 * plan.halo);
-    const int64_t least = next_multiple(std::max(kLeastBand, kLeastPixels / read), kLowestBand);
+    // Few weights are soon read.
+    const int64_t pixels = std::min(kLeastPixels, model_.parameter_count());
+    const int64_t rows = std::max({kLowestBand, kLeastBand * pixels / kLeastPixels, pixels / read});
+    const int64_t least = next_multiple(rows, kLowestBand);
     plan.band = 4 * least;
     plan.bytes = band_bytes(read, plan.band);
     while ((plan.bytes > kCacheBytes && plan.band > least) ||

@@ -459,6 +459,14 @@ TEST_CASE("without tiles of Winograd's, no rows are kept but those that are stil
   CHECK(program.bytes(900, 1200, 4) < 60 * row);
 }
 
+TEST_CASE("bands are low where few weights are read for each") {
+  const EnhancePlan few = enhance_plan(*make_model("zero_dce_plus"), 900, 1200),
+                    many = enhance_plan(*make_model("zero_dce"), 900, 1200);
+  CHECK(few.band == 8);
+  CHECK(few.bytes < int64_t{12} << 20);
+  CHECK(many.band == 28);
+}
+
 TEST_CASE("memory does not grow with the height of the picture") {
   const std::unique_ptr<Model> model = make_model("zero_dce");
   model->init_(Generator{5});
