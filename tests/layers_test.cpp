@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/conv2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/tensor/raw.h"
@@ -156,6 +158,36 @@ TEST_CASE("a module computes with its parameters in another dtype, and the gradi
     const Cast cast(pair, DType::bf16);
     CHECK_FALSE(pair.second.weight.requires_grad());
     CHECK(pair.first.weight.requires_grad());
+  }
+}
+
+TEST_CASE("a convolution takes the PReLU behind it along where no gradient needs what stands between") {
+  struct Net : Module {
+    Conv2d conv{*this, "conv", {.in_channels = 12, .out_channels = 19, .kernel_size = 3}};
+    PRelu slope{*this, "slope"};
+    Conv2d last{*this, "last", {.in_channels = 19, .out_channels = 5}};
+  } net;
+  init_fan_in_uniform_(net, Generator(2));
+  const Tensor x = empty({1, 18, 21, 12}, {});
+  Generator generator(3, "x");
+  fill_uniform_(x, -1, 1, generator);
+  const auto apart = [&] { return net.last(net.slope(net.conv(x))); };
+  const auto operators = [&](Tensor& y) {
+    Trace trace;
+    y = chain(x, net.conv, net.slope, net.last);
+    return trace.lines().size();
+  };
+  for (const double slope : {0.25, 0.0, 1.5, -0.25, -HUGE_VAL}) {
+    CAPTURE(slope);
+    fill_(net.slope.weight, slope);
+    Tensor y;
+    {
+      const NoGrad no_grad;
+      CHECK(operators(y) == (slope < 0 ? 3 : 2));
+      CHECK(same_bits(y, apart()));
+    }
+    CHECK(operators(y) == 3);  // recorded
+    CHECK(same_bits(y, apart()));
   }
 }
 
