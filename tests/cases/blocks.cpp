@@ -79,6 +79,11 @@ ERROR_CASE("amax", {{2, 0}}, "amax: expected elements along the last dimension, 
 
 OP_CASE("blur_pool", {{2, 5, 4, 3}}, [](const Tensors& x) { return blur_pool(x[0]); },
         {.large = {{2, 48, 64, 16}}});
+OP_CASE("blur_pool, next to nothing", {{1, 1, 2, 3}}, [](const Tensors& x) { return blur_pool(x[0]); },
+        {.large = {{900, 2, 1, 16}}});
+ERROR_CASE("blur_pool", {{1, 0, 4, 2}},
+           "blur_pool: expected a picture [N, H, W, C] with pixels, got [1, 0, 4, 2]",
+           [](const Tensors& x) { return blur_pool(x[0]); });
 
 // Normalisation and attention.
 const CaseOptions kLargeNorm{.large = {{2, 48, 64, 16}, {16}, {16}}, .bf16_bound = 0.03, .f16_bound = 5e-3};
