@@ -22,6 +22,7 @@
 #include "luxgrad/kernels/prelu.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
+#include "luxgrad/kernels/residual.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
@@ -225,7 +226,7 @@ TEST_CASE("with the statistics of a picture, its parts are those of the whole, t
   const Tensor w = noise({6, 3, 3, 3}, 1), w6 = noise({3, 3, 3, 6}, 2), one = noise({6}, 3);
   const auto network = [&](const Tensor& x) {
     Tensor y = batch_norm(conv2d(x, w, {}, {.padding = 1}), one, one, 1e-3).y;
-    y = y + global_context(y, amax(y));
+    y = residual(y, global_context(y, amax(y)), 0.2, y);
     y = conv2d(blur_pool(y), w6, {}, {.padding = 1});
     y = resize(y, 2 * y.size(1), 2 * y.size(2));
     const Tensor sum = pooled_sum({x, y});

@@ -14,6 +14,7 @@
 #include "luxgrad/kernels/linear.h"
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/prelu.h"
+#include "luxgrad/kernels/residual.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
 
@@ -125,6 +126,18 @@ OP_CASE("attention_scale, channels first", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1
 OP_CASE("global_context", {{2, 3, 4, 5}, {2, 3, 4, 1}},
         [](const Tensors& x) { return global_context(x[0], x[1]); },
         {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}}});
+OP_CASE("residual", {{2, 3, 4, 5}, {2, 1, 1, 5}, {2, 3, 4, 5}},
+        [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[2]); },
+        {.large = {{2, 48, 64, 16}, {2, 1, 1, 16}, {2, 48, 64, 16}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+ERROR_CASE("residual", {{3, 4}, {3, 4}}, "residual: expected a picture [N, H, W, C], got [3, 4]",
+           [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[0]); });
+ERROR_CASE("residual", {{2, 3, 4, 5}, {1, 1, 1, 5}},
+           "residual: expected a bias [2, 1, 1, 5] and a skip [2, 3, 4, 5] of the picture's dtype, got "
+           "[1, 1, 1, 5] and [2, 3, 4, 5]",
+           [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[0]); });
+ERROR_CASE("residual", {{2, 3, 4, 5}, {2, 1, 1, 5}},
+           "residual: expected a negative_slope of at least 0, got -0.1",
+           [](const Tensors& x) { return residual(x[0], x[1], -0.1, x[0]); });
 ERROR_CASE("global_context", {{1, 3, 4, 2}, {1, 3, 4, 2}},
            "global_context: expected logits [1, 3, 4, 1] of the picture's dtype, got [1, 3, 4, 2]",
            [](const Tensors& x) { return global_context(x[0], x[1]); });
