@@ -91,7 +91,7 @@ struct InputGradient {
         }
       }
     }
-    gx[index] = static_cast<T>(sum);
+    gx[index] = static_cast<T>(activate(s.transposed, static_cast<A>(s.slope), sum));
   }
 };
 
@@ -173,23 +173,6 @@ void plain_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const 
     parallel_reduce(gz.device(), gw.numel(), s.N * s.P * s.Q,
                     WeightGradient<T>{s, Concatenation<T>(inputs), gz.data<T>(), gw.data<T>()});
   });
-}
-
-// Returns gz; fills gb if it is defined.
-Tensor output_gradient(const Conv2dProblem& s, const Tensor& gy, const Tensor& y, const Tensor& gb) {
-  const bool linear = s.activation == Activation::none;
-  if (linear && !gb.defined()) return gy;
-  Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
-  if (slots().activation_gradient(gy.device(), gy, linear ? Tensor() : y, s.activation, s.slope,
-                                  linear ? Tensor() : gz, gb))
-    return gz;
-  dispatch(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    reduce_columns(gy.device(), 1, s.N * s.P * s.Q, s.K,
-                   BiasGradient<T>{s.activation, s.slope, s.K, gy.data<T>(), linear ? nullptr : y.data<T>(),
-                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
-  });
-  return gz;
 }
 
 // `[1, 8, 8, 3] and [1, 8, 8, 4]`
@@ -368,6 +351,24 @@ std::shared_ptr<const RowOperator> ConvolvedRows::then(const RowOperator& next) 
 
 }  // namespace
 
+Tensor output_gradient(Activation activation, double slope, const Tensor& gy, const Tensor& y,
+                       const Tensor& gb) {
+  const bool linear = activation == Activation::none;
+  if (linear && !gb.defined()) return gy;
+  Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
+  if (slots().activation_gradient(gy.device(), gy, linear ? Tensor() : y, activation, slope,
+                                  linear ? Tensor() : gz, gb))
+    return gz;
+  const int64_t K = gy.size(3);
+  dispatch(gy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    reduce_columns(gy.device(), 1, gy.numel() / K, K,
+                   BiasGradient<T>{activation, slope, K, gy.data<T>(), linear ? nullptr : y.data<T>(),
+                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+  });
+  return gz;
+}
+
 KernelTable<Conv2dKernels>& conv2d_kernels() {
   static KernelTable<Conv2dKernels> table = [] {
     KernelTable<Conv2dKernels> slots(
@@ -407,30 +408,29 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
     saved.emplace_back(weight.requires_grad() ? x : Tensor());
     any_input = any_input || x.requires_grad();
   }
-  return differentiable("conv2d", y, operands,
-                        [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
-                         ys = Saved(s.activation == Activation::none ? Tensor() : y),
-                         weight_shape = weight.shape()](const Tensor& gy, const Need& need) {
-                          const size_t count = channels.size();
-                          Grads grads(count + 2);
-                          if (need(count + 1)) grads[count + 1] = empty({s.K}, gy.options());
-                          const Tensor gz = output_gradient(s, gy, ys.get(), grads[count + 1]);
-                          const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
-                          if (need(count)) {
-                            Tensors x;
-                            for (const Saved& input : xs) x.push_back(input.get());
-                            kernels.weight_gradient(s, x, gz,
-                                                    grads[count] = empty(weight_shape, gy.options()));
-                          }
-                          Tensors gx(count);
-                          bool any = false;
-                          for (size_t m = 0; m < count; ++m) {
-                            if (need(m)) gx[m] = grads[m] = empty({s.N, s.H, s.W, channels[m]}, gy.options());
-                            any = any || need(m);
-                          }
-                          if (any) kernels.input_gradient(s, gz, w.get(), channels, gx);
-                          return grads;
-                        });
+  auto backward = [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
+                   ys = Saved(s.activation == Activation::none ? Tensor() : y),
+                   weight_shape = weight.shape()](const Tensor& gy, const Need& need) {
+    const size_t count = channels.size();
+    Grads grads(count + 2);
+    if (need(count + 1)) grads[count + 1] = empty({s.K}, gy.options());
+    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[count + 1]);
+    const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
+    if (need(count)) {
+      Tensors x;
+      for (const Saved& input : xs) x.push_back(input.get());
+      kernels.weight_gradient(s, x, gz, grads[count] = empty(weight_shape, gy.options()));
+    }
+    Tensors gx(count);
+    bool any = false;
+    for (size_t m = 0; m < count; ++m) {
+      if (need(m)) gx[m] = grads[m] = empty({s.N, s.H, s.W, channels[m]}, gy.options());
+      any = any || need(m);
+    }
+    if (any) kernels.input_gradient(s, gz, w.get(), channels, gx);
+    return grads;
+  };
+  return differentiable("conv2d", y, operands, std::move(backward));
 }
 
 Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {

@@ -16,13 +16,21 @@ struct Conv2dProblem {
   int64_t top = 0, left = 0;
   int64_t groups = 1;
   Activation activation = Activation::none;
-  double slope = 0;
+  /// Of the input gradient, where that is what a transposed convolution computes: applied by kernels of the
+  /// CPU.
+  Activation transposed = Activation::none;
+  double slope = 0;  // of leaky_relu
   Precision precision = Precision::fp32;
 };
 
 /// The precision at hand; `exact` instead of `fp32` where an operator of these operands is recorded, for
 /// errors of 4e-6 a layer grow along the way back through a network.
 Precision precision_for(const Tensors& operands);
+
+/// gz = gy · activation'(y); fills gb, the gradient of the bias, where it is defined. Without an activation
+/// gz is gy, and y may be undefined.
+Tensor output_gradient(Activation activation, double slope, const Tensor& gy, const Tensor& y,
+                       const Tensor& gb);
 
 /// A convolution with what it multiplies and adds.
 struct Conv2dStep {

@@ -19,8 +19,8 @@ class PRelu : public Module {
   Tensor operator()(const Tensor& x) const { return prelu(x, weight); }
 
   /// The slope of the leaky_relu that an operator of these operands may apply to its result in place of this
-  /// layer: where nothing is recorded, because the gradient needs what stands before; on the CPU, where it can
-  /// be read; and from 0 on.
+  /// layer: where nothing is recorded, because the gradient needs what stands before; on the CPU, where it
+  /// can be read; and from 0 on.
   std::optional<double> as_leaky_relu(Tensors operands) const;
 
   Parameter weight;  ///< [1]

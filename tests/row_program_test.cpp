@@ -151,7 +151,8 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
     const Tensor wide = noise({32, 1, 1, 3}, 8), up3 = noise({33, 3, 3, 32}, 9),
                  up4 = noise({33, 4, 4, 32}, 10);
     check_network([&](const Tensor& x) {
-      return conv_transpose2d(conv2d(x, wide), up3, {}, {.stride = 2, .padding = {0, 1, 0, 1}});
+      return conv_transpose2d(conv2d(x, wide), up3, {},
+                              {.padding = {0, 1, 0, 1}, .activation = Activation::leaky_relu});
     });
     check_network([&](const Tensor& x) {
       return conv_transpose2d(conv2d(x, wide), up4, noise({33}, 11), {.stride = 2, .padding = 1});

@@ -274,8 +274,8 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
                     .step = s.stride,
                     .weights = nullptr,
                     .bias = nullptr,
-                    .activation = static_cast<uint8_t>(Activation::none),
-                    .slope = 0};
+                    .activation = static_cast<uint8_t>(s.transposed),
+                    .slope = s.slope};
       const int64_t last = (a + (rows.taps - 1) * s.stride) * s.kW + b + (columns.taps - 1) * s.stride;
       const bool empty_window = rows.taps == 0 || columns.taps == 0;
       Order order{empty_window ? 0 : last * depth, c.depth * filter,  1,

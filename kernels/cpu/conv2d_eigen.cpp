@@ -149,6 +149,8 @@ void input_gradient_in(const Conv2dProblem& s, const Tensor& gz, const Tensor& w
           matrix(data, count, filter, filter) *
           matrix(turned.data<T>() + group * depth * filter, depth, filter, filter).transpose();
     }
+    for (int64_t i = 0; i < count * s.C; ++i)
+      sums[i] = activate(s.transposed, static_cast<T>(s.slope), sums[i]);
     for (int64_t part = 0, first = 0; part < target.count; ++part) {
       const auto& [to, own] = target.parts[static_cast<size_t>(part)];
       if (to != nullptr)

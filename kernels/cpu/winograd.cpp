@@ -172,8 +172,8 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
           .step = 1,
           .weights = nullptr,
           .bias = nullptr,
-          .activation = static_cast<uint8_t>(Activation::none),
-          .slope = 0,
+          .activation = static_cast<uint8_t>(s.activation),
+          .slope = s.slope,
           .groups = s.groups};
 }
 
@@ -183,8 +183,6 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
   const Concatenation source(inputs), target({y});
   Convolution c = convolution(source, target, s);
   c.bias = bias.defined() ? bias.raw() : nullptr;
-  c.activation = static_cast<uint8_t>(s.activation);
-  c.slope = s.slope;
   convolve(kWay(), s.N, c, weight,
            {weight.raw(), 9 * c.depth, 3 * c.depth, c.depth, 1, c.width * 9 * c.depth});
 }
@@ -201,6 +199,7 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   back.P = s.H;
   back.Q = s.W;
   back.K = s.C;
+  back.activation = s.transposed;
   back.top = 2 - s.top;
   back.left = 2 - s.left;
   const Convolution c = convolution(source, target, back);
@@ -237,6 +236,7 @@ void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tens
       back.P = s.H;
       back.Q = s.W;
       back.K = s.C;
+      back.activation = s.transposed;
       back.top = rows.offset;
       back.left = columns.offset;
       Convolution c = convolution(source, target, back);

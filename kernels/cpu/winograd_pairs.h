@@ -111,9 +111,12 @@ template <int kDown, int kAcross>
 void store_pairs(const Convolution& c, const Run& run, int64_t k, const float* from, const Points& p,
                  float* band) {
   const int64_t rows = smaller(kPair, rows_of(c) - run.row), columns = columns_of(c) - run.column;
+  const bool leaky = c.activation == static_cast<uint8_t>(Activation::leaky_relu);
+  const bool in_vectors = leaky || c.activation == static_cast<uint8_t>(Activation::none);
+  const auto slope = static_cast<float>(c.slope);
   int64_t first = 0;
   for (const auto* part = c.target.parts; part < c.target.parts + c.target.count; first += part++->channels) {
-    if (k < first || k + kWide > first + part->channels) continue;
+    if (!in_vectors || k < first || k + kWide > first + part->channels) continue;
     if (part->data == nullptr) return;
     const int64_t pixel = part->channels * c.step, row = pixel * c.target.W;
     float* const to = static_cast<float*>(part->data) + run.row * row + run.column * pixel + k - first +
@@ -122,8 +125,11 @@ void store_pairs(const Convolution& c, const Run& run, int64_t k, const float* f
       Lanes y[kPair][kPair];
       transform_pair_sums<kDown, kAcross>(from + tile * p.tile, p.point, y);
       for (int i = 0; i < rows; ++i) {
-        for (int j = 0; j < smaller(kPair, columns - tile * kPair); ++j)
-          store<float>(to + i * row + (tile * kPair + j) * pixel, y[i][j]);
+        for (int j = 0; j < smaller(kPair, columns - tile * kPair); ++j) {
+          Lanes value = y[i][j];
+          if (leaky) value = value < Lanes{} ? value * slope : value;
+          store<float>(to + i * row + (tile * kPair + j) * pixel, value);
+        }
       }
     }
     return;

@@ -43,6 +43,29 @@ OP_CASE(
 OP_CASE("conv_transpose2d, stride 3, without bias", {{1, 2, 2, 2}, {2, 4, 4, 2}},
         [](const Tensors& x) { return conv_transpose2d(x[0], x[1], {}, {.stride = 3, .padding = 1}); },
         {.large = {{1, 20, 30, 16}, {24, 4, 4, 16}}});
+OP_CASE(
+    "conv_transpose2d, sigmoid", {{1, 3, 2, 3}, {4, 3, 3, 3}, {4}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::sigmoid});
+    },
+    kLargeTransposed);
+const CaseOptions kLargeDoubled{.large = {{1, 20, 30, 32}, {33, 3, 3, 32}}};
+OP_CASE(
+    "conv_transpose2d, leaky_relu, without bias", {{1, 3, 2, 3}, {4, 3, 3, 3}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], {},
+                              {.padding = 1, .activation = Activation::leaky_relu, .negative_slope = 0.2});
+    },
+    kLargeDoubled);
+OP_CASE(
+    "conv_transpose2d, tanh, without bias", {{1, 3, 2, 3}, {4, 3, 3, 3}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], {}, {.padding = 1, .activation = Activation::tanh});
+    },
+    kLargeDoubled);
+ERROR_CASE("conv_transpose2d", {{1, 2, 2, 3}, {4, 2, 2, 3}},
+           "conv_transpose2d: expected a negative_slope of at least 0, got -1",
+           [](const Tensors& x) { return conv_transpose2d(x[0], x[1], {}, {.negative_slope = -1}); });
 ERROR_CASE("conv_transpose2d", {{1, 2, 2, 3}, {4, 2, 2, 2}},
            "conv_transpose2d: expected an input [N, H, W, C] and a weight [out, kH, kW, C], got [1, 2, 2, 3] "
            "and [4, 2, 2, 2]",
