@@ -3,6 +3,7 @@
 #include "luxgrad/kernels/conv2d.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/rows.h"
@@ -141,6 +142,14 @@ struct BiasGradient {
   }
 };
 
+// y += skip.
+template <class T>
+struct AddSkip {
+  const T* skip;
+  T* y;
+  LUX_HD void operator()(int64_t i) const { y[i] = T(Arith<T>(y[i]) + Arith<T>(skip[i])); }
+};
+
 void plain_forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                    const Tensor& y) {
   dispatch(s.dtype, [&](auto t) {
@@ -149,6 +158,20 @@ void plain_forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& 
                  Forward<T>{s, Concatenation<T>(inputs), weight.data<T>(),
                             bias.defined() ? bias.data<T>() : nullptr, y.data<T>()},
                  256);
+  });
+}
+
+// y = the convolution, and skip where it is defined.
+void forward_onto(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                  const Tensor& skip, const Tensor& y) {
+  const Conv2dKernels& kernels = conv2d_kernels().pick(y.device(), s);
+  if (skip.defined() && kernels.forward_onto != nullptr)
+    return kernels.forward_onto(s, inputs, weight, bias, skip, y);
+  kernels.forward(s, inputs, weight, bias, y);
+  if (!skip.defined()) return;
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(), AddSkip<T>{skip.data<T>(), y.data<T>()});
   });
 }
 
@@ -388,15 +411,26 @@ Precision precision_for(const Tensors& operands) {
 }
 
 // 2. Forward.
-Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+              const Tensor& skip) {
   check_inputs(inputs, weight, bias);
   Tensors operands = inputs;
+  if (skip.defined()) operands.push_back(skip);
   operands.push_back(weight);
   operands.push_back(bias);
   Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
   s.precision = precision_for(operands);
-  Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
-  conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
+  const Shape shape{s.N, s.P, s.Q, s.K};
+  check(!skip.defined() ||
+            (skip.shape() == shape && skip.dtype() == s.dtype && skip.device() == weight.device()),
+        "conv2d: expected a skip ", shape, " of the weight's dtype, got ",
+        skip.defined() ? skip.shape() : shape);
+  check(!skip.defined() || s.activation == Activation::none,
+        "conv2d: expected no activation where a skip is added");
+  if (skip.defined() && detail::row_recorder() != nullptr)  // rows of both, as two operators: the same bits
+    return conv2d(inputs, weight, bias, options) + skip;
+  Tensor y = empty(shape, weight.options());
+  forward_onto(s, inputs, weight, bias, skip, y);
   describe_rows(y, inputs, ConvolvedRows(weight, bias, options));
 
   // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
@@ -409,17 +443,18 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
     any_input = any_input || x.requires_grad();
   }
   auto backward = [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
-                   ys = Saved(s.activation == Activation::none ? Tensor() : y),
-                   weight_shape = weight.shape()](const Tensor& gy, const Need& need) {
-    const size_t count = channels.size();
-    Grads grads(count + 2);
-    if (need(count + 1)) grads[count + 1] = empty({s.K}, gy.options());
-    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[count + 1]);
+                   ys = Saved(s.activation == Activation::none ? Tensor() : y), weight_shape = weight.shape(),
+                   skips = skip.defined()](const Tensor& gy, const Need& need) {
+    const size_t count = channels.size(), of_weight = skips ? count + 1 : count, of_bias = of_weight + 1;
+    Grads grads(of_bias + 1);
+    if (skips && need(count)) grads[count] = gy;
+    if (need(of_bias)) grads[of_bias] = empty({s.K}, gy.options());
+    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[of_bias]);
     const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
-    if (need(count)) {
+    if (need(of_weight)) {
       Tensors x;
       for (const Saved& input : xs) x.push_back(input.get());
-      kernels.weight_gradient(s, x, gz, grads[count] = empty(weight_shape, gy.options()));
+      kernels.weight_gradient(s, x, gz, grads[of_weight] = empty(weight_shape, gy.options()));
     }
     Tensors gx(count);
     bool any = false;
@@ -433,8 +468,9 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
   return differentiable("conv2d", y, operands, std::move(backward));
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
-  return conv2d(Tensors{x}, weight, bias, options);
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+              const Tensor& skip) {
+  return conv2d(Tensors{x}, weight, bias, options, skip);
 }
 
 }  // namespace lux

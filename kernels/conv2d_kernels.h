@@ -53,6 +53,9 @@ struct Conv2dKernels {
   /// it.
   void (*separable)(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs,
                     const Tensor& y) = nullptr;
+  /// Optional: y = forward + skip, while y is in the cache.
+  void (*forward_onto)(const Conv2dProblem&, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                       const Tensor& skip, const Tensor& y) = nullptr;
 };
 
 KernelTable<Conv2dKernels>& conv2d_kernels();

@@ -33,6 +33,9 @@ class Conv2d : public Module {
   Tensor operator()(const Tensors& inputs) const;
   /// behind(conv(x)), in one pass over memory where `behind` lets it.
   Tensor operator()(const Tensor& x, const PRelu& behind) const;
+  /// conv(x) + skip, in one pass over memory; skip has the shape of the result. Throws Error where the layer
+  /// has an activation.
+  Tensor onto(const Tensor& skip, const Tensor& x) const;
 
   Parameter weight;  ///< [out, kernel, kernel, in / groups]
   Parameter bias;    ///< [out], or undefined

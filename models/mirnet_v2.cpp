@@ -95,8 +95,7 @@ Tensor MirnetV2::Block::operator()(const Tensor& x) const {
   b = skff_mid(b, up32_2(c));
   a = skff_top(a, up21_2(b));
   b = c = {};
-  a = conv_out(a);
-  return a + x;
+  return conv_out.onto(x, a);
 }
 
 MirnetV2::Group::Group(Module& parent, std::string name, const Widths& widths, int64_t groups)
@@ -109,8 +108,7 @@ Tensor MirnetV2::Group::operator()(const Tensor& x, bool recompute) const {
   Tensor f = x;
   for (const Block* const block : {&block0, &block1})
     f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
-  f = conv(f);
-  return f + x;
+  return conv.onto(x, f);
 }
 
 MirnetV2::MirnetV2(int64_t width, size_t count)

@@ -193,6 +193,24 @@ TEST_CASE("a convolution takes the PReLU behind it along where no gradient needs
   }
 }
 
+TEST_CASE("what a convolution is added to gets the bits of an addition behind it") {
+  const NoGrad no_grad;
+  struct Net : Module {
+    Conv2d mixed{*this, "mixed", {.in_channels = 24, .out_channels = 40}};
+    Conv2d wide{*this, "wide", same_conv(24, 40, 3)};
+    Conv2d apart{*this, "apart", {24, 40, 3, {.padding = 1, .groups = 4}}};
+    Conv2d filtered{*this, "filtered", {24, 24, 3, {.padding = 1, .groups = 24}}};
+  } net;
+  init_fan_in_uniform_(net, Generator(2));
+  const Tensor x = empty({2, 18, 70, 24}, {}), skip = empty({2, 18, 70, 40}, {});
+  Generator generator(3, "x");
+  fill_uniform_(x, -1, 1, generator);
+  fill_uniform_(skip, -1, 1, generator);
+  for (const Conv2d* const conv : {&net.mixed, &net.wide, &net.apart})
+    CHECK(same_bits(conv->onto(skip, x), (*conv)(x) + skip));
+  CHECK(same_bits(net.filtered.onto(x, x), net.filtered(x) + x));
+}
+
 TEST_CASE("initial values depend on a parameter's name only") {
   Pair pair;
   Swapped swapped;

@@ -204,6 +204,9 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
       return concat({tanh(x) * x, 1.0 - x, narrow(x, 3, 1, 2), noise({1, 1, 1, 3}, 8) * x}, 3);
     });
   }
+  SUBCASE("a convolution added to what it skips") {
+    check_network([&](const Tensor& x) { return conv2d(x, noise({3, 3, 3, 3}, 9), {}, {.padding = 1}, x); });
+  }
   SUBCASE("means over all pixels") {
     check_network([&](const Tensor& x) {
       const Tensor first = mean(x, {1, 2}, true);
