@@ -1,6 +1,7 @@
 #include "luxgrad/kernels/amax.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/largest.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
@@ -13,12 +14,7 @@ struct Forward {
   T* y;
   int64_t C;
   LUX_HD void operator()(int64_t row) const {
-    const T* const from = x + row * C;
-    Arith<T> largest = from[0];
-    for (int64_t c = 1; c < C; ++c) {
-      if (Arith<T>(from[c]) > largest || from[c] != from[c]) largest = from[c];
-    }
-    y[row] = T(largest);
+    y[row] = T(largest_of(x + row * C, C));
   }
 };
 

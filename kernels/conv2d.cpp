@@ -3,6 +3,7 @@
 #include "luxgrad/kernels/conv2d.h"
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/rows.h"
@@ -141,6 +142,14 @@ struct BiasGradient {
   }
 };
 
+// y += skip.
+template <class T>
+struct AddSkip {
+  const T* skip;
+  T* y;
+  LUX_HD void operator()(int64_t i) const { y[i] = T(Arith<T>(y[i]) + Arith<T>(skip[i])); }
+};
+
 void plain_forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                    const Tensor& y) {
   dispatch(s.dtype, [&](auto t) {
@@ -149,6 +158,20 @@ void plain_forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& 
                  Forward<T>{s, Concatenation<T>(inputs), weight.data<T>(),
                             bias.defined() ? bias.data<T>() : nullptr, y.data<T>()},
                  256);
+  });
+}
+
+// y = the convolution, and skip where it is defined.
+void forward_onto(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                  const Tensor& skip, const Tensor& y) {
+  const Conv2dKernels& kernels = conv2d_kernels().pick(y.device(), s);
+  if (skip.defined() && kernels.forward_onto != nullptr)
+    return kernels.forward_onto(s, inputs, weight, bias, skip, y);
+  kernels.forward(s, inputs, weight, bias, y);
+  if (!skip.defined()) return;
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    parallel_for(y.device(), y.numel(), AddSkip<T>{skip.data<T>(), y.data<T>()});
   });
 }
 
@@ -173,23 +196,6 @@ void plain_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const 
     parallel_reduce(gz.device(), gw.numel(), s.N * s.P * s.Q,
                     WeightGradient<T>{s, Concatenation<T>(inputs), gz.data<T>(), gw.data<T>()});
   });
-}
-
-// Returns gz; fills gb if it is defined.
-Tensor output_gradient(const Conv2dProblem& s, const Tensor& gy, const Tensor& y, const Tensor& gb) {
-  const bool linear = s.activation == Activation::none;
-  if (linear && !gb.defined()) return gy;
-  Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
-  if (slots().activation_gradient(gy.device(), gy, linear ? Tensor() : y, s.activation, s.slope,
-                                  linear ? Tensor() : gz, gb))
-    return gz;
-  dispatch(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    reduce_columns(gy.device(), 1, s.N * s.P * s.Q, s.K,
-                   BiasGradient<T>{s.activation, s.slope, s.K, gy.data<T>(), linear ? nullptr : y.data<T>(),
-                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
-  });
-  return gz;
 }
 
 // `[1, 8, 8, 3] and [1, 8, 8, 4]`
@@ -368,6 +374,24 @@ std::shared_ptr<const RowOperator> ConvolvedRows::then(const RowOperator& next) 
 
 }  // namespace
 
+Tensor output_gradient(Activation activation, double slope, const Tensor& gy, const Tensor& y,
+                       const Tensor& gb) {
+  const bool linear = activation == Activation::none;
+  if (linear && !gb.defined()) return gy;
+  Tensor gz = linear ? gy : empty(gy.shape(), gy.options());
+  if (slots().activation_gradient(gy.device(), gy, linear ? Tensor() : y, activation, slope,
+                                  linear ? Tensor() : gz, gb))
+    return gz;
+  const int64_t K = gy.size(3);
+  dispatch(gy.dtype(), [&](auto t) {
+    using T = decltype(t);
+    reduce_columns(gy.device(), 1, gy.numel() / K, K,
+                   BiasGradient<T>{activation, slope, K, gy.data<T>(), linear ? nullptr : y.data<T>(),
+                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+  });
+  return gz;
+}
+
 KernelTable<Conv2dKernels>& conv2d_kernels() {
   static KernelTable<Conv2dKernels> table = [] {
     KernelTable<Conv2dKernels> slots(
@@ -387,15 +411,26 @@ Precision precision_for(const Tensors& operands) {
 }
 
 // 2. Forward.
-Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
+Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+              const Tensor& skip) {
   check_inputs(inputs, weight, bias);
   Tensors operands = inputs;
+  if (skip.defined()) operands.push_back(skip);
   operands.push_back(weight);
   operands.push_back(bias);
   Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
   s.precision = precision_for(operands);
-  Tensor y = empty({s.N, s.P, s.Q, s.K}, weight.options());
-  conv2d_kernels().pick(y.device(), s).forward(s, inputs, weight, bias, y);
+  const Shape shape{s.N, s.P, s.Q, s.K};
+  check(!skip.defined() ||
+            (skip.shape() == shape && skip.dtype() == s.dtype && skip.device() == weight.device()),
+        "conv2d: expected a skip ", shape, " of the weight's dtype, got ",
+        skip.defined() ? skip.shape() : shape);
+  check(!skip.defined() || s.activation == Activation::none,
+        "conv2d: expected no activation where a skip is added");
+  if (skip.defined() && detail::row_recorder() != nullptr)  // rows of both, as two operators: the same bits
+    return conv2d(inputs, weight, bias, options) + skip;
+  Tensor y = empty(shape, weight.options());
+  forward_onto(s, inputs, weight, bias, skip, y);
   describe_rows(y, inputs, ConvolvedRows(weight, bias, options));
 
   // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
@@ -407,34 +442,35 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
     saved.emplace_back(weight.requires_grad() ? x : Tensor());
     any_input = any_input || x.requires_grad();
   }
-  return differentiable("conv2d", y, operands,
-                        [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
-                         ys = Saved(s.activation == Activation::none ? Tensor() : y),
-                         weight_shape = weight.shape()](const Tensor& gy, const Need& need) {
-                          const size_t count = channels.size();
-                          Grads grads(count + 2);
-                          if (need(count + 1)) grads[count + 1] = empty({s.K}, gy.options());
-                          const Tensor gz = output_gradient(s, gy, ys.get(), grads[count + 1]);
-                          const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
-                          if (need(count)) {
-                            Tensors x;
-                            for (const Saved& input : xs) x.push_back(input.get());
-                            kernels.weight_gradient(s, x, gz,
-                                                    grads[count] = empty(weight_shape, gy.options()));
-                          }
-                          Tensors gx(count);
-                          bool any = false;
-                          for (size_t m = 0; m < count; ++m) {
-                            if (need(m)) gx[m] = grads[m] = empty({s.N, s.H, s.W, channels[m]}, gy.options());
-                            any = any || need(m);
-                          }
-                          if (any) kernels.input_gradient(s, gz, w.get(), channels, gx);
-                          return grads;
-                        });
+  auto backward = [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
+                   ys = Saved(s.activation == Activation::none ? Tensor() : y), weight_shape = weight.shape(),
+                   skips = skip.defined()](const Tensor& gy, const Need& need) {
+    const size_t count = channels.size(), of_weight = skips ? count + 1 : count, of_bias = of_weight + 1;
+    Grads grads(of_bias + 1);
+    if (skips && need(count)) grads[count] = gy;
+    if (need(of_bias)) grads[of_bias] = empty({s.K}, gy.options());
+    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[of_bias]);
+    const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
+    if (need(of_weight)) {
+      Tensors x;
+      for (const Saved& input : xs) x.push_back(input.get());
+      kernels.weight_gradient(s, x, gz, grads[of_weight] = empty(weight_shape, gy.options()));
+    }
+    Tensors gx(count);
+    bool any = false;
+    for (size_t m = 0; m < count; ++m) {
+      if (need(m)) gx[m] = grads[m] = empty({s.N, s.H, s.W, channels[m]}, gy.options());
+      any = any || need(m);
+    }
+    if (any) kernels.input_gradient(s, gz, w.get(), channels, gx);
+    return grads;
+  };
+  return differentiable("conv2d", y, operands, std::move(backward));
 }
 
-Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options) {
-  return conv2d(Tensors{x}, weight, bias, options);
+Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
+              const Tensor& skip) {
+  return conv2d(Tensors{x}, weight, bias, options, skip);
 }
 
 }  // namespace lux

@@ -16,13 +16,18 @@ struct Conv2dProblem {
   int64_t top = 0, left = 0;
   int64_t groups = 1;
   Activation activation = Activation::none;
-  double slope = 0;
+  double slope = 0;  // of leaky_relu
   Precision precision = Precision::fp32;
 };
 
 /// The precision at hand; `exact` instead of `fp32` where an operator of these operands is recorded, for
 /// errors of 4e-6 a layer grow along the way back through a network.
 Precision precision_for(const Tensors& operands);
+
+/// gz = gy · activation'(y); fills gb, the gradient of the bias, where it is defined. Without an activation
+/// gz is gy, and y may be undefined.
+Tensor output_gradient(Activation activation, double slope, const Tensor& gy, const Tensor& y,
+                       const Tensor& gb);
 
 /// A convolution with what it multiplies and adds.
 struct Conv2dStep {
@@ -45,9 +50,13 @@ struct Conv2dKernels {
   /// it.
   void (*separable)(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs,
                     const Tensor& y) = nullptr;
-  /// Optional: input_gradient of one input, with `bias` added to it, as conv_transpose2d has it.
-  void (*transposed)(const Conv2dProblem&, const Tensor& gz, const Tensor& weight, const Tensor& bias,
-                     const Tensor& gx) = nullptr;
+  /// Optional: y = forward + skip, while y is in the cache.
+  void (*forward_onto)(const Conv2dProblem&, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                       const Tensor& skip, const Tensor& y) = nullptr;
+  /// Optional: conv_transpose2d, which is the input gradient of one input, with `bias` added where it is
+  /// defined; the activation of the problem is that of y.
+  void (*transposed)(const Conv2dProblem&, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                     const Tensor& y) = nullptr;
 };
 
 KernelTable<Conv2dKernels>& conv2d_kernels();

@@ -6,7 +6,6 @@
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/rows.h"
-#include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -24,24 +23,21 @@ struct Exchange {
   }
 };
 
+// What the kernels have not done on their way out.
 template <class T>
-struct AddBias {
-  const T* bias;
+struct Finish {
+  const T* bias;  // or null
   T* y;
   int64_t K;
+  Activation activation;
+  double slope;
   LUX_HD void operator()(const Team& team, int64_t pixel) const {
+    using A = Arith<T>;
     T* const at = y + pixel * K;
-    team.each(K, [&](int64_t k) { at[k] = T(Arith<T>(at[k]) + Arith<T>(bias[k])); });
+    if (bias != nullptr) team.each(K, [at, by = bias](int64_t k) { at[k] = T(A(at[k]) + A(by[k])); });
+    if (activation == Activation::none) return;
+    team.each(K, [&](int64_t k) { at[k] = T(activate(activation, static_cast<A>(slope), A(at[k]))); });
   }
-};
-
-template <class T>
-struct BiasGradient {
-  const T* gy;
-  T* gb;
-  int64_t K;
-  LUX_HD Arith<T> term(int64_t pixel, int64_t k) const { return gy[pixel * K + k]; }
-  LUX_HD void finish(int64_t, int64_t k, double sum) const { gb[k] = T(static_cast<Arith<T>>(sum)); }
 };
 
 Tensor exchanged(const Tensor& w) {
@@ -59,17 +55,6 @@ Tensor exchanged(const Tensor& w) {
 Tensor exchanged_weight(const Conv2dProblem& s, const Tensor& w) {
   const DerivedKey key{kExchanged, s.C, s.kH, s.kW, s.K};
   return derived_weights(w, key, worth_keeping(s.N * s.H * s.W), [&] { return exchanged(w); });
-}
-
-Tensor bias_gradient(const Tensor& gy) {
-  const int64_t K = gy.size(3);
-  Tensor gb = empty({K}, gy.options());
-  if (slots().activation_gradient(gy.device(), gy, {}, Activation::none, 0, {}, gb)) return gb;
-  dispatch(gy.dtype(), [&](auto t) {
-    using T = decltype(t);
-    reduce_columns(gy.device(), 1, gy.numel() / K, K, BiasGradient<T>{gy.data<T>(), gb.data<T>(), K});
-  });
-  return gb;
 }
 
 // The convolution from y to x.
@@ -93,6 +78,8 @@ Conv2dProblem problem_of(const Shape& x, const Tensor& weight, const ConvTranspo
           .stride = stride,
           .top = pad.top,
           .left = pad.left,
+          .activation = options.activation,
+          .slope = options.negative_slope,
           .precision = precision()};
 }
 
@@ -108,6 +95,8 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
   check(!bias.defined() || bias.shape() == Shape{weight.size(0)}, "conv_transpose2d: expected bias [",
         weight.size(0), "], got ", bias.defined() ? bias.shape() : Shape{});
   check(options.stride >= 1, "conv_transpose2d: expected a stride of at least 1, got ", options.stride);
+  check(options.negative_slope >= 0, "conv_transpose2d: expected a negative_slope of at least 0, got ",
+        options.negative_slope);
   for (const auto& [side, kernel] : {std::pair{pad.top, weight.size(1)},
                                      {pad.bottom, weight.size(1)},
                                      {pad.left, weight.size(2)},
@@ -117,17 +106,25 @@ void check_operands(const Tensor& x, const Tensor& weight, const Tensor& bias,
   }
 }
 
+// Without the activation.
+Conv2dProblem sums_of(Conv2dProblem s) {
+  s.activation = Activation::none;
+  return s;
+}
+
 // The result, or rows of it, written into y: by who would make the whole.
 void transpose_into(const Conv2dProblem& s, const Conv2dProblem& whole, const Tensor& x, const Tensor& weight,
                     const Tensor& bias, const Tensor& y) {
   const Conv2dKernels& kernels = conv2d_kernels().pick(y.device(), whole);
   const Tensor w = exchanged_weight(s, weight);
   if (kernels.transposed != nullptr) return kernels.transposed(s, x, w, bias, y);
-  kernels.input_gradient(s, x, w, {s.C}, {y});
-  if (!bias.defined()) return;
+  kernels.input_gradient(sums_of(s), x, w, {s.C}, {y});
+  if (!bias.defined() && s.activation == Activation::none) return;
   dispatch(s.dtype, [&](auto t) {
     using T = decltype(t);
-    parallel_rows(y.device(), y.numel() / s.C, s.C, AddBias<T>{bias.data<T>(), y.data<T>(), s.C});
+    parallel_rows(
+        y.device(), y.numel() / s.C, s.C,
+        Finish<T>{bias.defined() ? bias.data<T>() : nullptr, y.data<T>(), s.C, s.activation, s.slope});
   });
 }
 
@@ -182,19 +179,22 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
   return differentiable(
       "conv_transpose2d", y, {x, weight, bias},
       [s, xs = Saved(weight.requires_grad() ? x : Tensor()),
-       ws = Saved(x.requires_grad() ? weight : Tensor())](const Tensor& gy, const Need& need) {
-        const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
+       ws = Saved(x.requires_grad() ? weight : Tensor()),
+       ys = Saved(s.activation == Activation::none ? Tensor() : y)](const Tensor& gy, const Need& need) {
+        const Conv2dProblem sums = sums_of(s);
+        const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), sums);
         Grads grads(3);
+        if (need(2)) grads[2] = empty({s.C}, gy.options());
+        const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[2]);
         if (need(0)) {
           grads[0] = empty({s.N, s.P, s.Q, s.K}, gy.options());
-          kernels.forward(s, {gy}, exchanged_weight(s, ws.get()), {}, grads[0]);
+          kernels.forward(sums, {gz}, exchanged_weight(s, ws.get()), {}, grads[0]);
         }
         if (need(1)) {
           Tensor gw = empty({s.K, s.kH, s.kW, s.C}, gy.options());
-          kernels.weight_gradient(s, {gy}, xs.get(), gw);
+          kernels.weight_gradient(sums, {gz}, xs.get(), gw);
           grads[1] = exchanged(gw);
         }
-        if (need(2)) grads[2] = bias_gradient(gy);
         return grads;
       });
 }

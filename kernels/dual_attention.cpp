@@ -5,6 +5,7 @@
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/largest.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/kernels/rows.h"
@@ -31,11 +32,7 @@ struct Pool {
 
   LUX_HD void row(int64_t pixel) const {
     const T* const from = x + pixel * at.C;
-    Arith<T> largest = from[0];
-    for (int64_t c = 1; c < at.C; ++c) {
-      if (Arith<T>(from[c]) > largest || from[c] != from[c]) largest = from[c];
-    }
-    y[at.largest(pixel)] = T(largest);
+    y[at.largest(pixel)] = T(largest_of(from, at.C));
     const double sum = Team{}.sum(at.C, [&](int64_t c) { return Arith<T>(from[c]); });
     y[at.average(pixel)] = T(static_cast<Arith<T>>(sum / static_cast<double>(at.C)));
   }

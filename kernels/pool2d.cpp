@@ -20,6 +20,19 @@ Axis make_axis(int64_t size, int64_t before, int64_t after, const Pool2dOptions&
   return {size, options.kernel_size, stride, before, after, windows, options.count_include_pad};
 }
 
+// Channels whose sums one call holds in registers.
+constexpr int64_t kLanes = 16;
+
+// f(lane) for `lanes` of them: a constant number, where it is all, is what becomes vectors.
+template <class F>
+LUX_HD void each_lane(int64_t lanes, const F& f) {
+  if (lanes == kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) f(lane);
+  } else {
+    for (int64_t lane = 0; lane < lanes; ++lane) f(lane);
+  }
+}
+
 template <class T>
 struct AveragePool {
   const T* x;
@@ -30,14 +43,19 @@ struct AveragePool {
   LUX_HD void operator()(const Team& team, int64_t window) const {
     const auto [n, p, q] = Pixel::of(window, rows.windows, columns.windows);
     const auto count = static_cast<double>(rows.count(p) * columns.count(q));
-    team.each(C, [&, n = n, p = p, q = q](int64_t c) {
-      double sum = 0;
-      for (int64_t h = rows.begin(p); h < rows.end(p); ++h) {
-        const T* const line = x + Pixel{n, h, 0}.index(rows.size, columns.size) * C + c;
-        for (int64_t w = columns.begin(q); w < columns.end(q); ++w)
-          sum += static_cast<double>(Arith<T>(line[w * C]));
+    const int64_t h0 = rows.begin(p), h1 = rows.end(p), w0 = columns.begin(q), w1 = columns.end(q);
+    const T* const first = x + Pixel{n, h0, w0}.index(rows.size, columns.size) * C;
+    team.each((C + kLanes - 1) / kLanes, [&](int64_t group) {
+      const int64_t c = group * kLanes, lanes = C - c < kLanes ? C - c : kLanes;
+      double sums[kLanes] = {};
+      for (int64_t h = 0; h < h1 - h0; ++h) {
+        for (int64_t w = 0; w < w1 - w0; ++w) {
+          const T* const from = first + (h * columns.size + w) * C + c;
+          each_lane(lanes, [&](int64_t lane) { sums[lane] += static_cast<double>(Arith<T>(from[lane])); });
+        }
       }
-      y[window * C + c] = T(static_cast<Arith<T>>(sum / count));
+      T* const to = y + window * C + c;
+      each_lane(lanes, [&](int64_t lane) { to[lane] = T(static_cast<Arith<T>>(sums[lane] / count)); });
     });
   }
 };

@@ -44,6 +44,7 @@ struct Resize {
       const int64_t left = column.first * C, right = column.second * C;
       const A fx = A(column.fraction);
       T* const to = y + (line * columns.out + q) * C;
+#pragma GCC ivdep
       for (int64_t c = 0; c < C; ++c) {
         const A upper = (A(1) - fx) * A(top[left + c]) + fx * A(top[right + c]);
         const A lower = (A(1) - fx) * A(bottom[left + c]) + fx * A(bottom[right + c]);

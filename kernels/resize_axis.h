@@ -26,7 +26,8 @@ struct ResizeAxis {
 
   LUX_HD Taps taps(int64_t o) const {
     const double place = (static_cast<double>(o) + centre) * ratio - offset;
-    const double inside = std::fmin(std::fmax(place, 0.0), static_cast<double>(in - 1));
+    const auto last = static_cast<double>(in - 1);
+    const double inside = place < 0 ? 0 : place > last ? last : place;  // fmin and fmax are calls
     const auto first = static_cast<int64_t>(inside);
     if (!smooth || first == in - 1) return {first, first, 0};
     return {first, first + 1, inside - static_cast<double>(first)};

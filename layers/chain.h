@@ -9,11 +9,24 @@
 
 namespace lux {
 
-/// last(… second(first(x))): each result dies when the next is there.
-template <class... Layers>
-Tensor chain(Tensor x, const Layers&... layers) {
-  ((x = layers(x)), ...);
-  return x;
+inline Tensor chain(Tensor x) { return x; }
+
+template <class Layer>
+Tensor chain(Tensor x, const Layer& layer) {
+  return layer(x);
+}
+
+/// last(… second(first(x))): each result dies when the next is there. A layer that can do what the next one
+/// does on its way out, as a convolution can a PReLU, is asked for both: first(x, second).
+template <class First, class Second, class... Rest>
+Tensor chain(Tensor x, const First& first, const Second& second, const Rest&... rest) {
+  if constexpr (requires { first(x, second); }) {
+    x = first(x, second);
+    return chain(std::move(x), rest...);
+  } else {
+    x = first(x);
+    return chain(std::move(x), second, rest...);
+  }
 }
 
 /// A list of the tensors that are moved in, which nothing else holds: a braced list would, until the end of

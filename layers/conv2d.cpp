@@ -24,4 +24,17 @@ Tensor Conv2d::operator()(const Tensor& x) const { return conv2d(x, weight, bias
 
 Tensor Conv2d::operator()(const Tensors& inputs) const { return conv2d(inputs, weight, bias, options_); }
 
+Tensor Conv2d::onto(const Tensor& skip, const Tensor& x) const {
+  return conv2d(x, weight, bias, options_, skip);
+}
+
+Tensor Conv2d::operator()(const Tensor& x, const PRelu& behind) const {
+  const std::optional<double> slope = behind.as_leaky_relu({x, weight, bias});
+  if (!slope || options_.activation != Activation::none) return behind((*this)(x));
+  Conv2dOptions options = options_;
+  options.activation = Activation::leaky_relu;
+  options.negative_slope = *slope;
+  return conv2d(x, weight, bias, options);
+}
+
 }  // namespace lux

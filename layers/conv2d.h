@@ -3,6 +3,7 @@
 
 #include "luxgrad/kernels/conv2d.h"
 #include "luxgrad/layers/module.h"
+#include "luxgrad/layers/prelu.h"
 
 namespace lux {
 
@@ -30,6 +31,11 @@ class Conv2d : public Module {
   Tensor operator()(const Tensor& x) const;
   /// The same on several inputs, read as one concatenation along the channels.
   Tensor operator()(const Tensors& inputs) const;
+  /// behind(conv(x)), in one pass over memory where `behind` lets it.
+  Tensor operator()(const Tensor& x, const PRelu& behind) const;
+  /// conv(x) + skip, in one pass over memory; skip has the shape of the result. Throws Error where the layer
+  /// has an activation.
+  Tensor onto(const Tensor& skip, const Tensor& x) const;
 
   Parameter weight;  ///< [out, kernel, kernel, in / groups]
   Parameter bias;    ///< [out], or undefined

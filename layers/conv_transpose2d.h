@@ -3,6 +3,7 @@
 
 #include "luxgrad/kernels/conv_transpose2d.h"
 #include "luxgrad/layers/module.h"
+#include "luxgrad/layers/prelu.h"
 
 namespace lux {
 
@@ -19,6 +20,8 @@ class ConvTranspose2d : public Module {
 
   /// x [N, H, W, in] -> [N, H', W', out].
   Tensor operator()(const Tensor& x) const;
+  /// behind(conv(x)), in one pass over memory where `behind` lets it.
+  Tensor operator()(const Tensor& x, const PRelu& behind) const;
 
   Parameter weight;  ///< [out, kernel, kernel, in]
   Parameter bias;    ///< [out], or undefined

@@ -34,8 +34,7 @@ Tensor MirnetKeras::Dau::operator()(const Tensor& x) const {
   const Tensor channels = ca2(ca1(mean));
   const Tensor pixels = compat == Compat::y2021 ? sa({largest, average}) : sa({average, largest});
   f = attention_scale(f, pixels, channels, AttentionOrder::channels_first);
-  f = conv_out(f);
-  return x + f;
+  return conv_out.onto(x, f);
 }
 
 MirnetKeras::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -61,13 +60,11 @@ MirnetKeras::Scale::Scale(Module& parent, std::string name, Direction direction,
 // A pointwise convolution and a repetition of pixels change places: the convolution sees a quarter of them.
 Tensor MirnetKeras::Scale::operator()(const Tensor& x) const {
   if (direction == up) {
-    Tensor f = chain(x, main1, main2, main3);
-    f = f + skip(x);
+    const Tensor f = main3.onto(skip(x), chain(x, main1, main2));
     return resize(f, 2 * f.size(1), 2 * f.size(2), {.mode = ResizeOptions::nearest});
   }
   const auto halved = [](const Tensor& map) { return max_pool2d(map, {}); };
-  const Tensor f = chain(x, main1, main2, halved, main3);
-  return f + chain(x, halved, skip);
+  return main3.onto(chain(x, halved, skip), chain(x, main1, main2, halved));
 }
 
 MirnetKeras::LevelTwo::LevelTwo(Module& block, int64_t width, Compat compat)
@@ -117,8 +114,7 @@ Tensor MirnetKeras::Block::operator()(const Tensor& x) const {
   d1 = d2 = d3 = {};
   Tensor f = fuse(e1, e2, e3);
   e1 = e2 = e3 = {};
-  f = conv_out(f);
-  return x + f;
+  return conv_out.onto(x, f);
 }
 
 MirnetKeras::Group::Group(Module& parent, std::string name, int64_t width, Compat compat)
@@ -132,8 +128,7 @@ Tensor MirnetKeras::Group::operator()(const Tensor& x, bool recompute) const {
   Tensor f = conv_in(x);
   for (const Block* const block : {&block0, &block1})
     f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
-  f = conv_out(f);
-  return x + f;
+  return conv_out.onto(x, f);
 }
 
 MirnetKeras::MirnetKeras(Compat compat, int64_t width, int count)

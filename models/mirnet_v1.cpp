@@ -39,8 +39,7 @@ Tensor MirnetV1::Dau::operator()(const Tensor& x) const {
   const AttentionPools pools = attention_pool(f);
   const Tensor pixels = spatial({pools.largest, pools.average}), channels = channel2(channel0(pools.mean));
   f = attention_scale(f, pixels, channels, AttentionOrder::pixels_first);
-  f = conv(f);
-  return f + x;
+  return conv.onto(x, f);
 }
 
 MirnetV1::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -66,8 +65,8 @@ MirnetV1::Down::Down(Module& parent, std::string name, int64_t in)
       bot1(*this, "bot.1", plain(in, 2 * in, 1)) {}
 
 Tensor MirnetV1::Down::operator()(const Tensor& x) const {
-  const Tensor f = chain(x, top0, top1, top2, top3, blur_pool, top5);
-  return f + chain(x, blur_pool, bot1);
+  const Tensor f = chain(x, top0, top1, top2, top3, blur_pool);
+  return top5.onto(chain(x, blur_pool, bot1), f);
 }
 
 MirnetV1::Up::Up(Module& parent, std::string name, int64_t in)
@@ -81,8 +80,8 @@ MirnetV1::Up::Up(Module& parent, std::string name, int64_t in)
 
 // A pointwise convolution and an interpolation change places: the convolution sees a quarter of the pixels.
 Tensor MirnetV1::Up::operator()(const Tensor& x) const {
-  const Tensor f = chain(x, top0, top1, top2, top3, top4);
-  return f + chain(x, bot1, doubled);
+  const Tensor f = chain(x, top0, top1, top2, top3);
+  return top4.onto(chain(x, bot1, doubled), f);
 }
 
 MirnetV1::Block::Block(Module& parent, std::string name, int64_t width, const PRelu& slope)
@@ -117,8 +116,7 @@ Tensor MirnetV1::Block::operator()(const Tensor& x) const {
   e3 = dau3(e3);
   Tensor f = skff1({e1, last2(e2), chain(e3, last3a, last3b)});
   e1 = e2 = e3 = {};
-  f = conv_out(f);
-  return f + x;
+  return conv_out.onto(x, f);
 }
 
 MirnetV1::Group::Group(Module& parent, std::string name, int64_t width, const PRelu& slope)
@@ -131,8 +129,7 @@ Tensor MirnetV1::Group::operator()(const Tensor& x, bool recompute) const {
   Tensor f = x;
   for (const Block* const block : {&block0, &block1})
     f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
-  f = conv(f);
-  return f + x;
+  return conv.onto(x, f);
 }
 
 MirnetV1::MirnetV1(int64_t width, int groups)

@@ -4,10 +4,10 @@
 #include <array>
 
 #include "luxgrad/autograd/recompute.h"
-#include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/global_context.h"
 #include "luxgrad/kernels/pool2d.h"
+#include "luxgrad/kernels/residual.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/layers/chain.h"
@@ -38,11 +38,9 @@ MirnetV2::Rcb::Rcb(Module& parent, std::string name, int64_t channels, int64_t g
       add2(*this, "gcnet.channel_add_conv.2", plain(channels, channels, 1)) {}
 
 Tensor MirnetV2::Rcb::operator()(const Tensor& x) const {
-  Tensor f = chain(x, body0, body2);
+  const Tensor f = chain(x, body0, body2);
   const Tensor context = global_context(f, mask(f));  // [N, 1, 1, C]
-  f = f + add2(add0(context));
-  f = leaky_relu(f, kSlope);
-  return f + x;
+  return residual(f, add2(add0(context)), kSlope, x);
 }
 
 MirnetV2::Skff::Skff(Module& parent, std::string name, int64_t channels)
@@ -97,8 +95,7 @@ Tensor MirnetV2::Block::operator()(const Tensor& x) const {
   b = skff_mid(b, up32_2(c));
   a = skff_top(a, up21_2(b));
   b = c = {};
-  a = conv_out(a);
-  return a + x;
+  return conv_out.onto(x, a);
 }
 
 MirnetV2::Group::Group(Module& parent, std::string name, const Widths& widths, int64_t groups)
@@ -111,8 +108,7 @@ Tensor MirnetV2::Group::operator()(const Tensor& x, bool recompute) const {
   Tensor f = x;
   for (const Block* const block : {&block0, &block1})
     f = recompute_if(recompute, [block](const Tensors& in) { return (*block)(in[0]); }, {f});
-  f = conv(f);
-  return f + x;
+  return conv.onto(x, f);
 }
 
 MirnetV2::MirnetV2(int64_t width, size_t count)

@@ -4,9 +4,12 @@
 #include <cmath>
 
 #include "luxgrad/autograd/engine.h"
+#include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/layers/chain.h"
 #include "luxgrad/layers/conv2d.h"
+#include "luxgrad/layers/conv_transpose2d.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/tensor/raw.h"
 #include "same_bits.h"
@@ -157,6 +160,55 @@ TEST_CASE("a module computes with its parameters in another dtype, and the gradi
     CHECK_FALSE(pair.second.weight.requires_grad());
     CHECK(pair.first.weight.requires_grad());
   }
+}
+
+TEST_CASE("a convolution takes the PReLU behind it along where no gradient needs what stands between") {
+  struct Net : Module {
+    Conv2d conv{*this, "conv", {.in_channels = 12, .out_channels = 19, .kernel_size = 3}};
+    PRelu slope{*this, "slope"};
+    ConvTranspose2d up{*this, "up", {.in_channels = 19, .out_channels = 5, .kernel_size = 3, .bias = false}};
+    Conv2d last{*this, "last", {.in_channels = 5, .out_channels = 5}};
+  } net;
+  init_fan_in_uniform_(net, Generator(2));
+  const Tensor x = empty({1, 18, 21, 12}, {});
+  Generator generator(3, "x");
+  fill_uniform_(x, -1, 1, generator);
+  const auto apart = [&] { return net.last(net.slope(net.up(net.slope(net.conv(x))))); };
+  const auto operators = [&](Tensor& y) {
+    Trace trace;
+    y = chain(x, net.conv, net.slope, net.up, net.slope, net.last);
+    return trace.lines().size();
+  };
+  for (const double slope : {0.25, 0.0, 1.5, -0.25, -HUGE_VAL}) {
+    CAPTURE(slope);
+    fill_(net.slope.weight, slope);
+    Tensor y;
+    {
+      const NoGrad no_grad;
+      CHECK(operators(y) == (slope < 0 ? 5 : 3));
+      CHECK(same_bits(y, apart()));
+    }
+    CHECK(operators(y) == 5);  // recorded
+    CHECK(same_bits(y, apart()));
+  }
+}
+
+TEST_CASE("what a convolution is added to gets the bits of an addition behind it") {
+  const NoGrad no_grad;
+  struct Net : Module {
+    Conv2d mixed{*this, "mixed", {.in_channels = 24, .out_channels = 40}};
+    Conv2d wide{*this, "wide", same_conv(24, 40, 3)};
+    Conv2d apart{*this, "apart", {24, 40, 3, {.padding = 1, .groups = 4}}};
+    Conv2d filtered{*this, "filtered", {24, 24, 3, {.padding = 1, .groups = 24}}};
+  } net;
+  init_fan_in_uniform_(net, Generator(2));
+  const Tensor x = empty({2, 18, 70, 24}, {}), skip = empty({2, 18, 70, 40}, {});
+  Generator generator(3, "x");
+  fill_uniform_(x, -1, 1, generator);
+  fill_uniform_(skip, -1, 1, generator);
+  for (const Conv2d* const conv : {&net.mixed, &net.wide, &net.apart})
+    CHECK(same_bits(conv->onto(skip, x), (*conv)(x) + skip));
+  CHECK(same_bits(net.filtered.onto(x, x), net.filtered(x) + x));
 }
 
 TEST_CASE("initial values depend on a parameter's name only") {

@@ -23,6 +23,7 @@
 #include "luxgrad/kernels/prelu.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
+#include "luxgrad/kernels/residual.h"
 #include "luxgrad/kernels/resize.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
@@ -156,7 +157,8 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
       check_network([&](const Tensor& x) { return conv2d(conv2d(x, wide), w, {}, {.padding = 1}); });
       for (const Padding& padding : {Padding{0, 1, 0, 1}, {1, 0, 1, 0}}) {
         check_network([&](const Tensor& x) {
-          return conv_transpose2d(conv2d(x, wide), up3, {}, {.stride = 2, .padding = padding});
+          return conv_transpose2d(conv2d(x, wide), up3, {},
+                                  {.stride = 2, .padding = padding, .activation = Activation::leaky_relu});
         });
       }
       for (const Padding& padding : {Padding{1}, {0, 2, 0, 2}}) {
@@ -212,6 +214,9 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
       return concat({tanh(x) * x, 1.0 - x, narrow(x, 3, 1, 2), noise({1, 1, 1, 3}, 8) * x}, 3);
     });
   }
+  SUBCASE("a convolution added to what it skips") {
+    check_network([&](const Tensor& x) { return conv2d(x, noise({3, 3, 3, 3}, 9), {}, {.padding = 1}, x); });
+  }
   SUBCASE("means over all pixels") {
     check_network([&](const Tensor& x) {
       const Tensor first = mean(x, {1, 2}, true);
@@ -235,7 +240,7 @@ TEST_CASE("with the statistics of a picture, its parts are those of the whole, t
   const Tensor w = noise({6, 3, 3, 3}, 1), w6 = noise({3, 3, 3, 6}, 2), one = noise({6}, 3);
   const auto network = [&](const Tensor& x) {
     Tensor y = batch_norm(conv2d(x, w, {}, {.padding = 1}), one, one, 1e-3).y;
-    y = y + global_context(y, amax(y));
+    y = residual(y, global_context(y, amax(y)), 0.2, y);
     y = conv2d(blur_pool(y), w6, {}, {.padding = 1});
     y = resize(y, 2 * y.size(1), 2 * y.size(2));
     const Tensor sum = pooled_sum({x, y});

@@ -119,9 +119,10 @@ Tensor packed(const Way& way, const Conv2dProblem& s, const Convolution& c, cons
   });
 }
 
-// Runs one window over all pictures: `rows` x `columns` outputs each.
+// Runs one window over all pictures: `rows` x `columns` outputs each. then(tile) follows each tile.
+template <class Then>
 void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
-              int64_t rows, int64_t columns) {
+              int64_t rows, int64_t columns, const Then& then) {
   const Products& products = way.products;
   const int64_t groups = s.groups;
   const Tensor ready = packed(way, s, c, weight, order, worth_keeping(s.N * rows * columns));
@@ -131,6 +132,31 @@ void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tenso
     Tile tile = grid.at(chunk / groups);
     tile.group = chunk % groups;
     products.convolve(c, tile, scratch(products.scratch(c, tile)).raw());
+    then(tile);
+  });
+}
+
+void convolve(const Way& way, const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
+              const Order& order, int64_t rows, int64_t columns) {
+  convolve(way, s, c, weight, order, rows, columns, [](const Tile&) {});
+}
+
+// y += skip for the outputs of a tile, in the channels of its group.
+void add_skip(const Conv2dProblem& s, const Tile& tile, const Tensor& skip, const Tensor& y) {
+  dispatch(s.dtype, [&](auto t) {
+    using T = decltype(t);
+    const int64_t width = s.K / s.groups;
+    const bool dense = s.groups == 1;
+    const int64_t runs = dense ? 1 : tile.columns, run = dense ? tile.columns * s.K : width;
+    for (int64_t r = 0; r < tile.rows; ++r) {
+      const int64_t row = ((tile.n * s.P + tile.row + r) * s.Q + tile.column) * s.K + tile.group * width;
+      for (int64_t q = 0; q < runs; ++q) {
+        const T* const by = skip.data<T>() + row + q * s.K;
+        T* const to = y.data<T>() + row + q * s.K;
+#pragma GCC ivdep
+        for (int64_t i = 0; i < run; ++i) to[i] = T(Arith<T>(to[i]) + Arith<T>(by[i]));
+      }
+    }
   });
 }
 
@@ -187,16 +213,27 @@ Tensor in_arithmetic(const Tensor& bias) {
 }
 
 template <WayOf kWay>
-void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
-             const Tensor& y) {
+void forward_onto(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight,
+                  const Tensor& bias, const Tensor& skip, const Tensor& y) {
   const Conv2dProblem s = simplified(problem);
   const Concatenation source(inputs), target({y});
   const Tensor wide_bias = in_arithmetic(bias);
   const Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), wide_bias);
-  if (is_depthwise(s))
-    convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
-  else
-    convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q);
+  const auto then = [&](const Tile& tile) {
+    if (skip.defined()) add_skip(s, tile, skip, y);
+  };
+  if (!is_depthwise(s)) return convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q, then);
+  convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
+  Conv2dProblem all = s;
+  all.groups = 1;
+  if (skip.defined())
+    run_chunks(s.N * s.P, [&](int64_t row) { add_skip(all, {row / s.P, 0, row % s.P, 1, 0, s.Q}, skip, y); });
+}
+
+template <WayOf kWay>
+void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+             const Tensor& y) {
+  forward_onto<kWay>(s, inputs, weight, bias, {}, y);
 }
 
 // Row by row of a tile: the filtered pixels of one are in the first cache level when the pointwise
@@ -442,10 +479,16 @@ void exact_weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, 
 
 }  // namespace
 
-const Conv2dKernels cpu::kTileKernels = {
-    "tiles", takes, forward<direct>, input_gradient<direct>, weight_gradient, separable<direct>};
+const Conv2dKernels cpu::kTileKernels = {"tiles",
+                                         takes,
+                                         forward<direct>,
+                                         input_gradient<direct>,
+                                         weight_gradient,
+                                         separable<direct>,
+                                         forward_onto<direct>};
 const Conv2dKernels cpu::kPairKernels = {
-    "pairs", pairs_take, forward<paired>, input_gradient<paired>, exact_weight_gradient, separable<paired>};
+    "pairs",           pairs_take,          forward<paired>, input_gradient<paired>, exact_weight_gradient,
+    separable<paired>, forward_onto<paired>};
 
 void cpu::add_tiles(KernelTable<Conv2dKernels>& table) { table.set(Device::Type::cpu, kTileKernels); }
 

@@ -197,7 +197,7 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
 // The transposed convolution of gz.
 template <WayOf kWay>
 void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, const Tensor& bias,
-             const Concatenation& target) {
+             Activation activation, const Concatenation& target) {
   check((s.top - s.left) % 2 == 0, "winograd: expected rows from an even one on, got zeros ", s.top, " and ",
         s.left);
   const Concatenation source({gz});
@@ -215,8 +215,8 @@ void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, con
                       .step = 1,
                       .weights = nullptr,
                       .bias = bias.defined() ? bias.raw() : nullptr,
-                      .activation = static_cast<uint8_t>(Activation::none),
-                      .slope = 0,
+                      .activation = static_cast<uint8_t>(activation),
+                      .slope = s.slope,
                       .groups = 1,
                       .doubled = true};
   convolve(kWay(), s.N, c, weight, {weight.raw(), 1, s.kW * s.C, s.C, s.kH * s.kW * s.C});
@@ -224,12 +224,12 @@ void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, con
 template <WayOf kWay>
 void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                             const std::vector<int64_t>& channels, const Tensors& gx) {
-  doubled<kWay>(s, gz, weight, {}, Concatenation(gx, channels));
+  doubled<kWay>(s, gz, weight, {}, Activation::none, Concatenation(gx, channels));
 }
 template <WayOf kWay>
-void transposed(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, const Tensor& bias,
-                const Tensor& gx) {
-  doubled<kWay>(s, gz, weight, bias, Concatenation({gx}));
+void transposed(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                const Tensor& y) {
+  doubled<kWay>(s, x, weight, bias, s.activation, Concatenation({y}));
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
@@ -321,12 +321,22 @@ bool cpu::winograd_takes(const Conv2dProblem& s) { return takes_single(s) || tak
 
 void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
   const auto set = [&table](const Conv2dKernels& kernels) { table.set(Device::Type::cpu, kernels); };
-  set({"winograd", takes_doubled, kTileKernels.forward, doubled_input_gradient<in_floats>,
-       kTileKernels.weight_gradient, nullptr, transposed<in_floats>});
+  set({.name = "winograd",
+       .takes = takes_doubled,
+       .forward = kTileKernels.forward,
+       .input_gradient = doubled_input_gradient<in_floats>,
+       .weight_gradient = kTileKernels.weight_gradient,
+       .forward_onto = kTileKernels.forward_onto,
+       .transposed = transposed<in_floats>});
   set({"winograd", takes_single, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
   set({"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
-  set({"fixed", takes_doubled_wholes, kPairKernels.forward, doubled_input_gradient<in_wholes>,
-       kPairKernels.weight_gradient, nullptr, transposed<in_wholes>});
+  set({.name = "fixed",
+       .takes = takes_doubled_wholes,
+       .forward = kPairKernels.forward,
+       .input_gradient = doubled_input_gradient<in_wholes>,
+       .weight_gradient = kPairKernels.weight_gradient,
+       .forward_onto = kPairKernels.forward_onto,
+       .transposed = transposed<in_wholes>});
 }
 
 }  // namespace lux

@@ -14,6 +14,7 @@
 #include "luxgrad/kernels/linear.h"
 #include "luxgrad/kernels/pool2d.h"
 #include "luxgrad/kernels/prelu.h"
+#include "luxgrad/kernels/residual.h"
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/softmax.h"
 
@@ -42,6 +43,29 @@ OP_CASE(
 OP_CASE("conv_transpose2d, stride 3, without bias", {{1, 2, 2, 2}, {2, 4, 4, 2}},
         [](const Tensors& x) { return conv_transpose2d(x[0], x[1], {}, {.stride = 3, .padding = 1}); },
         {.large = {{1, 20, 30, 16}, {24, 4, 4, 16}}});
+OP_CASE(
+    "conv_transpose2d, sigmoid", {{1, 3, 2, 3}, {4, 3, 3, 3}, {4}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], x[2], {.padding = 1, .activation = Activation::sigmoid});
+    },
+    kLargeTransposed);
+const CaseOptions kLargeDoubled{.large = {{1, 20, 30, 32}, {33, 3, 3, 32}}};
+OP_CASE(
+    "conv_transpose2d, leaky_relu, without bias", {{1, 3, 2, 3}, {4, 3, 3, 3}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], {},
+                              {.padding = 1, .activation = Activation::leaky_relu, .negative_slope = 0.2});
+    },
+    kLargeDoubled);
+OP_CASE(
+    "conv_transpose2d, tanh, without bias", {{1, 3, 2, 3}, {4, 3, 3, 3}},
+    [](const Tensors& x) {
+      return conv_transpose2d(x[0], x[1], {}, {.padding = 1, .activation = Activation::tanh});
+    },
+    kLargeDoubled);
+ERROR_CASE("conv_transpose2d", {{1, 2, 2, 3}, {4, 2, 2, 3}},
+           "conv_transpose2d: expected a negative_slope of at least 0, got -1",
+           [](const Tensors& x) { return conv_transpose2d(x[0], x[1], {}, {.negative_slope = -1}); });
 ERROR_CASE("conv_transpose2d", {{1, 2, 2, 3}, {4, 2, 2, 2}},
            "conv_transpose2d: expected an input [N, H, W, C] and a weight [out, kH, kW, C], got [1, 2, 2, 3] "
            "and [4, 2, 2, 2]",
@@ -79,6 +103,11 @@ ERROR_CASE("amax", {{2, 0}}, "amax: expected elements along the last dimension, 
 
 OP_CASE("blur_pool", {{2, 5, 4, 3}}, [](const Tensors& x) { return blur_pool(x[0]); },
         {.large = {{2, 48, 64, 16}}});
+OP_CASE("blur_pool, next to nothing", {{1, 1, 2, 3}}, [](const Tensors& x) { return blur_pool(x[0]); },
+        {.large = {{900, 2, 1, 16}}});
+ERROR_CASE("blur_pool", {{1, 0, 4, 2}},
+           "blur_pool: expected a picture [N, H, W, C] with pixels, got [1, 0, 4, 2]",
+           [](const Tensors& x) { return blur_pool(x[0]); });
 
 // Normalisation and attention.
 const CaseOptions kLargeNorm{.large = {{2, 48, 64, 16}, {16}, {16}}, .bf16_bound = 0.03, .f16_bound = 5e-3};
@@ -120,6 +149,18 @@ OP_CASE("attention_scale, channels first", {{2, 3, 4, 5}, {2, 3, 4, 1}, {2, 1, 1
 OP_CASE("global_context", {{2, 3, 4, 5}, {2, 3, 4, 1}},
         [](const Tensors& x) { return global_context(x[0], x[1]); },
         {.large = {{2, 48, 64, 16}, {2, 48, 64, 1}}});
+OP_CASE("residual", {{2, 3, 4, 5}, {2, 1, 1, 5}, {2, 3, 4, 5}},
+        [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[2]); },
+        {.large = {{2, 48, 64, 16}, {2, 1, 1, 16}, {2, 48, 64, 16}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
+ERROR_CASE("residual", {{3, 4}, {3, 4}}, "residual: expected a picture [N, H, W, C], got [3, 4]",
+           [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[0]); });
+ERROR_CASE("residual", {{2, 3, 4, 5}, {1, 1, 1, 5}},
+           "residual: expected a bias [2, 1, 1, 5] and a skip [2, 3, 4, 5] of the picture's dtype, got "
+           "[1, 1, 1, 5] and [2, 3, 4, 5]",
+           [](const Tensors& x) { return residual(x[0], x[1], 0.2, x[0]); });
+ERROR_CASE("residual", {{2, 3, 4, 5}, {2, 1, 1, 5}},
+           "residual: expected a negative_slope of at least 0, got -0.1",
+           [](const Tensors& x) { return residual(x[0], x[1], -0.1, x[0]); });
 ERROR_CASE("global_context", {{1, 3, 4, 2}, {1, 3, 4, 2}},
            "global_context: expected logits [1, 3, 4, 1] of the picture's dtype, got [1, 3, 4, 2]",
            [](const Tensors& x) { return global_context(x[0], x[1]); });

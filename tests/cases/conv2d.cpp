@@ -63,6 +63,21 @@ OP_CASE("conv2d, tanh", {{1, 5, 4, 3}, {4, 3, 3, 3}, {4}},
         },
         {.large = {{1, 24, 30, 32}, weights({24, 3, 3, 32}), {24}}, .bf16_bound = 0.03, .f16_bound = 5e-3});
 
+// What is added to the result: by kernels that do it tile by tile, and by others behind.
+OP_CASE("conv2d, skip", {{2, 4, 3, 3}, {4, 1, 1, 3}, {4}, {2, 4, 3, 4}},
+        [](const Tensors& x) { return conv2d(x[0], x[1], x[2], {}, x[3]); },
+        {.large = {{2, 30, 41, 16}, {24, 1, 1, 16}, {24}, {2, 30, 41, 24}}});
+OP_CASE("conv2d, skip, 3x3", {{1, 4, 3, 3}, {4, 3, 3, 3}, {1, 4, 3, 4}},
+        [](const Tensors& x) { return conv2d(x[0], x[1], {}, {.padding = 1}, x[2]); },
+        {.large = {{1, 30, 41, 16}, {24, 3, 3, 16}, {1, 30, 41, 24}}});
+OP_CASE("conv2d, skip, groups", {{1, 4, 4, 4}, {6, 3, 3, 2}, {1, 2, 2, 6}},
+        [](const Tensors& x) {
+          return conv2d(x[0], x[1], {}, {.stride = 2, .padding = 1, .groups = 2}, x[2]);
+        },
+        {.large = {{2, 30, 42, 16}, {24, 3, 3, 8}, {2, 15, 21, 24}}});
+OP_CASE("conv2d, skip, depthwise", {{1, 4, 4, 4}, {4, 3, 3, 1}, {1, 4, 4, 4}},
+        [](const Tensors& x) { return conv2d(x[0], x[1], {}, {.padding = 1, .groups = x[0].size(3)}, x[2]); },
+        {.large = {{2, 30, 42, 24}, {24, 3, 3, 1}, {2, 30, 42, 24}}});
 ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 4}},
            "conv2d: expected input with 4 channels for weight [8, 3, 3, 4], got [1, 8, 8, 3]",
            [](const Tensors& x) { return conv2d(x[0], x[1]); });
@@ -80,6 +95,12 @@ ERROR_CASE("conv2d", {{1, 2, 8, 3}, {8, 3, 3, 3}},
            "conv2d: expected an input of at least 3x3 pixels with its padding for weight [8, 3, 3, 3], got "
            "2x8 from [1, 2, 8, 3]",
            [](const Tensors& x) { return conv2d(x[0], x[1]); });
+ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 3}, {1, 8, 8, 8}},
+           "conv2d: expected a skip [1, 6, 6, 8] of the weight's dtype, got [1, 8, 8, 8]",
+           [](const Tensors& x) { return conv2d(x[0], x[1], {}, {}, x[2]); });
+ERROR_CASE("conv2d", {{1, 8, 8, 3}, {8, 3, 3, 3}, {1, 6, 6, 8}},
+           "conv2d: expected no activation where a skip is added",
+           [](const Tensors& x) { return conv2d(x[0], x[1], {}, {.activation = Activation::relu}, x[2]); });
 
 }  // namespace
 }  // namespace lux
