@@ -133,6 +133,25 @@ TEST_CASE("a watched folder: what is there, what is moved in, and an orderly end
   CHECK(here.run({"enhance", "--watch", "absent", "-o", "out"}).code == 3);
 }
 
+TEST_CASE("bad pictures of a watched folder are named as they come and counted at the end") {
+  const Workplace here;
+  for (const char* name : {"in/first.png", "later.png"}) spill(here.path(name), "no picture");
+  save_noise(here.path("good.png"));
+  spill(here.path("lines.txt"), "");
+  const std::string script =
+      "until [ -s lines.txt ]; do sleep 0.02; done; mv later.png good.png in; "
+      "until [ $(wc -l < lines.txt) -ge 3 ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
+  const ChildResult result =
+      here.run({"-c", cat(LUX_TOOL, " enhance --watch in -o out --json > lines.txt & tool=$!; ", script)}, {},
+               "/bin/sh");
+  CHECK(result.out == "1\n");
+  CHECK(here.files("out") == Names{"good.png"});
+  const std::string reason =
+      ": is not a picture that can be read, expected JPEG, PNG, BMP or PNM (at byte 0)\n";
+  CHECK(result.err == cat("luxgrad: error: in/first.png", reason, "luxgrad: error: in/later.png", reason,
+                          "luxgrad: pictures that failed: 2\n"));
+}
+
 TEST_CASE("a watched folder that is full: a signal ends the work after the picture at hand") {
   const Workplace here;
   const int count = 40;

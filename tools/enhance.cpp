@@ -119,7 +119,12 @@ class Enhance final : public Command {
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (arrivals) return watch(*arrivals, jobs, *loaded.model);
-    return finish(jobs, *loaded.model);
+    const std::vector<ExitCode> failures = finish(jobs, *loaded.model);
+    if (failures.empty()) return ExitCode::ok;
+    // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
+    if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
+    print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
+    return ExitCode::some_failed;
   }
 
  private:
@@ -187,8 +192,8 @@ class Enhance final : public Command {
     where_.threads = numbers[numbers.size() / 2];
   }
 
-  /// Does the jobs and reports them.
-  ExitCode finish(const std::vector<Job>& jobs, Model& model) const {
+  /// Does the jobs and reports them; the codes of those that failed.
+  std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
@@ -223,12 +228,7 @@ class Enhance final : public Command {
                     },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});
-    if (failures.empty()) return ExitCode::ok;
-    // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
-    if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
-    progress.clear();
-    print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
-    return ExitCode::some_failed;
+    return failures;
   }
 
   /// What is there, then what comes, until a signal.
@@ -238,7 +238,7 @@ class Enhance final : public Command {
       if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());
     }
     const bool any = !(jobs.size() == 1 && jobs.front().input == watched_);
-    bool failed = any && finish(jobs, model) != ExitCode::ok;
+    size_t failed = any ? finish(jobs, model).size() : 0;
     while (!stop_requested) {
       const std::optional<std::string> name = arrivals.next(stop_requested);
       if (!name || !image_format_of(*name)) continue;
@@ -248,9 +248,11 @@ class Enhance final : public Command {
         one.overwrite = true;
         one.skip_existing = false;
       }
-      failed = finish(plan(one), model) != ExitCode::ok || failed;
+      failed += finish(plan(one), model).size();
     }
-    return failed ? ExitCode::some_failed : ExitCode::ok;
+    if (failed == 0) return ExitCode::ok;
+    print_note(cat("luxgrad: pictures that failed: ", failed));
+    return ExitCode::some_failed;
   }
 
   BatchOptions batch_;
