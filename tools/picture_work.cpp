@@ -453,10 +453,6 @@ void PictureWork::write_files() {
 // The arrays go into their file row by row; of the maps each sample takes a byte.
 void PictureWork::save_curves() {
   const std::vector<std::string> files = curve_files(job_.curves);
-  constexpr int64_t kMost = int64_t{4} << 30;  // bytes of an archive without zip64
-  if (map_bytes() * static_cast<int64_t>(sizeof(float)) >= kMost - (1 << 10))
-    throw CommandError(ExitCode::refused,
-                       cat(job_.input, ": has more curve parameters than the 4 GiB of an .npz hold"));
   (void)make_folders(fs::path(job_.curves).parent_path()).value();
   std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
   for (Image& map : maps) map.allocate(width_, height_, 3, 8);
