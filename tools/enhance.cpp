@@ -114,8 +114,6 @@ class Enhance final : public Command {
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
     work_.program = std::max<int64_t>(0, held) + kFirstWork;
     work_.loading = peak_resident_bytes();
-    const int64_t others = std::max<int64_t>(0, static_cast<int64_t>(jobs.size()) - 1);
-    work_.waiting = std::min<int64_t>(others, 2 * (loaders_ + savers_) + 2);
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (arrivals) return watch(*arrivals, jobs, *loaded.model);
@@ -222,13 +220,28 @@ class Enhance final : public Command {
                 .work =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
-                      works[i].enhance([&](int64_t bytes) {
+                      works[i].enhance(bytes_beside(works, i), [&](int64_t bytes) {
                         progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
                       });
                     },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});
     return failures;
+  }
+
+  /// Of the photos that are read ahead or not yet written while one is enhanced. Those that nobody has read
+  /// yet are taken to be like the others.
+  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one) const {
+    const size_t before = 2 * static_cast<size_t>(savers_) + 1, after = 2 * static_cast<size_t>(loaders_) + 1;
+    const size_t first = one - std::min(one, before), end = std::min(works.size(), one + after + 1);
+    int64_t known = 0, bytes = 0;
+    for (size_t i = first; i < end; ++i) {
+      if (const std::optional<int64_t> photo = works[i].photo_bytes()) {
+        ++known;
+        bytes += *photo;
+      }
+    }
+    return bytes / known * static_cast<int64_t>(end - first) - *works[one].photo_bytes();
   }
 
   /// What is there, then what comes, until a signal.
