@@ -63,7 +63,7 @@ class Enhance final : public Command {
                  "Refuse a picture that fits into memory only with statistics of a smaller copy of it");
     app.add_flag("--verify-tiles", work_.verify_tiles,
                  "Say how far tiles differ from the whole, on the middle of the picture");
-    app.add_flag("-x", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
+    app.add_flag("-x,--augment", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
     app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
     app.add_option("-f,--format", format_,
