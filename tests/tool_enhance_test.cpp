@@ -326,7 +326,18 @@ TEST_CASE("a limit of memory is kept, or refused with what is needed") {
   CHECK(refused.code == 6);
   CHECK(contains(refused.err, "for 300 x 200 pixels, --memory allows 1.0 MB"));
   CHECK_FALSE(fs::exists(here.path("no.bmp")));
-  CHECK(here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", "much"}).code == 2);
+  for (const char* const wrong :
+       {"much", "G", "", "0", "-1G", "nan", "1Q", "1GG", "1iB", "1e9", "99999P", "0.1"}) {
+    const ChildResult result = here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", wrong});
+    CHECK(result.code == 2);
+    CHECK(result.err == cat("luxgrad: error: --memory: expected a size like 2G or 500M, got ", wrong,
+                            "; see luxgrad enhance --help\n"));
+  }
+  for (const char* const megabyte : {"1M", "1mb", "1 MiB", "1024K", "1048576", "0.0009765625G"}) {
+    const ChildResult result = here.run({"enhance", "in.png", "-o", "no.bmp", "--memory", megabyte});
+    CHECK(result.code == 6);
+    CHECK(contains(result.err, "--memory allows 1.0 MB"));
+  }
 }
 
 TEST_CASE("tiles are as large as one says, the same picture, and measured on request") {

@@ -53,8 +53,7 @@ class Enhance final : public Command {
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
         ->type_name("SIZE")
-        ->transform(CLI::AsSizeValue(false).description(""))
-        ->transform(whole_number());  // the last one comes first
+        ->transform(memory_size());
     app.add_option("-t,--tile", work_.tile,
                    "Side of tiles in pixels, rounded up to what the network asks for (default 0: by memory)")
         ->type_name("N")
@@ -63,7 +62,8 @@ class Enhance final : public Command {
                  "Refuse a picture that fits into memory only with statistics of a smaller copy of it");
     app.add_flag("--verify-tiles", work_.verify_tiles,
                  "Say how far tiles differ from the whole, on the middle of the picture");
-    app.add_flag("-x,--augment", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
+    app.add_flag("-x,--augment", work_.augment,
+                 "Mean over the eight flips and quarter turns: eight times the time");
     app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
     app.add_option("-f,--format", format_,
@@ -127,12 +127,10 @@ class Enhance final : public Command {
 
  private:
   void check_options() {
-    check_usage(!memory_ || *memory_ > 0, "--memory: expected at least a byte");
     work_.say_memory = memory_.has_value();
     constexpr double kShare = 0.6;
     const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
-    work_.memory = memory_ ? static_cast<int64_t>(std::min<uint64_t>(*memory_, INT64_MAX))
-                           : static_cast<int64_t>(kShare * free);  // 0, no limit, where nobody knows
+    work_.memory = memory_.value_or(static_cast<int64_t>(kShare * free));  // 0, no limit: nobody knows
     if (!format_.empty()) batch_.format = format_named(format_);
     check_usage(work_.strength >= 0 && work_.strength <= 1, "--strength: expected 0 to 1, got ",
                 work_.strength);  // not a NaN either
@@ -263,9 +261,13 @@ class Enhance final : public Command {
       }
       failed += finish(plan(one), model).size();
     }
-    if (failed == 0) return ExitCode::ok;
-    print_note(cat("luxgrad: pictures that failed: ", failed));
-    return ExitCode::some_failed;
+    if (failed > 0) print_note(cat("luxgrad: pictures that failed: ", failed));
+    if (arrivals.missed()) {
+      print_note(cat("luxgrad: ", watched_,
+                     ": more files came at once than the system notes; the same command ",
+                     "takes those that were missed"));
+    }
+    return failed > 0 || arrivals.missed() ? ExitCode::some_failed : ExitCode::ok;
   }
 
   BatchOptions batch_;
@@ -275,7 +277,7 @@ class Enhance final : public Command {
   PictureOptions work_;
   std::string format_, shard_, watched_, threads_, page_;
   const CLI::Option* compare_ = nullptr;
-  std::optional<uint64_t> memory_;
+  std::optional<int64_t> memory_;
   int loaders_ = 1, savers_ = 1;
   bool json_ = false;
   std::string progress_ = "bar";
