@@ -103,7 +103,7 @@ class Extents {
 };
 
 // Pages, and below a mapping sixteen steps per power of two: waste at most 1/16.
-int64_t step_of(int64_t bytes) {
+constexpr int64_t step_of(int64_t bytes) {
   const auto sixteenth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16;
   return std::clamp(sixteenth, kAlignment, kPage);
 }
@@ -120,9 +120,10 @@ struct FreeList {
 };
 
 // Which of the rounded sizes that is.
-size_t rank_of(int64_t size) {
+constexpr size_t rank_of(int64_t size) {
   const int64_t step = step_of(size);
-  return static_cast<size_t>(size / step + 16 * std::countr_zero(static_cast<uint64_t>(step / kAlignment)));
+  const int64_t doublings = std::countr_zero(static_cast<uint64_t>(step / kAlignment));
+  return static_cast<size_t>(size / step + 16 * doublings);
 }
 
 // The allocator of the process: one mutex, because a block belongs to an operator or to one of its tiles,
@@ -131,7 +132,7 @@ struct Cache {
   std::mutex mutex;
   Stats stats;  // but for what is reserved
   Extents extents;
-  std::array<FreeList, 176> small;  // by `rank_of`; no notes, so that coming and going takes no memory
+  std::array<FreeList, rank_of(kMapped)> small;  // no notes, so that coming and going takes no memory
   int64_t small_bytes = 0;
   int64_t in_use = 0;  // rounded
   int64_t cap = 0;
