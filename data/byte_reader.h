@@ -25,6 +25,9 @@ inline void append_little16(std::vector<uint8_t>& bytes, uint32_t value) {
 inline void append_little32(std::vector<uint8_t>& bytes, uint32_t value) {
   for (int shift = 0; shift < 32; shift += 8) bytes.push_back(static_cast<uint8_t>(value >> shift));
 }
+inline void append_little64(std::vector<uint8_t>& bytes, uint64_t value) {
+  for (int shift = 0; shift < 64; shift += 8) bytes.push_back(static_cast<uint8_t>(value >> shift));
+}
 
 class ByteReader {
  public:

@@ -18,7 +18,11 @@ Deflater::Deflater(DeflateForm form, std::vector<uint8_t>& out)
 
 Deflater::~Deflater() { deflateEnd(stream_.get()); }
 
-void Deflater::write(std::span<const uint8_t> piece) { run(piece, Z_NO_FLUSH); }
+void Deflater::write(std::span<const uint8_t> piece) {
+  constexpr size_t kAtOnce = size_t{1} << 30;  // zlib counts in 32 bits
+  for (; piece.size() > kAtOnce; piece = piece.subspan(kAtOnce)) run(piece.first(kAtOnce), Z_NO_FLUSH);
+  run(piece, Z_NO_FLUSH);
+}
 void Deflater::finish() { run({}, Z_FINISH); }
 
 void Deflater::run(std::span<const uint8_t> piece, int flush) {

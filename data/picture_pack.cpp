@@ -91,6 +91,8 @@ int64_t save_picture_pack(const std::string& path, const PictureList& pairs, int
   const Shape shape{static_cast<int64_t>(pairs.size()), height, width, 3};
   const std::vector<uint8_t> header = npy_header(shape);
   const int64_t bytes = static_cast<int64_t>(header.size()) + shape.numel() * int64_t{sizeof(float)};
+  check(2 * bytes <= kLimits.total_bytes, "pack: expected at most ", kLimits.total_bytes,
+        " bytes of pictures, got ", 2 * bytes);
   ZipWriter archive;
   archive.begin(cat(kReferences, ".npy"), bytes);
   archive.write(header);

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -101,13 +102,37 @@ class Extents {
   int64_t bytes_ = 0;
 };
 
+// Pages, and below a mapping sixteen steps per power of two: waste at most 1/16.
+constexpr int64_t step_of(int64_t bytes) {
+  const auto sixteenth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16;
+  return std::clamp(sixteenth, kAlignment, kPage);
+}
+
+int64_t rounded(int64_t bytes) {
+  const int64_t step = step_of(bytes);
+  return (bytes + step - 1) / step * step;
+}
+
+// The free blocks of one rounded size, below a mapping; their links stand in the blocks.
+struct FreeList {
+  void* first = nullptr;
+  int64_t bytes = 0;  // of a block
+};
+
+// Which of the rounded sizes that is.
+constexpr size_t rank_of(int64_t size) {
+  const int64_t step = step_of(size);
+  const int64_t doublings = std::countr_zero(static_cast<uint64_t>(step / kAlignment));
+  return static_cast<size_t>(size / step + 16 * doublings);
+}
+
 // The allocator of the process: one mutex, because a block belongs to an operator or to one of its tiles,
 // never to a pixel.
 struct Cache {
   std::mutex mutex;
   Stats stats;  // but for what is reserved
   Extents extents;
-  std::map<int64_t, void*> small;  // by rounded size, the first of a list whose links stand in the blocks
+  std::array<FreeList, rank_of(kMapped)> small;  // no notes, so that coming and going takes no memory
   int64_t small_bytes = 0;
   int64_t in_use = 0;  // rounded
   int64_t cap = 0;
@@ -121,13 +146,6 @@ struct Cache {
 Cache& cache() {
   static Cache* const cache = new Cache;  // never destroyed: tensors in static storage may outlive any order
   return *cache;
-}
-
-// Pages, and below a mapping sixteen steps per power of two: waste at most 1/16.
-int64_t rounded(int64_t bytes) {
-  const auto sixteenth = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(bytes))) / 16;
-  const int64_t step = std::clamp(sixteenth, kAlignment, kPage);
-  return (bytes + step - 1) / step * step;
 }
 
 void* map(int64_t bytes) {
@@ -157,29 +175,32 @@ void* from_system(int64_t bytes) {
 // The link in a free block to the next one.
 void*& next_of(void* block) { return *static_cast<void**>(block); }
 
-// Takes the first block off a list of small ones.
-void* pop(Cache& c, std::map<int64_t, void*>::iterator list) {
-  void* const block = list->second;
-  c.small_bytes -= list->first;
-  list->second = next_of(block);
-  if (list->second == nullptr) c.small.erase(list);
+// Takes the first block off a list; null where there is none.
+void* pop(Cache& c, FreeList& list) {
+  void* const block = list.first;
+  if (block == nullptr) return nullptr;
+  c.small_bytes -= list.bytes;
+  list.first = next_of(block);
   return block;
 }
 
+void push(Cache& c, FreeList& list, void* block, int64_t bytes) {
+  next_of(block) = list.first;
+  list = {block, bytes};
+  c.small_bytes += bytes;
+}
+
 void* from_cache(Cache& c, int64_t size) {
-  if (size >= kMapped) return c.extents.take(size);
-  const auto found = c.small.find(size);
-  return found == c.small.end() ? nullptr : pop(c, found);
+  return size >= kMapped ? c.extents.take(size) : pop(c, c.small[rank_of(size)]);
 }
 
 // Frees what is cached, small blocks last and the largest of them first, until at most `keep` bytes remain.
 void shrink(Cache& c, int64_t keep) {
   if (const int64_t excess = c.cached() - keep; excess > 0)
     c.extents.release((excess + kPage - 1) / kPage * kPage);
-  while (c.cached() > keep) {
-    const auto largest = std::prev(c.small.end());
-    const int64_t bytes = largest->first;
-    to_system(pop(c, largest), bytes);
+  for (size_t rank = c.small.size(); rank-- > 0 && c.cached() > keep;) {
+    FreeList& list = c.small[rank];
+    while (list.first != nullptr && c.cached() > keep) to_system(pop(c, list), list.bytes);
   }
 }
 
@@ -291,15 +312,7 @@ void deallocate(const Block& block) noexcept {
   const int64_t size = rounded(std::max<int64_t>(block.bytes, 1) + 2 * block.padding);
   c.stats.live -= block.bytes;
   c.in_use -= size;
-  if (size >= kMapped) return c.extents.give(block.base, size);
-  try {
-    void*& first = c.small[size];
-    next_of(block.base) = first;
-    first = block.base;
-    c.small_bytes += size;
-  } catch (...) {  // no memory for a list of this size
-    to_system(block.base, size);
-  }
+  size >= kMapped ? c.extents.give(block.base, size) : push(c, c.small[rank_of(size)], block.base, size);
 }
 
 }  // namespace lux::memory

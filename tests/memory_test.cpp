@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "failing_new.h"
 #include "luxgrad/tensor/error.h"
 #include "luxgrad/tensor/random.h"
 
@@ -81,6 +82,18 @@ TEST_CASE("a freed block is used again") {
   CHECK(second.data == first.data);
   CHECK(memory::stats().reserved == reserved);
   memory::deallocate(second);
+}
+
+TEST_CASE("blocks that come and go take nothing else from the system, and leave nothing behind") {
+  const int64_t live = heap::live;
+  for (int64_t bytes = 1; bytes < 1'000'000; bytes += bytes / 40 + 1) {
+    memory::deallocate(memory::allocate(bytes));
+    heap::countdown = 1;  // the next `new` would count it down
+    memory::deallocate(memory::allocate(bytes));
+    CHECK(heap::countdown == 1);
+    heap::countdown = 0;
+  }
+  CHECK(heap::live == live);
 }
 
 TEST_CASE("small blocks are cut from a large free one, which is whole again when they are back") {

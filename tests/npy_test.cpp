@@ -287,6 +287,81 @@ TEST_CASE("an archive that goes into a file in pieces has the bytes of one that 
   CHECK(read_file(path).value() == serialize_npz({{"a", large}, {"b", small}}));
 }
 
+// By hand, from PKWARE's APPNOTE 6.3: what `parse_zip` refuses and NumPy reads.
+TEST_CASE("numbers that are too large for 32 bits stand in zip64 fields") {
+  const TemporaryFolder folder;
+  const auto archive = [&](const std::string& name, int64_t narrow) {
+    const std::string path = folder.path() / name;
+    NewFile file = NewFile::create(path).value();
+    ZipWriter zip(file, narrow);
+    for (const std::string content : {"aaaaaaaa", "bb"}) {
+      zip.begin(content.substr(0, 1), static_cast<int64_t>(content.size()));
+      zip.write(bytes_of(content));
+    }
+    zip.finish();
+    CHECK(file.keep().value());
+    return read_file(path).value();
+  };
+  const std::vector<uint8_t> plain = archive("plain.zip", ZipWriter::kNarrow);
+  const std::vector<ZipEntry> entries = parse_zip(plain).value();
+  REQUIRE(entries.size() == 2);
+
+  std::vector<uint8_t> expected;
+  const auto put = [&](int width, std::initializer_list<uint64_t> numbers) {
+    for (const uint64_t number : numbers)
+      for (int b = 0; b < width; ++b) expected.push_back(static_cast<uint8_t>(number >> (8 * b)));
+  };
+  const uint64_t elsewhere = 0xffffffff;
+  const std::array<uint64_t, 2> sizes{entries[0].compressed.size(), entries[1].compressed.size()};
+  // Of 4 bytes only the first entry's size is too large; its place is not, and that of the second is.
+  put(4, {0x04034b50});
+  put(2, {45, 0, 8, 0, 33});
+  put(4, {entries[0].crc, elsewhere, elsewhere});
+  put(2, {1, 20});
+  put(1, {'a'});
+  put(2, {1, 16});
+  put(8, {8, sizes[0]});
+  expected.insert(expected.end(), entries[0].compressed.begin(), entries[0].compressed.end());
+  const uint64_t second = expected.size();
+  put(4, {0x04034b50});
+  put(2, {45, 0, 8, 0, 33});
+  put(4, {entries[1].crc, sizes[1], 2});
+  put(2, {1, 0});
+  put(1, {'b'});
+  expected.insert(expected.end(), entries[1].compressed.begin(), entries[1].compressed.end());
+  const uint64_t directory = expected.size();
+  put(4, {0x02014b50});
+  put(2, {45, 45, 0, 8, 0, 33});
+  put(4, {entries[0].crc, elsewhere, elsewhere});
+  put(2, {1, 20, 0, 0, 0});
+  put(4, {0, 0});
+  put(1, {'a'});
+  put(2, {1, 16});
+  put(8, {8, sizes[0]});
+  put(4, {0x02014b50});
+  put(2, {45, 45, 0, 8, 0, 33});
+  put(4, {entries[1].crc, sizes[1], 2});
+  put(2, {1, 12, 0, 0, 0});
+  put(4, {0, elsewhere});
+  put(1, {'b'});
+  put(2, {1, 8});
+  put(8, {second});
+  const uint64_t end = expected.size();
+  put(4, {0x06064b50});
+  put(8, {44});
+  put(2, {45, 45});
+  put(4, {0, 0});
+  put(8, {2, 2, end - directory, directory});
+  put(4, {0x07064b50, 0});
+  put(8, {end});
+  put(4, {1, 0x06054b50});
+  put(2, {0, 0, 2, 2});
+  put(4, {end - directory, elsewhere});
+  put(2, {0});
+  CHECK(archive("wide.zip", 4) == expected);
+  CHECK_FALSE(parse_zip(expected));
+}
+
 TEST_CASE("an archive that is written reads as the arrays that went in") {
   std::map<std::string, Tensor> arrays = {{"scalar", from_vector({7}, {})}, {"none", zeros({3, 0, 2})}};
   for (const DType dtype : {DType::f16, DType::f32, DType::f64, DType::u8, DType::i64})

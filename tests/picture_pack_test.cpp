@@ -253,7 +253,8 @@ TEST_CASE("what cannot be packed is refused, and nothing is written") {
   };
   CHECK(packing({}, 4) == "pack: expected at least one pair of pictures");
   CHECK(packing({{"0", packed.pairs[0].low, ""}}, 4) == "pack: expected a reference for 0");
-  CHECK(packing(packed.pairs, 16384) == "zip: expected an entry of at most 4294967294 bytes, got 9663676544");
+  CHECK(packing(packed.pairs, 16384) ==
+        "pack: expected at most 4294967296 bytes of pictures, got 19327353088");
   save_image(packed.pairs[1].high, noise(9, 6, 1));
   CHECK(packing(packed.pairs, 4) == packed.pairs[1].low + ": is 10 x 6, its reference 9 x 6");
   CHECK_FALSE(fs::exists(other));

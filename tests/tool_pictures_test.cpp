@@ -1,6 +1,7 @@
 // luxgrad enhance for scripts and photographers, and what else it gives out: tables, pages, manuals. The real
 // binary runs as a child.
 #include <cmath>
+#include <sstream>
 
 #include "films.h"
 #include "luxgrad/autograd/node.h"
@@ -131,6 +132,25 @@ TEST_CASE("a watched folder: what is there, what is moved in, and an orderly end
   CHECK(load_image(here.path("out/later.png")).width == 6);
   CHECK(here.run({"enhance", "--watch", "in", "-o", "in"}).code == 2);
   CHECK(here.run({"enhance", "--watch", "absent", "-o", "out"}).code == 3);
+}
+
+TEST_CASE("bad pictures of a watched folder are named as they come and counted at the end") {
+  const Workplace here;
+  for (const char* name : {"in/first.png", "later.png"}) spill(here.path(name), "no picture");
+  save_noise(here.path("good.png"));
+  spill(here.path("lines.txt"), "");
+  const std::string script =
+      "until [ -s lines.txt ]; do sleep 0.02; done; mv later.png good.png in; "
+      "until [ $(wc -l < lines.txt) -ge 3 ]; do sleep 0.02; done; kill -TERM $tool; wait $tool; echo $?";
+  const ChildResult result =
+      here.run({"-c", cat(LUX_TOOL, " enhance --watch in -o out --json > lines.txt & tool=$!; ", script)}, {},
+               "/bin/sh");
+  CHECK(result.out == "1\n");
+  CHECK(here.files("out") == Names{"good.png"});
+  const std::string reason =
+      ": is not a picture that can be read, expected JPEG, PNG, BMP or PNM (at byte 0)\n";
+  CHECK(result.err == cat("luxgrad: error: in/first.png", reason, "luxgrad: error: in/later.png", reason,
+                          "luxgrad: pictures that failed: 2\n"));
 }
 
 TEST_CASE("a watched folder that is full: a signal ends the work after the picture at hand") {
@@ -433,12 +453,14 @@ TEST_CASE("command lines are completed, and manuals name every option") {
   CHECK(completed("luxgrad enhance --skip", 2) == "--skip-existing\n");
   CHECK(completed("luxgrad video -n mirnet_v", 3) == "mirnet_v1 mirnet_v2\n");
   CHECK(completed("luxgrad enhance dark", 2) == "\n");  // files
-  for (const char* shell : {"zsh", "fish"}) {
-    const ChildResult script = here.run({"completion", shell});
-    CHECK(script.code == 0);
-    CHECK(contains(script.out, "skip-existing"));
-    CHECK(contains(script.out, "luxgrad"));
-  }
+  const std::string zsh = here.run({"completion", "zsh"}).out, fish = here.run({"completion", "fish"}).out;
+  CHECK(contains(zsh, "'--skip-existing["));
+  CHECK(contains(zsh, "'--with[DEVICE[/PRECISION[/plain\\]\\]: "));  // what ends a description there
+  CHECK(contains(fish, " -l skip-existing "));
+  CHECK(contains(fish, "'DEVICE[/PRECISION[/plain]]: "));
+  std::istringstream fish_lines(fish);
+  for (std::string line; std::getline(fish_lines, line);)
+    CHECK((line.starts_with("complete -c luxgrad ") || line.starts_with("# ")));
   CHECK(here.run({"completion", "tcsh"}).code == 2);
 
   CHECK(contains(here.run({"man"}).out, ".TH luxgrad 1"));

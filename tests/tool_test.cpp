@@ -12,8 +12,8 @@ using namespace lux;
 
 TEST_CASE("help begins with a line to copy, on standard output") {
   const Workplace here;
-  for (const char* command : {"enhance", "evaluate", "train", "pack", "gradcheck", "parity", "info", "verify",
-                              "convert", "bench"}) {
+  for (const char* command : {"enhance", "video", "lut", "evaluate", "train", "pack", "gradcheck", "parity",
+                              "info", "verify", "convert", "bench", "completion", "man"}) {
     const ChildResult help = here.run({command, "--help"});
     CHECK(help.code == 0);
     CHECK(help.err.empty());
@@ -21,6 +21,15 @@ TEST_CASE("help begins with a line to copy, on standard output") {
   }
   CHECK(here.run({"--help"}).out.starts_with("luxgrad enhance "));
   CHECK(here.run({"--version"}).code == 0);
+}
+
+// CrispASR#355: the program did not start where CUDA was not installed.
+TEST_CASE("no library of a GPU is needed to start") {
+  const Workplace here;
+  const ChildResult libraries = here.run({"--help"}, {.environment = {{"LD_TRACE_LOADED_OBJECTS", "1"}}});
+  CHECK(libraries.code == 0);
+  CHECK(contains(libraries.out, "libc.so"));  // as ldd lists them
+  for (const char* vendor : {"libcud", "libcublas", "libnv"}) CHECK_FALSE(contains(libraries.out, vendor));
 }
 
 TEST_CASE("a wrong command line is answered with what was meant") {

@@ -8,18 +8,26 @@
 namespace lux {
 namespace {
 
-/// The text in single quotes of a shell; `also` are characters that need a backslash.
-std::string quoted(const std::string& text, const std::string& also = "") {
+/// The text in single quotes of a shell.
+std::string quoted(const std::string& text) {
   std::string safe = "'";
-  for (const char c : text) {
-    if (c == '\'') {
-      safe += "'\\''";
-    } else {
-      if (also.find(c) != std::string::npos) safe += '\\';
-      safe += c;
-    }
-  }
+  for (const char c : text) c == '\'' ? safe += "'\\''" : safe += c;
   return safe + "'";
+}
+
+/// What an option does, in one line.
+std::string line_of(const OptionText& option) {
+  return option.description.substr(0, option.description.find('\n'));
+}
+
+/// The same between the brackets of zsh.
+std::string bracketed(const OptionText& option) {
+  std::string safe = "[";
+  for (const char c : line_of(option)) {
+    if (c == ']') safe += '\\';
+    safe += c;
+  }
+  return safe + "]";
 }
 
 std::string names_of_models() {
@@ -65,7 +73,7 @@ std::string zsh() {
     script += cat("  ", entry.name, ")\n    _arguments '*:file:_files'");
     for (const OptionText& option : options_of(entry)) {
       const auto add = [&](const std::string& name) {
-        script += cat(" \\\n      ", quoted(cat(name, "[", option.description, "]"), ""));
+        script += cat(" \\\n      ", quoted(cat(name, bracketed(option))));
         if (option.value.empty()) return;
         script.pop_back();  // the value stands inside of the quotes
         script += option.value == "NAME" && name.ends_with("model") ? cat(":model:(", names_of_models(), ")'")
@@ -89,7 +97,7 @@ std::string fish() {
       for (const std::string& name : option.long_names) script += cat(" -l ", name);
       for (const std::string& name : option.short_names) script += cat(" -s ", name);
       if (!option.value.empty()) script += " -r";
-      script += cat(" -d ", quoted(option.description), "\n");
+      script += cat(" -d ", quoted(line_of(option)), "\n");
     }
   }
   script.pop_back();

@@ -53,8 +53,7 @@ class Enhance final : public Command {
                    "The most that the program may take for a picture, like 2G or 500M (default: 60 % of what "
                    "is free)")
         ->type_name("SIZE")
-        ->transform(CLI::AsSizeValue(false).description(""))
-        ->transform(whole_number());  // the last one comes first
+        ->transform(memory_size());
     app.add_option("-t,--tile", work_.tile,
                    "Side of tiles in pixels, rounded up to what the network asks for (default 0: by memory)")
         ->type_name("N")
@@ -63,7 +62,8 @@ class Enhance final : public Command {
                  "Refuse a picture that fits into memory only with statistics of a smaller copy of it");
     app.add_flag("--verify-tiles", work_.verify_tiles,
                  "Say how far tiles differ from the whole, on the middle of the picture");
-    app.add_flag("-x", work_.augment, "Mean over the eight flips and quarter turns: eight times the time");
+    app.add_flag("-x,--augment", work_.augment,
+                 "Mean over the eight flips and quarter turns: eight times the time");
     app.add_flag("--raw-linear", work_.raw_linear, "The input holds 16-bit values proportional to light");
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
     app.add_option("-f,--format", format_,
@@ -114,22 +114,23 @@ class Enhance final : public Command {
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
     work_.program = std::max<int64_t>(0, held) + kFirstWork;
     work_.loading = peak_resident_bytes();
-    const int64_t others = std::max<int64_t>(0, static_cast<int64_t>(jobs.size()) - 1);
-    work_.waiting = std::min<int64_t>(others, 2 * (loaders_ + savers_) + 2);
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     if (arrivals) return watch(*arrivals, jobs, *loaded.model);
-    return finish(jobs, *loaded.model);
+    const std::vector<ExitCode> failures = finish(jobs, *loaded.model);
+    if (failures.empty()) return ExitCode::ok;
+    // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
+    if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
+    print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
+    return ExitCode::some_failed;
   }
 
  private:
   void check_options() {
-    check_usage(!memory_ || *memory_ > 0, "--memory: expected at least a byte");
     work_.say_memory = memory_.has_value();
     constexpr double kShare = 0.6;
     const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
-    work_.memory = memory_ ? static_cast<int64_t>(std::min<uint64_t>(*memory_, INT64_MAX))
-                           : static_cast<int64_t>(kShare * free);  // 0, no limit, where nobody knows
+    work_.memory = memory_.value_or(static_cast<int64_t>(kShare * free));  // 0, no limit: nobody knows
     if (!format_.empty()) batch_.format = format_named(format_);
     check_usage(work_.strength >= 0 && work_.strength <= 1, "--strength: expected 0 to 1, got ",
                 work_.strength);  // not a NaN either
@@ -187,8 +188,8 @@ class Enhance final : public Command {
     where_.threads = numbers[numbers.size() / 2];
   }
 
-  /// Does the jobs and reports them.
-  ExitCode finish(const std::vector<Job>& jobs, Model& model) const {
+  /// Does the jobs and reports them; the codes of those that failed.
+  std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
     std::deque<PictureWork> works;  // which do not move
@@ -217,18 +218,28 @@ class Enhance final : public Command {
                 .work =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
-                      works[i].enhance([&](int64_t bytes) {
+                      works[i].enhance(bytes_beside(works, i), [&](int64_t bytes) {
                         progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
                       });
                     },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});
-    if (failures.empty()) return ExitCode::ok;
-    // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
-    if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
-    progress.clear();
-    print_note(cat("luxgrad: ", jobs.size() - failures.size(), " of ", jobs.size(), " pictures done"));
-    return ExitCode::some_failed;
+    return failures;
+  }
+
+  /// Of the photos that are read ahead or not yet written while one is enhanced. Those that nobody has read
+  /// yet are taken to be like the others.
+  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one) const {
+    const size_t before = 2 * static_cast<size_t>(savers_) + 1, after = 2 * static_cast<size_t>(loaders_) + 1;
+    const size_t first = one - std::min(one, before), end = std::min(works.size(), one + after + 1);
+    int64_t known = 0, bytes = 0;
+    for (size_t i = first; i < end; ++i) {
+      if (const std::optional<int64_t> photo = works[i].photo_bytes()) {
+        ++known;
+        bytes += *photo;
+      }
+    }
+    return bytes / known * static_cast<int64_t>(end - first) - *works[one].photo_bytes();
   }
 
   /// What is there, then what comes, until a signal.
@@ -238,7 +249,7 @@ class Enhance final : public Command {
       if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());
     }
     const bool any = !(jobs.size() == 1 && jobs.front().input == watched_);
-    bool failed = any && finish(jobs, model) != ExitCode::ok;
+    size_t failed = any ? finish(jobs, model).size() : 0;
     while (!stop_requested) {
       const std::optional<std::string> name = arrivals.next(stop_requested);
       if (!name || !image_format_of(*name)) continue;
@@ -248,9 +259,15 @@ class Enhance final : public Command {
         one.overwrite = true;
         one.skip_existing = false;
       }
-      failed = finish(plan(one), model) != ExitCode::ok || failed;
+      failed += finish(plan(one), model).size();
     }
-    return failed ? ExitCode::some_failed : ExitCode::ok;
+    if (failed > 0) print_note(cat("luxgrad: pictures that failed: ", failed));
+    if (arrivals.missed()) {
+      print_note(cat("luxgrad: ", watched_,
+                     ": more files came at once than the system notes; the same command ",
+                     "takes those that were missed"));
+    }
+    return failed > 0 || arrivals.missed() ? ExitCode::some_failed : ExitCode::ok;
   }
 
   BatchOptions batch_;
@@ -260,7 +277,7 @@ class Enhance final : public Command {
   PictureOptions work_;
   std::string format_, shard_, watched_, threads_, page_;
   const CLI::Option* compare_ = nullptr;
-  std::optional<uint64_t> memory_;
+  std::optional<int64_t> memory_;
   int loaders_ = 1, savers_ = 1;
   bool json_ = false;
   std::string progress_ = "bar";

@@ -147,6 +147,7 @@ void PictureWork::load() {
                                                 "expects 16"));
     if (travels()) begin_upload();
   });
+  photo_bytes_ = static_cast<int64_t>(before_.samples.size());
 }
 
 // Whether photo and result go to a device and back while it computes other pictures.
@@ -202,7 +203,7 @@ void PictureWork::check_memory() {
   // takes the place of the photo.
   const bool sum = options_.augment && !needs_tensors();
   const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0;
-  const int64_t around = options_.program + ((sum ? 1 : 2) + options_.waiting) * photo +
+  const int64_t around = options_.program + beside_ + (sum ? 1 : 2) * photo +
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
@@ -214,7 +215,7 @@ void PictureWork::check_memory() {
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
   if (curves_) {  // before the result, one of the maps is packed at a time
-    const int64_t beside = options_.program + (1 + options_.waiting) * photo + map_bytes();
+    const int64_t beside = options_.program + beside_ + photo + map_bytes();
     const int64_t rows = model_.device() == kCpu ? curves_->plan().bytes : 0;
     need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
   }
@@ -257,7 +258,8 @@ void PictureWork::verify_tiles() const {
                  width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
-void PictureWork::enhance(FunctionRef<void(int64_t bytes)> expects) {
+void PictureWork::enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
+  beside_ = beside;
   attempt(network_seconds_, [&] {
     try {
       check_memory();
@@ -453,10 +455,6 @@ void PictureWork::write_files() {
 // The arrays go into their file row by row; of the maps each sample takes a byte.
 void PictureWork::save_curves() {
   const std::vector<std::string> files = curve_files(job_.curves);
-  constexpr int64_t kMost = int64_t{4} << 30;  // bytes of an archive without zip64
-  if (map_bytes() * static_cast<int64_t>(sizeof(float)) >= kMost - (1 << 10))
-    throw CommandError(ExitCode::refused,
-                       cat(job_.input, ": has more curve parameters than the 4 GiB of an .npz hold"));
   (void)make_folders(fs::path(job_.curves).parent_path()).value();
   std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
   for (Image& map : maps) map.allocate(width_, height_, 3, 8);

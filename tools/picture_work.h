@@ -1,6 +1,7 @@
 // What happens to one picture of a batch, in three stages that may run at the same time as those of others.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -21,7 +22,6 @@ struct PictureOptions {
   bool raw_linear = false;    ///< values of the input are proportional to light
   bool side_by_side = false;  ///< write before and after in one picture
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
-  int64_t waiting = 0;        ///< pictures that are read ahead or not yet written while one is enhanced
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
   int64_t loading = 0;        ///< the most that it took until then
   bool say_memory = false;    ///< say before the work what it needs
@@ -40,10 +40,16 @@ class PictureWork {
   void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
   void load();
-  /// `expects` is told before the work how many bytes the program is thought to take.
-  void enhance(FunctionRef<void(int64_t bytes)> expects);
+  /// `beside`: bytes of photos that are read ahead or not yet written meanwhile. `expects` is told
+  /// before the work how many bytes the program is thought to take.
+  void enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expects);
   void save();
 
+  /// Of the photo, 0 where none is needed; nothing before it is read. For any thread.
+  std::optional<int64_t> photo_bytes() const {
+    const int64_t bytes = photo_bytes_;
+    return bytes < 0 ? std::nullopt : std::optional(bytes);
+  }
   const std::optional<Failure>& failure() const { return failure_; }
   /// What a script wants to know: one JSON object in a line.
   std::string json_line() const;
@@ -89,6 +95,8 @@ class PictureWork {
   std::optional<Failure> failure_{};
   bool skipped_ = false, curves_written_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
+  std::atomic<int64_t> photo_bytes_ = -1;
+  int64_t beside_ = 0;  // of other pictures
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
   std::unique_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side

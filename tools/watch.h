@@ -20,9 +20,15 @@ class FolderWatch {
   /// true. Names that begin with a dot are those of files at work, and left out.
   std::optional<std::string> next(const std::atomic<bool>& stop);
 
+  /// Whether more files came at once than the system has notes for; some of them are never given.
+  bool missed() const { return missed_; }
+
  private:
+  void take_events(int milliseconds);
+
   int descriptor_;
   std::deque<std::string> names_;
+  bool missed_ = false;
 };
 
 }  // namespace lux

@@ -109,7 +109,7 @@ Tensor packed(const Way& way, const Conv2dProblem& s, const Convolution& c, cons
   return derived_weights(weight, key, keep, [&] {
     const Products& products = way.products;
     const int64_t bytes = products.packed_bytes(c), slices = std::clamp<int64_t>(bytes >> 16, 1, 64);
-    Tensor to = scratch(s.groups * bytes);
+    Tensor to = cpu::kept(s.groups * bytes);
     run_chunks(s.groups * slices, [&](int64_t chunk) {
       const int64_t group = chunk / slices;
       products.pack(c, weights_of(s, weight, order, group), chunk % slices, slices,
@@ -163,7 +163,7 @@ void add_skip(const Conv2dProblem& s, const Tile& tile, const Tensor& skip, cons
 Tensor packed_depthwise(const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
                         const Order& order) {
   const Tiles& tiles = tiles_for(s.dtype);
-  Tensor to = scratch(tiles.packed_depthwise_bytes(c));
+  Tensor to = cpu::kept(tiles.packed_depthwise_bytes(c));
   tiles.pack_depthwise(c, weights_of(s, weight, order, 0), to.raw());
   return to;
 }
@@ -263,7 +263,7 @@ void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& 
     from.column = tile.column;
     Tile row = tile;
     row.rows = 1;
-    const Tensor room = scratch(std::max(tiles.depthwise_scratch(to, row), way.products.scratch(from, line)));
+    const auto room = scratch(std::max(tiles.depthwise_scratch(to, row), way.products.scratch(from, line)));
     for (; row.row < tile.row + tile.rows; ++row.row) {
       to.row = -row.row;
       from.row = row.row;

@@ -96,7 +96,7 @@ void forward_in(const Conv2dProblem& s, const Tensors& inputs, const Tensor& wei
   run_chunks(blocks_of(pixels, step) * s.groups, [&](int64_t chunk) {
     const int64_t group = chunk % s.groups, begin = chunk / s.groups * step,
                   end = std::min(pixels, begin + step);
-    const Tensor seen = scratch((end - begin) * filter * static_cast<int64_t>(sizeof(T)));
+    const auto seen = scratch((end - begin) * filter * static_cast<int64_t>(sizeof(T)));
     T* const data = static_cast<T*>(seen.raw());
     patches.gather(begin, end, group, data);
     T* const out = y.data<T>() + begin * s.K + group * width;
@@ -140,7 +140,7 @@ void input_gradient_in(const Conv2dProblem& s, const Tensor& gz, const Tensor& w
                 step = pixels_per_task<T>(filter + s.C);
   run_chunks(blocks_of(pixels, step), [&](int64_t chunk) {
     const int64_t begin = chunk * step, end = std::min(pixels, begin + step), count = end - begin;
-    const Tensor seen = scratch(count * (filter + s.C) * static_cast<int64_t>(sizeof(T)));
+    const auto seen = scratch(count * (filter + s.C) * static_cast<int64_t>(sizeof(T)));
     T* const data = static_cast<T*>(seen.raw());
     T* const sums = data + count * filter;
     for (int64_t group = 0; group < s.groups; ++group) {
@@ -173,7 +173,7 @@ void weight_gradient_in(const Conv2dProblem& s, const Tensors& inputs, const Ten
   const Tensor partial = zeros({shares, gw.numel()}, gw.options());
   run_chunks(shares * s.groups, [&](int64_t chunk) {
     const int64_t share = chunk / s.groups, group = chunk % s.groups;
-    const Tensor seen = scratch(step * filter * static_cast<int64_t>(sizeof(T)));
+    const auto seen = scratch(step * filter * static_cast<int64_t>(sizeof(T)));
     T* const data = static_cast<T*>(seen.raw());
     auto sums =
         matrix(partial.data<T>() + share * gw.numel() + group * width * filter, width, filter, filter);

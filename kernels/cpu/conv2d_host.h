@@ -6,6 +6,7 @@
 
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/tensor/memory.h"
 
 namespace lux::cpu {
 
@@ -14,8 +15,23 @@ extern const Conv2dKernels kTileKernels;
 /// The same by products of bf16.
 extern const Conv2dKernels kPairKernels;
 
-/// Uninitialised bytes for one task or one operator.
-inline Tensor scratch(int64_t bytes) { return empty({(bytes + 7) / 8}, {DType::f64, kCpu}); }
+/// Uninitialised bytes for one task or one operator: a tensor would ask the system for a storage each time.
+class Scratch {
+ public:
+  explicit Scratch(int64_t bytes) : block_(memory::allocate(bytes)) {}
+  ~Scratch() { memory::deallocate(block_); }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+
+  void* raw() const { return block_.data; }
+
+ private:
+  memory::Block block_;
+};
+inline Scratch scratch(int64_t bytes) { return Scratch(bytes); }
+
+/// Uninitialised bytes that are kept, such as weights in another order.
+inline Tensor kept(int64_t bytes) { return empty({bytes}, {DType::u8, kCpu}); }
 
 inline bool is_depthwise(const Conv2dProblem& s) {
   return s.groups > 1 && s.groups == s.C && s.groups == s.K;

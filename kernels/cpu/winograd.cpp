@@ -56,7 +56,7 @@ ChannelRange source_channels(const Convolution& c) { return {0, c.groups * c.dep
 ChannelRange target_channels(const Convolution& c) { return {0, c.groups * c.width}; }
 
 struct Memory {
-  Tensor source, target, strip;
+  cpu::Scratch source, target, strip;
 
   Memory(const Winograd& w, const Convolution& c, const TileRange& range)
       : source(scratch(w.points_bytes(c, range.count))),
@@ -69,7 +69,7 @@ template <class Step>
 void run_slices(const Winograd& w, const Convolution& c, const TileRange& range, const ChannelRange& all,
                 const Step& step) {
   run_chunks(blocks_of(all.end, kSlice), [&](int64_t chunk) {
-    const Tensor strip = scratch(w.scratch(c, range));
+    const auto strip = scratch(w.scratch(c, range));
     step(ChannelRange{chunk * kSlice, std::min(all.end, (chunk + 1) * kSlice)}, strip.raw());
   });
 }
@@ -78,7 +78,7 @@ void measure_all(const Winograd& w, const Convolution& c, const TileRange& range
   constexpr int64_t kSome = 32;
   run_chunks(blocks_of(range.count, kSome), [&](int64_t chunk) {
     const int64_t first = chunk * kSome;
-    const Tensor strip = scratch(w.scratch(c, range));
+    const auto strip = scratch(w.scratch(c, range));
     w.measure(c, range, {first, std::min(kSome, range.count - first)}, source, strip.raw());
   });
 }
@@ -101,7 +101,7 @@ Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, con
                        order.group,
                        first};
   return derived_weights(weight, key, keep, [&] {
-    Tensor to = scratch(w.packed_bytes(c));
+    Tensor to = cpu::kept(w.packed_bytes(c));
     const int64_t slices = std::clamp<int64_t>(w.packed_bytes(c) >> 16, 1, 64);
     run_chunks(slices, [&](int64_t slice) { w.pack(c, order, slice, slices, to.raw()); });
     return to;
@@ -244,7 +244,7 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
   const int64_t room = std::min(kMostShares, kMostBytes / bytes);
   const bool shared = cut.many && room >= kEnoughShares;
   const int64_t shares = shared ? std::min(room, cut.count()) : 1;
-  const Tensor sums = scratch(shares * bytes);
+  const auto sums = scratch(shares * bytes);
   char* const all = static_cast<char*>(sums.raw());
   const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (shared) {
