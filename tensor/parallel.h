@@ -195,8 +195,7 @@ struct VisitRow {
   LUX_HD void operator()(int64_t row) const { f.row(row); }
 };
 
-// On the CPU a thread has a block of rows, and the columns are the SIMD lanes. A sum takes up four rows, in
-// their order, before it goes back to memory.
+// On the CPU a thread has a block of rows, and the columns are the SIMD lanes.
 template <class F>
 void sum_column_blocks(int64_t groups, int64_t rows, int64_t columns, int64_t blocks, const F& f,
                        double* partial) {
@@ -206,21 +205,12 @@ void sum_column_blocks(int64_t groups, int64_t rows, int64_t columns, int64_t bl
     std::fill_n(sums, columns, 0.0);
     const int64_t group = chunk / blocks, block = chunk % blocks;
     const int64_t end = std::min(rows, (block + 1) * kColumnBlock);
-    const auto add = [&](int64_t row, auto together) {
-      if constexpr (HasRow<F>) {
-        for (int64_t k = 0; k < together; ++k) kernel.row(group * rows + row + k);
-      }
+    for (int64_t row = block * kColumnBlock; row < end; ++row) {
+      if constexpr (HasRow<F>) kernel.row(group * rows + row);
 #pragma GCC ivdep
-      for (int64_t c = 0; c < columns; ++c) {
-        double sum = sums[c];
-        for (int64_t k = 0; k < together; ++k)
-          sum += static_cast<double>(kernel.term(group * rows + row + k, c));
-        sums[c] = sum;
-      }
-    };
-    int64_t row = block * kColumnBlock;
-    for (; row + 4 <= end; row += 4) add(row, std::integral_constant<int64_t, 4>{});
-    for (; row < end; ++row) add(row, std::integral_constant<int64_t, 1>{});
+      for (int64_t c = 0; c < columns; ++c)
+        sums[c] += static_cast<double>(kernel.term(group * rows + row, c));
+    }
   });
 }
 
