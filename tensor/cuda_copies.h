@@ -4,6 +4,9 @@
 // reads by itself.
 #pragma once
 
+#include <optional>
+
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux::cuda {
@@ -25,27 +28,6 @@ class Staging {
 /// Gives back what is kept.
 void forget_staging();
 
-/// A point in a stream.
-class Event {
- public:
-  Event();
-  ~Event();
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  /// Stands for all that this thread's stream has by now.
-  void record();
-  /// What is put on this thread's stream from now on waits for it.
-  void hold_up() const;
-  /// Waits. Throws Error with what went wrong on the device.
-  void wait() const;
-
- private:
-  friend class Upload;
-  friend class Download;
-  void* event_ = nullptr;
-};
-
 class Upload {
  public:
   /// Begins to copy a tensor of the host, in any thread. Throws OutOfMemory and Error.
@@ -58,8 +40,8 @@ class Upload {
 
  private:
   Staging staging_;
-  Event event_;
   Tensor there_;
+  std::optional<Event> copied_;
 };
 
 class Download {
@@ -76,7 +58,7 @@ class Download {
  private:
   Tensor source_;
   Staging staging_;
-  Event event_;
+  Event copied_;
 };
 
 }  // namespace lux::cuda
