@@ -25,9 +25,11 @@ Kept& kept() {
   return *kept;
 }
 
-int64_t bytes_of(const Tensor& tensor) {
-  return tensor.numel() * static_cast<int64_t>(size_of(tensor.dtype()));
+int64_t bytes_of(const Shape& shape, DType dtype) {
+  return shape.numel() * static_cast<int64_t>(size_of(dtype));
 }
+
+int64_t bytes_of(const Tensor& tensor) { return bytes_of(tensor.shape(), tensor.dtype()); }
 
 // Begins a copy on this thread's stream. Where it cannot be awaited later, it is awaited now.
 Event begin_copy(void* to, const void* from, int64_t bytes, const char* way) {
@@ -96,11 +98,12 @@ void forget_staging() {
 }
 
 // What fails half-way goes before `up`, so to where its memory came from.
-Upload::Upload(const Tensor& source) : staging_(bytes_of(source)) {
-  std::memcpy(staging_.data(), source.raw(), static_cast<size_t>(bytes_of(source)));
+Upload::Upload(const void* elements, const Shape& shape, DType dtype) : staging_(bytes_of(shape, dtype)) {
+  const int64_t bytes = bytes_of(shape, dtype);
+  std::memcpy(staging_.data(), elements, static_cast<size_t>(bytes));
   const OnStream up(stream(CopyStream::up));
-  Tensor there = empty(source.shape(), {source.dtype(), kCuda});
-  copied_.emplace(begin_copy(there.raw(), staging_.data(), bytes_of(source), "host to device"));
+  Tensor there = empty(shape, {dtype, kCuda});
+  copied_.emplace(begin_copy(there.raw(), staging_.data(), bytes, "host to device"));
   there_ = std::move(there);
 }
 
@@ -128,11 +131,9 @@ Download::~Download() {
   source_ = {};
 }
 
-Tensor Download::arrived() const {
+const void* Download::arrived() const {
   copied_.wait();
-  Tensor here = empty(source_.shape(), {source_.dtype(), kCpu});
-  std::memcpy(here.raw(), staging_.data(), static_cast<size_t>(bytes_of(source_)));
-  return here;
+  return staging_.data();
 }
 
 }  // namespace lux::cuda

@@ -30,8 +30,8 @@ void forget_staging();
 
 class Upload {
  public:
-  /// Begins to copy a tensor of the host, in any thread. Throws OutOfMemory and Error.
-  explicit Upload(const Tensor& source);
+  /// Begins to copy elements of the host, in any thread; they may go at once. Throws OutOfMemory and Error.
+  Upload(const void* elements, const Shape& shape, DType dtype);
   ~Upload();
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
@@ -52,8 +52,9 @@ class Download {
   ~Download();
   Download(const Download&) = delete;
   Download& operator=(const Download&) = delete;
-  /// The copy, on the host; waits for it, in any thread. Throws Error with what went wrong on the device.
-  Tensor arrived() const;
+  /// The elements, on the host, for as long as this lives; waits for them, in any thread. Throws Error with
+  /// what went wrong on the device.
+  const void* arrived() const;
 
  private:
   Tensor source_;

@@ -205,6 +205,14 @@ struct FakeDevice {
   ~FakeDevice() { cuda::set_driver(cuda::runtime()); }
 };
 
+cuda::Upload upload_of(const Tensor& picture) { return {picture.raw(), picture.shape(), picture.dtype()}; }
+
+// The first `n` floats that come back.
+std::vector<double> arrived(const cuda::Download& download, int64_t n) {
+  const auto* const values = static_cast<const float*>(download.arrived());
+  return {values, values + n};
+}
+
 }  // namespace
 
 TEST_CASE("without a driver there is no device, and one sentence says so") {
@@ -523,7 +531,7 @@ TEST_CASE("graphs that make room for a copy are done by then") {
   const auto work = [&](const Tensors& in) -> Tensors { return {joined(in[0], weight)}; };
   graphs.run("joined", {full({1000}, 2)}, {weight}, work);
   cuda::set_memory_cap(cuda::memory_stats().live + 100);
-  const cuda::Upload upload(full({500}, 1));
+  const cuda::Upload upload = upload_of(full({500}, 1));
   CHECK(graphs.size() == 0);
   CHECK_FALSE(fake.torn);
 }
@@ -537,9 +545,9 @@ TEST_CASE("a recording is not disturbed by copies of other threads, though these
     const Tensors y = graphs.run("copies", {full({2}, run)}, {}, [&](const Tensors& in) -> Tensors {
       std::thread loader([&] {
         fake.allocations_to_fail = 1;
-        const cuda::Upload upload(picture);
+        const cuda::Upload upload = upload_of(picture);
         fake.record_error = kFault;
-        CHECK_THROWS_AS(cuda::Upload{picture}, Error);
+        CHECK_THROWS_AS(upload_of(picture), Error);
         fake.record_error = 0;
       });
       loader.join();
@@ -600,9 +608,9 @@ TEST_CASE("pictures travel beside the device's own stream, and whoever needs the
   fake.lazy = true;
   {
     const Tensor picture = full({1, 4, 4, 3}, 1);
-    cuda::Upload first(picture);
+    cuda::Upload first = upload_of(picture);
     fill_(picture, 2);  // which the host may reuse
-    cuda::Upload second(picture);
+    cuda::Upload second = upload_of(picture);
     Tensor result = copied(first.arrived());
     CHECK(fake.waits == 0);
     cuda::Download back(result);
@@ -610,16 +618,16 @@ TEST_CASE("pictures travel beside the device's own stream, and whoever needs the
     cuda::Download also_back(result);
     result = {};
     CHECK(fake.streams[&fake].done == 0);  // nobody has waited yet
-    CHECK(also_back.arrived().to_vector() == std::vector<double>(48, 2));
-    CHECK(back.arrived().to_vector() == std::vector<double>(48, 1));
+    CHECK(arrived(also_back, 48) == std::vector<double>(48, 2));
+    CHECK(arrived(back, 48) == std::vector<double>(48, 1));
     CHECK(fake.made_streams == 2);
-    const cuda::Upload unused(picture);
+    const cuda::Upload unused = upload_of(picture);
   }
   cuda::synchronize();
   CHECK(cuda::memory_stats().live == 0);
   const size_t buffers = fake.host_blocks.size();
   CHECK(buffers <= 5);  // two pairs at a time, and one
-  { const cuda::Upload again(full({1, 4, 4, 3}, 3)); }
+  { const cuda::Upload again = upload_of(full({1, 4, 4, 3}, 3)); }
   CHECK(fake.host_blocks.size() == buffers);  // there is one of this size
   cuda::forget_staging();
   CHECK(fake.host_blocks.empty());
@@ -629,23 +637,23 @@ TEST_CASE("a picture that finds no memory is nowhere, and one that is lost on th
   const FakeDevice device;
   const Tensor picture = full({1, 2, 2, 3}, 1);
   cuda::fail_allocation(1);
-  CHECK_THROWS_AS(cuda::Upload{picture}, OutOfMemory);
-  cuda::Upload upload(picture);
+  CHECK_THROWS_AS(upload_of(picture), OutOfMemory);
+  cuda::Upload upload = upload_of(picture);
   const cuda::Download download(upload.arrived());
   fake.wait_error = kFault;
   CHECK(error_of([&] { download.arrived(); }) ==
         "cuda: waiting for the device: an illegal memory access was encountered");
   fake.wait_error = 0;
-  CHECK(download.arrived().to_vector() == std::vector<double>(12, 1));
+  CHECK(arrived(download, 12) == std::vector<double>(12, 1));
 }
 
 TEST_CASE("a result that nobody wants any more leaves its memory to nobody before it has come") {
   const FakeDevice device;
   fake.lazy = true;
-  cuda::Upload first(full({6}, 1));
+  cuda::Upload first = upload_of(full({6}, 1));
   const Tensor there = first.arrived();
   { const cuda::Download dropped(there); }
-  cuda::Upload next(full({6}, 5));  // in the pinned memory of the one that was dropped
-  CHECK(cuda::Download(there).arrived().to_vector() == std::vector<double>(6, 1));
-  CHECK(cuda::Download(next.arrived()).arrived().to_vector() == std::vector<double>(6, 5));
+  cuda::Upload next = upload_of(full({6}, 5));  // in the pinned memory of the one that was dropped
+  CHECK(arrived(cuda::Download(there), 6) == std::vector<double>(6, 1));
+  CHECK(arrived(cuda::Download(next.arrived()), 6) == std::vector<double>(6, 5));
 }
