@@ -75,7 +75,7 @@ Tensor to_bytes(const Tensor& x) {
 Tensor from_samples(const Tensor& samples, int channels, DType dtype) {
   const Shape& s = samples.shape();
   check(samples.dtype() == DType::u8 && s.rank() == 4 && channels >= 1 && channels <= 4 &&
-            (s[3] == channels || s[3] == 2 * channels),
+            (s[3] == channels || s[3] == int64_t{2} * channels),
         "from_samples: expected u8 [N, H, W, ", channels, "] or [N, H, W, ", 2 * channels, "], got ",
         samples.dtype(), " ", s);
   if (channels == 3 && s[3] == 3) return from_bytes(samples, dtype);

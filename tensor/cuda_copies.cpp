@@ -43,6 +43,18 @@ Event begin_copy(void* to, const void* from, int64_t bytes, const char* way) {
   }
 }
 
+// What fails half-way goes before `up`, so to where its memory came from.
+Event begin_upload(const Staging& staging, const void* elements, const Shape& shape, DType dtype,
+                   Tensor& there) {
+  const int64_t bytes = bytes_of(shape, dtype);
+  std::memcpy(staging.data(), elements, static_cast<size_t>(bytes));
+  const OnStream up(stream(CopyStream::up));
+  Tensor made = empty(shape, {dtype, kCuda});
+  Event copied = begin_copy(made.raw(), staging.data(), bytes, "host to device");
+  there = std::move(made);
+  return copied;
+}
+
 Event begin_download(void* to, const Tensor& source) {
   const Event made;
   const OnStream down(stream(CopyStream::down));
@@ -97,26 +109,19 @@ void forget_staging() {
   kept().buffers.clear();
 }
 
-// What fails half-way goes before `up`, so to where its memory came from.
-Upload::Upload(const void* elements, const Shape& shape, DType dtype) : staging_(bytes_of(shape, dtype)) {
-  const int64_t bytes = bytes_of(shape, dtype);
-  std::memcpy(staging_.data(), elements, static_cast<size_t>(bytes));
-  const OnStream up(stream(CopyStream::up));
-  Tensor there = empty(shape, {dtype, kCuda});
-  copied_.emplace(begin_copy(there.raw(), staging_.data(), bytes, "host to device"));
-  there_ = std::move(there);
-}
+Upload::Upload(const void* elements, const Shape& shape, DType dtype)
+    : staging_(bytes_of(shape, dtype)), copied_(begin_upload(staging_, elements, shape, dtype, there_)) {}
 
 // The device may still read the host's memory. What is not wanted any more goes where it came from, for the
 // device's own stream may just be recording a graph.
 Upload::~Upload() {
-  await(*copied_);
+  await(copied_);
   const OnStream up(stream(CopyStream::up));
   there_ = {};
 }
 
 Tensor Upload::arrived() {
-  copied_->hold_up();
+  copied_.hold_up();
   return std::move(there_);
 }
 

@@ -4,8 +4,6 @@
 // reads by itself.
 #pragma once
 
-#include <optional>
-
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/tensor.h"
 
@@ -41,7 +39,7 @@ class Upload {
  private:
   Staging staging_;
   Tensor there_;
-  std::optional<Event> copied_;
+  Event copied_;
 };
 
 class Download {

@@ -351,11 +351,10 @@ void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   upload_.reset();
 }
 
-void PictureWork::receive() {
-  if (*static_cast<const double*>(not_finite_->arrived()) != 0) throw_not_finite(job_.input);
-  put_colors(download_->arrived(), after_);
-  not_finite_.reset();
-  download_.reset();
+void PictureWork::receive(const cuda::Download& samples, const cuda::Download& not_finite) {
+  if (*static_cast<const double*>(not_finite.arrived()) != 0) throw_not_finite(job_.input);
+  put_colors(samples.arrived(), after_);
+  drop_copies();
 }
 
 void PictureWork::enhance_rows_of_photo() {
@@ -429,7 +428,7 @@ void PictureWork::enhance_tensor() {
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
     try {
-      if (download_) receive();
+      if (download_ && not_finite_) receive(*download_, *not_finite_);
       write_files();
     } catch (const std::bad_alloc&) {
       throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",

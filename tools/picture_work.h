@@ -66,7 +66,7 @@ class PictureWork {
   void read_rows(int64_t first, const Tensor& rows) const;
   void drop_copies();
   void enhance_uploaded(cuda::Upload& upload);
-  void receive();
+  void receive(const cuda::Download& samples, const cuda::Download& not_finite);
   void enhance_rows_of_photo();
   void enhance_tensor();
   void lay_next();
