@@ -12,7 +12,7 @@ gpu_check.sh [-o REPORT] [--build FOLDER] [--part NAME] [--quick]
   --quick         of each part a few seconds; always where the CPU plays the device (preset `emulated`)
 cuDNN and cuBLAS: LUX_CUDNN, LUX_CUBLAS, the loader, a toolkit, a Python environment (LUX_PYTHON, VIRTUAL_ENV, CONDA_PREFIX,
 or found in the usual places). PyTorch, which the benchmark compares with: in LUX_PEERS, one of those environments, or python3.
-Exit status: 0 all passed, 5 there is no GPU, 7 a part failed or was cut off.
+Exit status: 0 all passed, 5 there is no GPU, 7 a part, or the look for a GPU, failed or was cut off.
 TEXT
 }
 
@@ -60,14 +60,19 @@ head_of_report() {
 }
 
 timeout 20 "$luxgrad" info --json > "$work/info.json" 2> "$work/info.err"
+code=$?
 if ! grep -q '"cuda:0"' "$work/info.json"; then
-  why=$(sed -n 's/.*"no_cuda":"\([^"]*\)".*/\1/p' "$work/info.json")
+  why=$(sed -n 's/.*"no_cuda":"\([^"]*\)".*/\1/p' "$work/info.json") status=5
+  if [ -z "$why" ]; then
+    why="luxgrad info failed with status $code$(sed '1s/^/: /;q' "$work/info.err")" status=7
+    if [ $code -eq 124 ]; then why='luxgrad info was cut off after 20 s'; fi
+  fi
   {
     head_of_report
-    echo "No GPU was at hand: ${why:-luxgrad info did not run}. Nothing was measured, and nothing ran on a device."
+    if [ $status -eq 5 ]; then echo "No GPU was at hand: $why. Nothing was measured, and nothing ran on a device."; else echo "Nothing was measured: $why."; fi
   } > "$report"
-  echo "gpu_check.sh: ${why:-$(head -n 1 "$work/info.err")}; nothing was measured" >&2
-  exit 5
+  echo "gpu_check.sh: $why; nothing was measured" >&2
+  exit $status
 fi
 played=''
 if grep -q 'the CPU plays the device' "$work/info.json"; then played=yes quick=yes; fi
