@@ -306,4 +306,20 @@ void from_part(const Tensor& part, int64_t row, int64_t column, Image& image) {
   set_colors(image, row, column, part);
 }
 
+void put_colors(const void* samples, Image& image) {
+  check(image.colors() == 3, "put_colors: expected a picture in colours, got gray");
+  const size_t sample = static_cast<size_t>(image.bits) / 8, pixel = 3 * sample;
+  const auto* const from = static_cast<const uint8_t*>(samples);
+  parallel_rows(kCpu, image.height, image.width * 3, [&](const Team&, int64_t y) {
+    const uint8_t* const colors = from + static_cast<size_t>(y * image.width) * pixel;
+    uint8_t* const row = image.row(y);
+    if (!image.has_alpha()) {
+      std::memcpy(row, colors, image.row_bytes());
+      return;
+    }
+    for (size_t x = 0; x < static_cast<size_t>(image.width); ++x)
+      std::memcpy(row + x * image.pixel_bytes(), colors + x * pixel, pixel);
+  });
+}
+
 }  // namespace lux

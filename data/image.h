@@ -83,4 +83,7 @@ Image from_tensor(const Tensor& picture, const Image& like);
 Image blank_like(const Image& like);
 void from_part(const Tensor& part, int64_t row, int64_t column, Image& image);
 
+/// The same for colours that are samples already: height·width·3 of them, of the picture's bits.
+void put_colors(const void* samples, Image& image);
+
 }  // namespace lux

@@ -135,7 +135,7 @@ Tensor ReferenceGuided::decode(Encoding low, const Tensor& luminance) const {
 
 Tensor ReferenceGuided::look_of(Tensor reference) const {
   const NoGrad no_grad;
-  reference = reference.to(device());
+  reference = reference.to(device()).to(dtype());
   return encode(std::move(reference)).luminance();
 }
 
@@ -165,7 +165,7 @@ Tensor ReferenceGuided::enhance(const Tensor& x, double strength) const {
   const Tensor own = low.luminance();
   Tensor sum;
   for (size_t i = 0; i < looks.size(); ++i) {
-    const Tensor look = looks[i].to(device());
+    const Tensor look = looks[i].to(device()).to(own.dtype());
     // Pictures of a batch share a look that was set.
     const Tensor wanted = look.size(0) == own.size(0) ? look : look + zeros(own.shape(), own.options());
     const bool last = i + 1 == looks.size();  // and gives its features away

@@ -65,7 +65,8 @@ int take(const Context& c, void** data, int64_t bytes) {
   int error = c.driver->allocate(data, size, current(c));
   if (error != c.driver->out_of_memory) return error;
   c.driver->last_error();  // else the next launch would report it
-  c.driver->synchronize(c.stream);
+  // Not of the device's own stream, where another thread may just be recording a graph.
+  c.driver->synchronize(current(c));
   c.driver->trim();
   error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();
@@ -149,23 +150,40 @@ void synchronize() {
   check_call(driver.synchronize(context().stream), "waiting for the device");
 }
 
-Mark::Mark() { check_call(started_driver(context()).mark(&mark_, stream()), "marking the stream"); }
-
-Mark::~Mark() {
-  if (mark_ != nullptr) context().driver->forget(mark_);
+Event::Event() {
+  const Driver& driver = started_driver(context());
+  check_call(driver.make_event(&event_), "making an event");
+  if (const int error = driver.record_event(event_, stream()); error != 0) {
+    driver.release_event(event_);
+    check_call(error, "marking the stream");
+  }
 }
 
-Mark::Mark(Mark&& other) noexcept : mark_(std::exchange(other.mark_, nullptr)) {}
+Event::~Event() {
+  if (event_ != nullptr) context().driver->release_event(event_);
+}
 
-double Mark::milliseconds_since(const Mark& earlier) const {
+Event::Event(Event&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
+
+void Event::hold_up() const {
+  check_call(started_driver(context()).wait_on_stream(event_, stream()), "awaiting a point of a stream");
+}
+
+void Event::wait() const {
+  check_call(started_driver(context()).wait_for_event(event_), "waiting for the device");
+}
+
+double Event::milliseconds_since(const Event& earlier) const {
+  wait();
   float milliseconds = 0;
-  check_call(started_driver(context()).between(&milliseconds, earlier.mark_, mark_), "timing the device");
+  check_call(started_driver(context()).between(&milliseconds, earlier.event_, event_), "timing the device");
   return static_cast<double>(milliseconds);
 }
 
 void check_call(int error, const std::string& what) {
   if (error == 0) return;
   const Driver& driver = started_driver(context());
+  driver.last_error();  // else the next launch would report it
   const std::string text = cat("cuda: ", what, ": ", driver.text_of(error));
   if (error == driver.out_of_memory) throw OutOfMemory(text);
   fail(text);

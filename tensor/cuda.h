@@ -35,11 +35,6 @@ struct Driver {
   int (*synchronize)(void* stream);
   /// The error of the last launch.
   int (*last_error)();
-  /// Makes a mark that the stream reaches behind everything called so far, and lets go of one.
-  int (*mark)(void** mark, void* stream);
-  int (*forget)(void* mark);
-  /// Milliseconds of the device between two marks, once it has reached the later one.
-  int (*between)(float* milliseconds, void* earlier, void* later);
   int out_of_memory;    ///< the number of the error for which trimming and trying again may help
   bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
 
@@ -54,6 +49,8 @@ struct Driver {
   int (*wait_on_stream)(void* event, void* stream) = nullptr;
   int (*wait_for_event)(void* event) = nullptr;
   int (*release_event)(void* event) = nullptr;
+  /// Milliseconds of the device between two events that it has reached.
+  int (*between)(float* milliseconds, void* earlier, void* later) = nullptr;
   /// From now on what is put on the stream is written down instead of done, until `end_capture` makes a graph
   /// of it. Null where there are no graphs.
   int (*begin_capture)(void* stream) = nullptr;
@@ -85,7 +82,7 @@ void* stream();
 enum class CopyStream : uint8_t { up, down };
 void* stream(CopyStream which);
 
-/// While it lives, this thread allocates, gives back and copies on another stream.
+/// While it lives, this thread allocates, gives back and copies on another stream; null: the device's own.
 class OnStream {
  public:
   explicit OnStream(void* stream);
@@ -101,25 +98,29 @@ class OnStream {
 /// while a graph is recorded (tensor/cuda_graph.h).
 void synchronize();
 
-/// A point of the stream, reached when everything that was called before is done: between two of them stands
-/// what the device took, and not what it took to call it.
-class Mark {
+/// A point of this thread's stream, reached when everything that was called before is done. Between two of
+/// them stands what the device took, and not what it took to call it.
+class Event {
  public:
   /// Throws Error where the stream cannot be marked.
-  Mark();
-  ~Mark();
-  Mark(Mark&& other) noexcept;
-  Mark& operator=(Mark&&) = delete;
-  /// Waits until the device is here; milliseconds since it was at `earlier`. Throws Error with what went
-  /// wrong on the device.
-  double milliseconds_since(const Mark& earlier) const;
+  Event();
+  ~Event();
+  Event(Event&& other) noexcept;
+  Event& operator=(Event&&) = delete;
+
+  /// What is put on this thread's stream from now on waits for it.
+  void hold_up() const;
+  /// Waits. Throws Error with what went wrong on the device.
+  void wait() const;
+  /// Waits until the device is here; milliseconds since it was at `earlier`. Throws as `wait`.
+  double milliseconds_since(const Event& earlier) const;
 
  private:
-  void* mark_ = nullptr;
+  void* event_ = nullptr;
 };
 
 /// Throws Error, and OutOfMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
-/// error.
+/// error. Once it is thrown, no later call reports it again.
 void check_call(int error, const std::string& what);
 
 /// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then

@@ -25,8 +25,49 @@ Kept& kept() {
   return *kept;
 }
 
-int64_t bytes_of(const Tensor& tensor) {
-  return tensor.numel() * static_cast<int64_t>(size_of(tensor.dtype()));
+int64_t bytes_of(const Shape& shape, DType dtype) {
+  return shape.numel() * static_cast<int64_t>(size_of(dtype));
+}
+
+int64_t bytes_of(const Tensor& tensor) { return bytes_of(tensor.shape(), tensor.dtype()); }
+
+// Begins a copy on this thread's stream. Where it cannot be awaited later, it is awaited now.
+Event begin_copy(void* to, const void* from, int64_t bytes, const char* way) {
+  check_call(driver().copy(to, from, static_cast<size_t>(bytes), stream()),
+             cat("copying ", bytes, " bytes from ", way));
+  try {
+    return Event();
+  } catch (const Error&) {
+    driver().synchronize(stream());
+    throw;
+  }
+}
+
+// What fails half-way goes before `up`, so to where its memory came from.
+Event begin_upload(const Staging& staging, const void* elements, const Shape& shape, DType dtype,
+                   Tensor& there) {
+  const int64_t bytes = bytes_of(shape, dtype);
+  std::memcpy(staging.data(), elements, static_cast<size_t>(bytes));
+  const OnStream up(stream(CopyStream::up));
+  Tensor made = empty(shape, {dtype, kCuda});
+  Event copied = begin_copy(made.raw(), staging.data(), bytes, "host to device");
+  there = std::move(made);
+  return copied;
+}
+
+Event begin_download(void* to, const Tensor& source) {
+  const Event made;
+  const OnStream down(stream(CopyStream::down));
+  made.hold_up();
+  return begin_copy(to, source.raw(), bytes_of(source), "device to host");
+}
+
+// Before memory is given back. What went wrong is told to who asks for the copy.
+void await(const Event& copied) noexcept {
+  try {
+    copied.wait();
+  } catch (const std::exception&) {
+  }
 }
 
 }  // namespace
@@ -68,55 +109,36 @@ void forget_staging() {
   kept().buffers.clear();
 }
 
-Event::Event() { check_call(driver().make_event(&event_), "making an event"); }
-Event::~Event() { driver().release_event(event_); }
-
-void Event::record() { check_call(driver().record_event(event_, stream()), "marking a copy"); }
-void Event::hold_up() const { check_call(driver().wait_on_stream(event_, stream()), "awaiting a copy"); }
-void Event::wait() const { check_call(driver().wait_for_event(event_), "waiting for a copy"); }
-
-Upload::Upload(const Tensor& source) : staging_(bytes_of(source)) {
-  std::memcpy(staging_.data(), source.raw(), static_cast<size_t>(bytes_of(source)));
-  const OnStream up(stream(CopyStream::up));
-  there_ = empty(source.shape(), {source.dtype(), kCuda});
-  copy(there_.raw(), kCuda, staging_.data(), kCpu, bytes_of(source));
-  event_.record();
-}
+Upload::Upload(const void* elements, const Shape& shape, DType dtype)
+    : staging_(bytes_of(shape, dtype)), copied_(begin_upload(staging_, elements, shape, dtype, there_)) {}
 
 // The device may still read the host's memory. What is not wanted any more goes where it came from, for the
 // device's own stream may just be recording a graph.
 Upload::~Upload() {
-  driver().wait_for_event(event_.event_);
+  await(copied_);
   const OnStream up(stream(CopyStream::up));
   there_ = {};
 }
 
 Tensor Upload::arrived() {
-  event_.hold_up();
+  copied_.hold_up();
   return std::move(there_);
 }
 
-Download::Download(Tensor source) : source_(std::move(source)), staging_(bytes_of(source_)) {
-  Event made;
-  made.record();
-  const OnStream down(stream(CopyStream::down));
-  made.hold_up();
-  check_call(driver().copy(staging_.data(), source_.raw(), static_cast<size_t>(bytes_of(source_)), stream()),
-             cat("copying ", bytes_of(source_), " bytes from device to host"));
-  event_.record();
-}
+Download::Download(Tensor source)
+    : source_(std::move(source)),
+      staging_(bytes_of(source_)),
+      copied_(begin_download(staging_.data(), source_)) {}
 
 Download::~Download() {
-  driver().wait_for_event(event_.event_);
+  await(copied_);
   const OnStream down(stream(CopyStream::down));
   source_ = {};
 }
 
-Tensor Download::arrived() const {
-  event_.wait();
-  Tensor here = empty(source_.shape(), {source_.dtype(), kCpu});
-  std::memcpy(here.raw(), staging_.data(), static_cast<size_t>(bytes_of(source_)));
-  return here;
+const void* Download::arrived() const {
+  copied_.wait();
+  return staging_.data();
 }
 
 }  // namespace lux::cuda

@@ -4,6 +4,7 @@
 // reads by itself.
 #pragma once
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux::cuda {
@@ -25,31 +26,10 @@ class Staging {
 /// Gives back what is kept.
 void forget_staging();
 
-/// A point in a stream.
-class Event {
- public:
-  Event();
-  ~Event();
-  Event(const Event&) = delete;
-  Event& operator=(const Event&) = delete;
-
-  /// Stands for all that this thread's stream has by now.
-  void record();
-  /// What is put on this thread's stream from now on waits for it.
-  void hold_up() const;
-  /// Waits. Throws Error with what went wrong on the device.
-  void wait() const;
-
- private:
-  friend class Upload;
-  friend class Download;
-  void* event_ = nullptr;
-};
-
 class Upload {
  public:
-  /// Begins to copy a tensor of the host, in any thread. Throws OutOfMemory and Error.
-  explicit Upload(const Tensor& source);
+  /// Begins to copy elements of the host, in any thread; they may go at once. Throws OutOfMemory and Error.
+  Upload(const void* elements, const Shape& shape, DType dtype);
   ~Upload();
   Upload(const Upload&) = delete;
   Upload& operator=(const Upload&) = delete;
@@ -58,8 +38,8 @@ class Upload {
 
  private:
   Staging staging_;
-  Event event_;
   Tensor there_;
+  Event copied_;
 };
 
 class Download {
@@ -70,13 +50,14 @@ class Download {
   ~Download();
   Download(const Download&) = delete;
   Download& operator=(const Download&) = delete;
-  /// The copy, on the host; waits for it, in any thread. Throws Error with what went wrong on the device.
-  Tensor arrived() const;
+  /// The elements, on the host, for as long as this lives; waits for them, in any thread. Throws Error with
+  /// what went wrong on the device.
+  const void* arrived() const;
 
  private:
   Tensor source_;
   Staging staging_;
-  Event event_;
+  Event copied_;
 };
 
 }  // namespace lux::cuda

@@ -90,11 +90,12 @@ Graphs::Graphs(size_t most) : most_(most) {
 Graphs::~Graphs() {
   const std::lock_guard lock(all().mutex);
   std::erase(all().owners, this);
-  entries_.clear();
+  clear();
 }
 
 void Graphs::clear() {
   const std::lock_guard lock(all().mutex);
+  const OnStream where_they_run(nullptr);  // also for a copy that finds no memory
   entries_.clear();
 }
 

@@ -19,7 +19,7 @@ int make_stream(void** stream) {
 
 int make_event(void** event) {
   cudaEvent_t made = nullptr;
-  const int error = cudaEventCreateWithFlags(&made, cudaEventDisableTiming | cudaEventBlockingSync);
+  const int error = cudaEventCreateWithFlags(&made, cudaEventBlockingSync);
   *event = made;
   return error;
 }
@@ -43,19 +43,6 @@ int trim() {
   cudaMemPool_t pool = nullptr;
   if (const int error = default_pool(&pool); error != 0) return error;
   return cudaMemPoolTrimTo(pool, 0);
-}
-
-int mark(void** mark, void* stream) {
-  cudaEvent_t event = nullptr;
-  if (const int error = cudaEventCreate(&event); error != 0) return error;
-  *mark = event;
-  return cudaEventRecord(event, to_stream(stream));
-}
-
-int between(float* milliseconds, void* earlier, void* later) {
-  if (const int error = cudaEventSynchronize(static_cast<cudaEvent_t>(later)); error != 0) return error;
-  return cudaEventElapsedTime(milliseconds, static_cast<cudaEvent_t>(earlier),
-                              static_cast<cudaEvent_t>(later));
 }
 
 int copy(void* to, const void* from, size_t bytes, void* stream) {
@@ -92,9 +79,6 @@ const Driver kRuntime = {
     .copy = copy,
     .synchronize = [](void* stream) -> int { return cudaStreamSynchronize(to_stream(stream)); },
     .last_error = []() -> int { return cudaGetLastError(); },
-    .mark = mark,
-    .forget = [](void* mark) -> int { return cudaEventDestroy(static_cast<cudaEvent_t>(mark)); },
-    .between = between,
     .out_of_memory = cudaErrorMemoryAllocation,
     .allocate_host = [](void** data, size_t bytes) -> int { return cudaMallocHost(data, bytes); },
     .release_host = [](void* data) -> int { return cudaFreeHost(data); },
@@ -108,6 +92,9 @@ const Driver kRuntime = {
     },
     .wait_for_event = [](void* event) -> int { return cudaEventSynchronize(to_event(event)); },
     .release_event = [](void* event) -> int { return cudaEventDestroy(to_event(event)); },
+    .between = [](float* milliseconds, void* earlier, void* later) -> int {
+      return cudaEventElapsedTime(milliseconds, to_event(earlier), to_event(later));
+    },
     .begin_capture = begin_capture,
     .end_capture = end_capture,
     .launch_graph = launch_graph,

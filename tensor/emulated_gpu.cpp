@@ -289,20 +289,10 @@ int release_graph(void* graph) {
   return 0;
 }
 
-// Its stream never waits, so a mark is the time of the clock.
+// Its streams never wait, so an event is the time of the clock.
 using Clock = std::chrono::steady_clock;
 
-int mark(void** mark, void*) {
-  *mark = new Clock::time_point(Clock::now());
-  return 0;
-}
-
-int between(float* milliseconds, void* earlier, void* later) {
-  *milliseconds = std::chrono::duration<float, std::milli>(*static_cast<Clock::time_point*>(later) -
-                                                           *static_cast<Clock::time_point*>(earlier))
-                      .count();
-  return 0;
-}
+Clock::time_point& time_of(void* event) { return *static_cast<Clock::time_point*>(event); }
 
 const cuda::Driver kDriver = {
     .start = start,
@@ -318,19 +308,20 @@ const cuda::Driver kDriver = {
     .copy = copy,
     .synchronize = [](void* stream) -> int { return breaks_graph(stream) ? kNotForGraphs : 0; },
     .last_error = []() -> int { return 0; },
-    .mark = mark,
-    .forget = [](void* mark) -> int { return delete static_cast<Clock::time_point*>(mark), 0; },
-    .between = between,
     .out_of_memory = kExhausted,
     .is_real = false,
     .allocate_host = allocate_host,
     .release_host = release_host,
     .make_stream = [](void** stream) -> int { return *stream = &machine, 0; },
-    .make_event = [](void** event) -> int { return *event = nullptr, 0; },
-    .record_event = [](void*, void*) -> int { return 0; },
+    .make_event = [](void** event) -> int { return *event = new Clock::time_point, 0; },
+    .record_event = [](void* event, void*) -> int { return time_of(event) = Clock::now(), 0; },
     .wait_on_stream = [](void*, void*) -> int { return 0; },
     .wait_for_event = [](void*) -> int { return 0; },
-    .release_event = [](void*) -> int { return 0; },
+    .release_event = [](void* event) -> int { return delete &time_of(event), 0; },
+    .between = [](float* milliseconds, void* earlier, void* later) -> int {
+      const std::chrono::duration<float, std::milli> passed = time_of(later) - time_of(earlier);
+      return *milliseconds = passed.count(), 0;
+    },
     .begin_capture = begin_capture,
     .end_capture = end_capture,
     .launch_graph = launch_graph,

@@ -7,6 +7,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -34,13 +35,15 @@ struct Copy {
 };
 struct Fake {
   std::map<void*, std::vector<char>> blocks;
-  int starts = 0, trims = 0, waits = 0, copies = 0, clock = 0, marks = 0;
-  int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0;
+  int starts = 0, trims = 0, waits = 0, copies = 0, clock = 0, events = 0;
+  int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0, record_error = 0;
+  bool has_host_memory = true;
 
   bool records = false, broken = false;  // a graph, which something has made worthless
   std::vector<Copy> recorded;
   std::map<const void*, std::vector<char>> host_blocks;
   int graphs = 0, launches = 0, end_error = 0;
+  bool torn = false;  // a graph was released before it was done
 
   // Whether streams do nothing until somebody waits for them, as slow ones would.
   bool lazy = false;
@@ -56,6 +59,11 @@ Fake fake;
 struct FakeEvent {
   void* stream;
   size_t put;
+  int time;
+};
+struct FakeGraph {
+  std::vector<Copy> copies;
+  int running = 0;
 };
 
 void put(void* stream, std::function<void()> work) {
@@ -74,8 +82,14 @@ void finish(void* stream, size_t put) {
   }
 }
 
-// Whether a graph is recorded, which no other request may interrupt.
-bool interrupts() { return fake.broken = fake.broken || fake.records, fake.records; }
+// Whether a graph is recorded, which no other request of its stream may interrupt.
+bool interrupts(void* stream) {
+  const bool yes = fake.records && stream == &fake;
+  return fake.broken = fake.broken || yes, yes;
+}
+
+// As CUDA does it, what fails is also reported by whoever asks for the error of a launch.
+int failed(int error) { return fake.launch_error = error; }
 
 const cuda::Driver kFake = {
     .start = [](void** stream) -> int {
@@ -89,41 +103,36 @@ const cuda::Driver kFake = {
                  : error == kExhausted ? "out of memory"
                                        : "an illegal memory access was encountered";
         },
-    .allocate = [](void** data, size_t bytes, void*) -> int {
-      if (interrupts()) return kFault;
-      if (fake.allocations_to_fail > 0 && fake.allocations_to_fail-- > 0) return kExhausted;
+    .allocate = [](void** data, size_t bytes, void* stream) -> int {
+      if (interrupts(stream)) return kFault;
+      if (fake.allocations_to_fail > 0 && fake.allocations_to_fail-- > 0) return failed(kExhausted);
       std::vector<char> block(bytes);
       *data = block.data();
       fake.blocks[*data] = std::move(block);
       return 0;
     },
     .release = [](void* data, void* stream) -> int {
-      if (interrupts() || !fake.blocks.contains(data)) return kFault;
+      if (interrupts(stream) || !fake.blocks.contains(data)) return kFault;
       return put(stream, [data] { fake.blocks.erase(data); }), 0;
     },
     .trim = []() -> int { return ++fake.trims, 0; },
     .copy = [](void* to, const void* from, size_t bytes, void* stream) -> int {
       ++fake.copies;
-      if (fake.records)
+      if (fake.records && stream == &fake)
         fake.recorded.push_back({to, from, bytes});
       else
         put(stream, [=] { std::memcpy(to, from, bytes); });
       return 0;
     },
     .synchronize = [](void* stream) -> int {
-      if (interrupts()) return kFault;
+      if (interrupts(stream)) return kFault;
       finish(stream, fake.streams[stream].put);
       return ++fake.waits, fake.wait_error;
     },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
-    .mark = [](void** mark, void*) -> int { return *mark = new int(++fake.clock), ++fake.marks, 0; },
-    .forget = [](void* mark) -> int { return delete static_cast<int*>(mark), --fake.marks, 0; },
-    .between = [](float* milliseconds, void* earlier, void* later) -> int {
-      *milliseconds = static_cast<float>(*static_cast<int*>(later) - *static_cast<int*>(earlier));
-      return fake.wait_error;
-    },
     .out_of_memory = kExhausted,
     .allocate_host = [](void** data, size_t bytes) -> int {
+      if (!fake.has_host_memory) return failed(kExhausted);
       std::vector<char> block(bytes);
       *data = block.data();
       fake.host_blocks[*data] = std::move(block);
@@ -135,9 +144,10 @@ const cuda::Driver kFake = {
       *stream = &names[fake.made_streams++];
       return 0;
     },
-    .make_event = [](void** event) -> int { return *event = new FakeEvent{}, 0; },
+    .make_event = [](void** event) -> int { return *event = new FakeEvent{}, ++fake.events, 0; },
     .record_event = [](void* event, void* stream) -> int {
-      *static_cast<FakeEvent*>(event) = {stream, fake.streams[stream].put};
+      if (fake.record_error != 0) return failed(fake.record_error);
+      *static_cast<FakeEvent*>(event) = {stream, fake.streams[stream].put, ++fake.clock};
       return 0;
     },
     .wait_on_stream = [](void* event, void* stream) -> int {
@@ -148,7 +158,13 @@ const cuda::Driver kFake = {
       const FakeEvent e = *static_cast<FakeEvent*>(event);
       return finish(e.stream, e.put), fake.wait_error;
     },
-    .release_event = [](void* event) -> int { return delete static_cast<FakeEvent*>(event), 0; },
+    .release_event = [](void* event) -> int {
+      return delete static_cast<FakeEvent*>(event), --fake.events, 0;
+    },
+    .between = [](float* milliseconds, void* earlier, void* later) -> int {
+      const int passed = static_cast<FakeEvent*>(later)->time - static_cast<FakeEvent*>(earlier)->time;
+      return *milliseconds = static_cast<float>(passed), 0;
+    },
     .begin_capture = [](void*) -> int {
       fake.recorded.clear();
       fake.broken = false;
@@ -159,18 +175,24 @@ const cuda::Driver kFake = {
       fake.records = false;
       if (fake.broken || fake.end_error != 0) return kFault;
       ++fake.graphs;
-      *graph = new std::vector<Copy>(fake.recorded);
+      *graph = new FakeGraph{fake.recorded};
       return 0;
     },
-    .launch_graph = [](void* graph, void*) -> int {
+    .launch_graph = [](void* graph, void* stream) -> int {
       ++fake.launches;
-      for (const Copy& c : *static_cast<std::vector<Copy>*>(graph)) std::memcpy(c.to, c.from, c.bytes);
+      auto* const made = static_cast<FakeGraph*>(graph);
+      ++made->running;
+      put(stream, [made] {
+        for (const Copy& c : made->copies) std::memcpy(c.to, c.from, c.bytes);
+        --made->running;
+      });
       return 0;
     },
     .release_graph = [](void* graph) -> int {
       --fake.graphs;
-      delete static_cast<std::vector<Copy>*>(graph);
-      return 0;
+      const auto* const made = static_cast<FakeGraph*>(graph);
+      if (made->running > 0) return fake.torn = true, kFault;
+      return delete made, 0;
     },
 };
 
@@ -182,6 +204,14 @@ struct FakeDevice {
   }
   ~FakeDevice() { cuda::set_driver(cuda::runtime()); }
 };
+
+cuda::Upload upload_of(const Tensor& picture) { return {picture.raw(), picture.shape(), picture.dtype()}; }
+
+// The first `n` floats that come back.
+std::vector<double> arrived(const cuda::Download& download, int64_t n) {
+  const auto* const values = static_cast<const float*>(download.arrived());
+  return {values, values + n};
+}
 
 }  // namespace
 
@@ -298,17 +328,29 @@ TEST_CASE("a kernel that was compiled for the CPU refuses the device") {
         "cuda: this kernel was built for the CPU only");
 }
 
-TEST_CASE("marks of the stream tell what the device took, and are given back") {
+TEST_CASE("what failed is said once, and not again of the next kernel") {
+  const FakeDevice device;
+  fake.has_host_memory = false;
+  CHECK_THROWS_AS(cuda::Staging{10}, OutOfMemory);
+  CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
+  fake.record_error = kFault;
+  CHECK(error_of([] { cuda::Event(); }) ==
+        "cuda: marking the stream: an illegal memory access was encountered");
+  CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
+  CHECK(fake.events == 0);
+}
+
+TEST_CASE("events of the stream tell what the device took, and are given back") {
   const FakeDevice device;
   {
-    const cuda::Mark first;
-    cuda::Mark second, third(std::move(second));
+    const cuda::Event first;
+    cuda::Event second, third(std::move(second));
     CHECK(third.milliseconds_since(first) == 1);
     fake.wait_error = kFault;
     CHECK(error_of([&] { third.milliseconds_since(first); }) ==
-          "cuda: timing the device: an illegal memory access was encountered");
+          "cuda: waiting for the device: an illegal memory access was encountered");
   }
-  CHECK(fake.marks == 0);
+  CHECK(fake.events == 0);
 }
 
 TEST_CASE("a meter times slots from what they say until their kernels are called") {
@@ -318,7 +360,7 @@ TEST_CASE("a meter times slots from what they say until their kernels are called
   cuda::end_of_slot();
   for (const int bytes : {1, 2, 3}) cuda::must_move("adam", bytes);  // one slot, which says so three times
   cuda::end_of_slot();
-  const cuda::Mark kernels_of_nobody;
+  const cuda::Event kernels_of_nobody;
   cuda::end_of_slot();
   cuda::must_move("curve", 100);
   cuda::end_of_slot();
@@ -480,6 +522,54 @@ TEST_CASE("where memory is short, graphs give theirs back first") {
   CHECK_THROWS_AS(empty({5000}, {DType::f32, kCuda}), OutOfMemory);
 }
 
+TEST_CASE("graphs that make room for a copy are done by then") {
+  const FakeDevice device;
+  fake.lazy = true;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({1000}, run), weight);
+  const auto work = [&](const Tensors& in) -> Tensors { return {joined(in[0], weight)}; };
+  graphs.run("joined", {full({1000}, 2)}, {weight}, work);
+  cuda::set_memory_cap(cuda::memory_stats().live + 100);
+  const cuda::Upload upload = upload_of(full({500}, 1));
+  CHECK(graphs.size() == 0);
+  CHECK_FALSE(fake.torn);
+}
+
+TEST_CASE("a recording is not disturbed by copies of other threads, though these find no memory or fail") {
+  const FakeDevice device;
+  (void)cuda::take_graph_notice();
+  cuda::Graphs graphs;
+  const Tensor picture = full({4}, 1);
+  for (int run = 0; run < 2; ++run) {
+    const Tensors y = graphs.run("copies", {full({2}, run)}, {}, [&](const Tensors& in) -> Tensors {
+      std::thread loader([&] {
+        fake.allocations_to_fail = 1;
+        const cuda::Upload upload = upload_of(picture);
+        fake.record_error = kFault;
+        CHECK_THROWS_AS(upload_of(picture), Error);
+        fake.record_error = 0;
+      });
+      loader.join();
+      return {copied(in[0])};
+    });
+    CHECK(y[0].to_vector() == std::vector<double>(2, run));
+  }
+  CHECK(fake.trims == 2);
+  CHECK(graphs.size() == 1);
+}
+
+TEST_CASE("a graph that finds no memory of the host for its constants runs launch by launch") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  run_joined(graphs, full({3}, 1), weight);
+  fake.has_host_memory = false;
+  CHECK(run_joined(graphs, full({3}, 2), weight) == std::vector<double>{2, 2, 2, 1, 0.5});
+  CHECK(graphs.size() == 0);
+  CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
+}
+
 TEST_CASE("results of a graph outlive it, and memory that it lets go of is given back after the recording") {
   const FakeDevice device;
   {
@@ -518,9 +608,9 @@ TEST_CASE("pictures travel beside the device's own stream, and whoever needs the
   fake.lazy = true;
   {
     const Tensor picture = full({1, 4, 4, 3}, 1);
-    cuda::Upload first(picture);
+    cuda::Upload first = upload_of(picture);
     fill_(picture, 2);  // which the host may reuse
-    cuda::Upload second(picture);
+    cuda::Upload second = upload_of(picture);
     Tensor result = copied(first.arrived());
     CHECK(fake.waits == 0);
     cuda::Download back(result);
@@ -528,16 +618,16 @@ TEST_CASE("pictures travel beside the device's own stream, and whoever needs the
     cuda::Download also_back(result);
     result = {};
     CHECK(fake.streams[&fake].done == 0);  // nobody has waited yet
-    CHECK(also_back.arrived().to_vector() == std::vector<double>(48, 2));
-    CHECK(back.arrived().to_vector() == std::vector<double>(48, 1));
+    CHECK(arrived(also_back, 48) == std::vector<double>(48, 2));
+    CHECK(arrived(back, 48) == std::vector<double>(48, 1));
     CHECK(fake.made_streams == 2);
-    const cuda::Upload unused(picture);
+    const cuda::Upload unused = upload_of(picture);
   }
   cuda::synchronize();
   CHECK(cuda::memory_stats().live == 0);
   const size_t buffers = fake.host_blocks.size();
   CHECK(buffers <= 5);  // two pairs at a time, and one
-  { const cuda::Upload again(full({1, 4, 4, 3}, 3)); }
+  { const cuda::Upload again = upload_of(full({1, 4, 4, 3}, 3)); }
   CHECK(fake.host_blocks.size() == buffers);  // there is one of this size
   cuda::forget_staging();
   CHECK(fake.host_blocks.empty());
@@ -547,23 +637,23 @@ TEST_CASE("a picture that finds no memory is nowhere, and one that is lost on th
   const FakeDevice device;
   const Tensor picture = full({1, 2, 2, 3}, 1);
   cuda::fail_allocation(1);
-  CHECK_THROWS_AS(cuda::Upload{picture}, OutOfMemory);
-  cuda::Upload upload(picture);
+  CHECK_THROWS_AS(upload_of(picture), OutOfMemory);
+  cuda::Upload upload = upload_of(picture);
   const cuda::Download download(upload.arrived());
   fake.wait_error = kFault;
   CHECK(error_of([&] { download.arrived(); }) ==
-        "cuda: waiting for a copy: an illegal memory access was encountered");
+        "cuda: waiting for the device: an illegal memory access was encountered");
   fake.wait_error = 0;
-  CHECK(download.arrived().to_vector() == std::vector<double>(12, 1));
+  CHECK(arrived(download, 12) == std::vector<double>(12, 1));
 }
 
 TEST_CASE("a result that nobody wants any more leaves its memory to nobody before it has come") {
   const FakeDevice device;
   fake.lazy = true;
-  cuda::Upload first(full({6}, 1));
+  cuda::Upload first = upload_of(full({6}, 1));
   const Tensor there = first.arrived();
   { const cuda::Download dropped(there); }
-  cuda::Upload next(full({6}, 5));  // in the pinned memory of the one that was dropped
-  CHECK(cuda::Download(there).arrived().to_vector() == std::vector<double>(6, 1));
-  CHECK(cuda::Download(next.arrived()).arrived().to_vector() == std::vector<double>(6, 5));
+  cuda::Upload next = upload_of(full({6}, 5));  // in the pinned memory of the one that was dropped
+  CHECK(arrived(cuda::Download(there), 6) == std::vector<double>(6, 1));
+  CHECK(arrived(cuda::Download(next.arrived()), 6) == std::vector<double>(6, 5));
 }

@@ -6,6 +6,8 @@
 
 #include <limits>
 
+#include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/models/registry.h"
@@ -116,6 +118,25 @@ void check_same(const State& actual, const State& expected) {
 }
 
 }  // namespace
+
+TEST_CASE("samples of photos become numbers and samples again as on the CPU") {
+  if (!has_gpu()) return;
+  const Tensor wild = noise({1, 11, 13, 3}) * 6 - 0.5;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    for (const int channels : {1, 2, 3, 4}) {
+      for (const int64_t bytes : {1, 2}) {
+        const Tensor photo = empty({1, 11, 13, channels * bytes}, {DType::u8, kCpu});
+        for (int64_t i = 0; i < photo.numel(); ++i) photo.data<uint8_t>()[i] = static_cast<uint8_t>(i * 7);
+        CHECK(same_bits(from_samples(photo.to(kGpu), channels, dtype).to(kCpu),
+                        from_samples(photo, channels, dtype)));
+      }
+    }
+    for (const int bits : {8, 16}) {
+      const Tensor values = wild.to(dtype);
+      CHECK(same_bits(to_samples(values.to(kGpu), bits).to(kCpu), to_samples(values, bits)));
+    }
+  }
+}
 
 TEST_CASE("ten runs of a network on the device have the same bits") {
   if (!has_gpu()) return;

@@ -7,7 +7,9 @@
 #include <limits>
 
 #include "luxgrad/data/orientation.h"
+#include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/concat.h"
+#include "same_bits.h"
 #include "sample_pictures.h"
 #include "temporary_folder.h"
 
@@ -126,6 +128,41 @@ TEST_CASE("rows of a picture are those of its tensor, and make it again") {
                        "from_part: expected a part [1, n, m, 3] of f32 inside of 7 x 5 pixels from row 0 and "
                        "column 4 on, got [1, 2, 4, 3]",
                        Error);
+}
+
+TEST_CASE("kernels make the same numbers of samples, and the same samples of numbers") {
+  for (const int bits : {8, 16}) {
+    for (const int channels : {1, 2, 3, 4}) {
+      const Image image = samples::picture(7, 5, channels, bits);
+      const auto pixel = static_cast<int64_t>(image.pixel_bytes());
+      const Tensor bytes = empty({1, 5, 7, pixel}, {DType::u8, kCpu});
+      std::memcpy(bytes.raw(), image.samples.data(), image.samples.size());
+      const Tensor numbers = from_samples(bytes, channels);
+      CHECK(same_bits(numbers, to_tensor(image)));
+      Image again = blank_like(image);
+      put_colors(to_samples(numbers, bits).raw(), again);
+      CHECK(again.samples == from_tensor(numbers, image).samples);
+    }
+    // Where rounding turns, to the last digit, and what no sample can be.
+    std::vector<float> values = {-1, 2, INFINITY, -INFINITY, NAN, -0.0F};
+    const int last = (1 << bits) - 1;
+    for (int sample = 0; sample < last; ++sample) {
+      const auto half = static_cast<float>((sample + 0.5) / last);
+      for (const float value : {std::nextafter(half, 0.0F), half, std::nextafter(half, 1.0F)})
+        values.push_back(value);
+    }
+    const Tensor edges = empty({1, 1, static_cast<int64_t>(values.size()) / 3, 3});
+    std::memcpy(edges.raw(), values.data(), values.size() * sizeof(float));
+    const Image expected = from_tensor(edges, bits);
+    CHECK(std::memcmp(to_samples(edges, bits).raw(), expected.samples.data(), expected.samples.size()) == 0);
+  }
+  CHECK_THROWS_WITH_AS(from_samples(empty({1, 2, 2, 3}, {DType::u8, kCpu}), 4),
+                       "from_samples: expected u8 [N, H, W, 4] or [N, H, W, 8], got u8 [1, 2, 2, 3]", Error);
+  CHECK_THROWS_WITH_AS(to_samples(empty({1, 2, 2, 3}), 12),
+                       "to_samples: expected [N, H, W, C] and 8 or 16 bits, got [1, 2, 2, 3] and 12", Error);
+  Image gray = samples::picture(2, 2, 1, 8);
+  CHECK_THROWS_WITH_AS(put_colors(gray.samples.data(), gray),
+                       "put_colors: expected a picture in colours, got gray", Error);
 }
 
 TEST_CASE("a format is found by the content, an output format by the extension") {

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "luxgrad/models/registry.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/training/checkpoint.h"
 #include "tool_workplace.h"
@@ -176,4 +177,46 @@ TEST_CASE("evaluate has a row for each reference, for the pictures' own, and for
   CHECK(one["psnr"] == one["guides"]["reference_guided (own references)"]["psnr"]);
   CHECK(here.run({"evaluate", "--low", "low", "--high", "high", "--reference", "own"}).code == 2);
   CHECK(here.run({"evaluate", "--low", "low", "--high", "high", "--bn", "running"}).code == 2);
+}
+
+TEST_CASE("evaluate says once why a device runs a network launch by launch") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: there is no device");
+    return;
+  }
+  const Workplace here;
+  for (const char* folder : {"low", "high"}) {
+    fs::create_directory(here.path(folder));
+    for (const char* name : {"1", "2", "3"}) save_noise(here.path(cat(folder, "/", name, ".png")), 12, 12);
+  }
+  const std::unique_ptr<Model> model = make_model("gan");
+  model->init_(Generator(1));
+  save_weights(here.path("gan.safetensors"), model->state_dict(), to_metadata(*model));
+  const ChildResult result = here.run(
+      {"evaluate", "-n", "gan", "--low", "low", "--high", "high", "--compat", "published", "-g", "cuda:0"});
+  INFO(result.err);
+  CHECK(result.code == 0);
+  const std::string said =
+      "runs launch by launch, not as a CUDA graph, because the work reads from the device\n";
+  CHECK(contains(result.err, said));
+  CHECK(result.err.find(said) == result.err.rfind(said));
+}
+
+TEST_CASE("references guide a network that a device stores as bf16") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: there is no device");
+    return;
+  }
+  const Guided here;
+  here.made_with({"--reference", "bright.png", "--save-look", "look.json"});
+  for (const std::vector<std::string>& look :
+       {std::vector<std::string>{}, {"--reference", "bright.png"}, {"--look", "look.json"}}) {
+    std::vector<std::string> command = {"enhance", "dark.png",         "-o", "out.png", "--overwrite",
+                                        "-n",      "reference_guided", "-g", "cuda:0",  "--precision",
+                                        "bf16"};
+    command.insert(command.end(), look.begin(), look.end());
+    const ChildResult result = here.run(command);
+    INFO(result.err);
+    CHECK(result.code == 0);
+  }
 }

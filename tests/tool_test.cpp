@@ -331,7 +331,8 @@ TEST_CASE("a folder whose photos travel beside the work of the device has the bi
   const Workplace here;
   std::filesystem::create_directory(here.path("dark"));
   for (int i = 0; i < 7; ++i)
-    save_noise(here.path(cat("dark/", i, ".png")), 12 + 4 * (i % 2), 10, static_cast<uint64_t>(i));
+    save_image(here.path(cat("dark/", i, ".png")),
+               noise(12 + 4 * (i % 2), 10, 1 + (i + 2) % 4, i < 4 ? 8 : 16, static_cast<uint64_t>(i)));
   std::ofstream(here.path("dark/broken.png")) << "no picture";
   const ChildOptions plain{.environment = {{"LUX_KERNELS", "plain"}}};
   for (const char* device : {"cpu", "cuda:0"}) {
@@ -341,6 +342,18 @@ TEST_CASE("a folder whose photos travel beside the work of the device has the bi
   }
   for (int i = 0; i < 7; ++i)
     CHECK(slurp(here.path(cat("cuda:0/", i, ".png"))) == slurp(here.path(cat("cpu/", i, ".png"))));
+
+  TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));
+  for (auto& [name, tensor] : file.tensors) {
+    tensor = full(tensor.shape(), 3e38, tensor.options());
+    for (int64_t i = 0; i < tensor.numel(); i += 2) tensor.data<float>()[i] = -3e38F;  // inf - inf
+  }
+  save_safetensors(here.path("huge.safetensors"), file);
+  const ChildResult huge =
+      here.run({"enhance", "dark/0.png", "-o", "never.png", "-m", "huge.safetensors", "-g", "cuda:0"}, plain);
+  CHECK(huge.code == 5);
+  CHECK(contains(huge.err, "dark/0.png: the network's result is not finite"));
+  CHECK_FALSE(fs::exists(here.path("never.png")));
 }
 
 TEST_CASE("parity prints a line per operator, and names the first beyond its bound") {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "gpu.h"
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/file_ops.h"
 #include "luxgrad/data/image.h"
@@ -252,6 +253,7 @@ TEST_CASE("where the device has no memory left for a step, the steps before it a
       if (record.step == 1) cuda::fail_allocation(80);  // behind the look for what is not finite
     }
   };
+  const NoGraphs launches_only;  // a step that cannot be recorded for want of memory runs all the same
   const Setting setting;
   const auto options = [&](const char* name) {
     TrainOptions small = setting.options(name, "official", 2);
@@ -270,6 +272,42 @@ TEST_CASE("where the device has no memory left for a step, the steps before it a
   CHECK(second.done == 1);
   CHECK(resumed.finished);
   check_equal(whole.checkpoint, resumed.checkpoint);
+}
+
+TEST_CASE("where the device has no memory left at the end of an epoch, no step is lost") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: ", cuda::absence());
+    return;
+  }
+  struct Starved : Witness {
+    void on_step(const StepRecord& record) override {
+      Witness::on_step(record);
+      cuda::fail_allocation(1);
+    }
+  };
+  const Setting setting;
+  const auto options = [&](const char* name, double validation) {
+    TrainOptions small = setting.options(name, "default", 1);
+    small.recipe.batch = 1;
+    small.recipe.size = 16;
+    small.recipe.validation = validation;
+    small.device = {Device::Type::cuda, 0};
+    return small;
+  };
+  const TrainResult whole = run(options("whole", 0.2));
+  TrainOptions parts = options("parts", 0.2);
+  Starved starved;
+  CHECK_THROWS_AS(run(parts, starved), OutOfMemory);  // what validates
+  parts.resume = true;
+  Witness second;
+  CHECK(run(parts, second).finished);
+  CHECK(second.records.empty());
+  check_equal(whole.checkpoint, parts.run + "/checkpoints/" + checkpoint_name(1));
+
+  Starved unseen;
+  CHECK(run(options("unseen", 0), unseen).finished);
+  REQUIRE(unseen.notices.size() == 1);
+  CHECK(unseen.notices[0].starts_with("no sample of epoch 1: cuda: "));
 }
 
 TEST_CASE("a finished run can be made longer") {

@@ -1,6 +1,6 @@
 // luxgrad bench: the time and the memory of an inference and of a training step on this machine; on request
 // also what each operator takes, and which share of the machine's roofs it reaches. A device is timed by
-// marks in its own stream, with pictures that are there already.
+// events in its own stream, with pictures that are there already.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
@@ -50,9 +50,9 @@ template <class F>
 double wall_ms(Device device, F&& work) {
   if (device != kCpu) {
     cuda::synchronize();
-    const cuda::Mark start;
+    const cuda::Event start;
     work();
-    return cuda::Mark().milliseconds_since(start);
+    return cuda::Event().milliseconds_since(start);
   }
   const auto start = std::chrono::steady_clock::now();
   work();

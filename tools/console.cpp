@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/result.h"
+#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tools/measure.h"
 
 namespace lux {
@@ -75,6 +76,10 @@ void print_result(std::string_view lines) {
 }
 
 void print_note(std::string_view line) { write_error_line(printable(std::string(line))); }
+
+void print_graph_notice() {
+  if (const std::string why = cuda::take_graph_notice(); !why.empty()) print_note(why);
+}
 
 void print_error(std::string_view message) {
   const bool red = colors(STDERR_FILENO);

@@ -19,6 +19,8 @@ void print_result(std::string_view lines);
 void print_note(std::string_view line);
 /// Like print_note, as `luxgrad: error: …`, red where that is possible.
 void print_error(std::string_view message);
+/// Like print_note, the first time that work of a device was not for a graph, why (tensor/cuda_graph.h).
+void print_graph_notice();
 /// Its sentence and details; where memory is wanted, with how much of it was not enough.
 void print_failure(const Failure& failure);
 /// Writes what is still buffered for standard output. Throws CommandError when any of it was lost; a reader

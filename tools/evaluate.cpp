@@ -220,6 +220,7 @@ class Evaluate final : public Command {
         const std::string& picture = pairs[static_cast<size_t>(done) % pairs.size()].name;
         const auto run = [&] { return enhance(model, guide, low, high); };
         Tensor bright = on_cpu_if_exhausted(model, picture, run, run);
+        print_graph_notice();
         check_finite(bright, picture);
         return bright;
       };

@@ -18,10 +18,13 @@ ExitCode exit_code_of(FileErrorCode code) {
 
 }  // namespace
 
-void check_finite(const Tensor& result, const std::string& name) {
-  if (first_non_finite(result) < 0) return;
+void throw_not_finite(const std::string& name) {
   throw CommandError(ExitCode::stopped,
                      cat(name, ": the network's result is not finite; its weights are too large for it"));
+}
+
+void check_finite(const Tensor& result, const std::string& name) {
+  if (first_non_finite(result) >= 0) throw_not_finite(name);
 }
 
 Failure failure_of(const std::exception_ptr& error) {

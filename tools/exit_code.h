@@ -45,6 +45,8 @@ void check_usage(bool ok, const Parts&... parts) {
 }
 
 /// Refuses a network's result that is not finite, of the picture or film `name`.
+[[noreturn]] void throw_not_finite(const std::string& name);
+/// The same where it is not.
 void check_finite(const Tensor& result, const std::string& name);
 
 /// An exception as a person and a script see it.

@@ -32,8 +32,8 @@ class OperatorTimes final : public Observer {
   std::vector<Row> rows_;
   bool on_device_;
   double last_;
-  std::vector<cuda::Mark> marks_;  // on a device: before the first operator, and behind each
-  std::vector<size_t> called_;     // which row each of them belongs to
+  std::vector<cuda::Event> marks_;  // on a device: before the first operator, and behind each
+  std::vector<size_t> called_;      // which row each of them belongs to
 };
 
 }  // namespace lux

@@ -16,12 +16,12 @@
 #include "luxgrad/kernels/activations.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/arithmetic.h"
+#include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
-#include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -30,6 +30,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/on_cpu.h"
+#include "luxgrad/training/step_numbers.h"
 
 namespace fs = std::filesystem;
 
@@ -121,8 +122,7 @@ void PictureWork::attempt(double& seconds, const F& f) {
   }
   if (failure_) {
     before_ = after_ = {};
-    upload_.reset();
-    download_.reset();
+    drop_copies();
   }
   seconds = std::chrono::duration<double>(Clock::now() - start).count();
 }
@@ -157,11 +157,22 @@ bool PictureWork::travels() const {
 
 void PictureWork::begin_upload() {
   try {
-    const Tensor picture = empty({1, height_, width_, 3});
-    read_rows(0, picture);
-    upload_.emplace(picture);
+    if (options_.raw_linear) {
+      const Tensor picture = empty({1, height_, width_, 3});
+      read_rows(0, picture);
+      upload_.emplace(picture.raw(), picture.shape(), picture.dtype());
+    } else {
+      const auto pixel = static_cast<int64_t>(before_.pixel_bytes());
+      upload_.emplace(before_.samples.data(), Shape{1, height_, width_, pixel}, DType::u8);
+    }
   } catch (const std::bad_alloc&) {  // it goes when its turn has come, or not at all
   }
+}
+
+void PictureWork::drop_copies() {
+  upload_.reset();
+  not_finite_.reset();
+  download_.reset();
 }
 
 // Whether something is made of the picture as a whole; else rows go from the photo through the network into
@@ -284,10 +295,10 @@ void PictureWork::run_network() {
       model_, job_.input,
       [&] {
         run_once();
-        if (const std::string why = cuda::take_graph_notice(); !why.empty()) print_note(why);
+        print_graph_notice();
       },
       [&] {
-        upload_.reset();
+        drop_copies();
         check_memory();
         run_in_memory();
       });
@@ -328,18 +339,24 @@ void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
   if (options_.raw_linear) encode_srgb(rows);
 }
 
-// Leaves the result on its way; what the device is still at is awaited by who saves it.
+// Leaves the result on its way; what the device is still at is awaited by who saves it. Photos go there and
+// back as the samples of their files.
 void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   after_ = blank_like(before_);
-  download_.emplace(lux::enhance(model_, upload.arrived(), how()));
+  Tensor photo = upload.arrived();
+  if (photo.dtype() == DType::u8) photo = from_samples(photo, before_.channels, model_.dtype());
+  const Tensor bright = lux::enhance(model_, photo, how());
+  const Tensor mark = zeros({1}, {DType::f64, bright.device()});
+  mark_not_finite_(mark, 0, {bright});
+  not_finite_.emplace(mark);
+  download_.emplace(to_samples(bright, after_.bits));
   upload_.reset();
 }
 
-void PictureWork::receive(const cuda::Download& download) {
-  const Tensor bright = download.arrived();
-  download_.reset();
-  check_finite(bright, job_.input);
-  from_part(bright, 0, 0, after_);
+void PictureWork::receive(const cuda::Download& samples, const cuda::Download& not_finite) {
+  if (*static_cast<const double*>(not_finite.arrived()) != 0) throw_not_finite(job_.input);
+  put_colors(samples.arrived(), after_);
+  drop_copies();
 }
 
 void PictureWork::enhance_rows_of_photo() {
@@ -413,7 +430,7 @@ void PictureWork::enhance_tensor() {
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
     try {
-      if (download_) receive(*download_);
+      if (download_ && not_finite_) receive(*download_, *not_finite_);
       write_files();
     } catch (const std::bad_alloc&) {
       throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",

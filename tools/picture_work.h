@@ -70,8 +70,9 @@ class PictureWork {
   void run_in_memory();
   void run_once();
   void read_rows(int64_t first, const Tensor& rows) const;
+  void drop_copies();
   void enhance_uploaded(cuda::Upload& upload);
-  void receive(const cuda::Download& download);
+  void receive(const cuda::Download& samples, const cuda::Download& not_finite);
   void enhance_rows_of_photo();
   void enhance_tensor();
   void lay_next();
@@ -88,8 +89,9 @@ class PictureWork {
   Model& model_;
   bool on_device_;  // as long as there is memory
   Image before_, after_;
-  std::optional<cuda::Upload> upload_;      // of a photo that waits for the network
-  std::optional<cuda::Download> download_;  // of a result that waits to be written
+  std::optional<cuda::Upload> upload_;  // of a photo that waits for the network
+  // Of a result that waits to be written, as samples; and of a number that is 0 where it is finite.
+  std::optional<cuda::Download> download_, not_finite_;
   Tensor picture_;
   int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};

@@ -57,9 +57,9 @@ double device_seconds_of(const F& work) {
   work();
   double best = 1e30;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    const cuda::Mark start;
+    const cuda::Event start;
     work();
-    best = std::min(best, 1e-3 * cuda::Mark().milliseconds_since(start));
+    best = std::min(best, 1e-3 * cuda::Event().milliseconds_since(start));
   }
   return best;
 }

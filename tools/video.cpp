@@ -210,6 +210,7 @@ class Video final : public Command {
       const Tensor dark = to_tensor(frame, format);
       const Tensor enhanced = enhanced_frame(model, steady, dark);
       tally.network += seconds_since(before);
+      print_graph_notice();
       check_finite(enhanced, input_);
       from_tensor(enhanced, format, bright);
       bright.time = frame.time;

@@ -18,7 +18,7 @@ Loss Objective::differentiate(Model& model, const StepInput& input, size_t updat
   const Update moved = updates().at(update);
   // Until the end, for what is computed again on the way back.
   const Frozen frozen(model, [&](std::string_view name) { return !moved.moves(name); });
-  const Cast cast(model, stored_as(model.dtype(), model.device()));
+  const Cast cast(model, input.dtype.value_or(stored_as(model.dtype(), model.device())));
   Loss result = loss(model, input, update);
   backward(result.total);
   return result;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -26,6 +27,8 @@ struct StepInput {
   Tensor high{};           ///< the same shape, or undefined without references
   uint64_t key = 0;        ///< of what chance does in this step, such as dropout
   bool statistics = true;  ///< whether moving statistics take notice; not where a step is run again
+  /// What the network computes in; none: as its device does in this precision (`stored_as`).
+  std::optional<DType> dtype{};
 };
 
 /// One of the updates of a step.

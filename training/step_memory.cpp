@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "luxgrad/autograd/observer.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/liveness.h"
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
@@ -43,7 +44,7 @@ struct StepBytes {
 
 // The second of two steps, the first of which makes what lasts. On one thread: how many workspaces several
 // have at a time is chance.
-StepBytes small_step(const TrainOptions& options, int64_t side) {
+StepBytes small_step(const TrainOptions& options, int64_t side, DType dtype) {
   StepBytes result;
   run_chunks(1, [&](int64_t) {
     const int64_t before = memory::stats().live;
@@ -52,7 +53,7 @@ StepBytes small_step(const TrainOptions& options, int64_t side) {
     Tensor low = empty({1, side, side, 3});
     Generator generator(1, "step memory");
     fill_uniform_(low, 0.05, 0.3, generator);
-    StepInput input{low};
+    StepInput input{.low = low, .dtype = dtype};
     if (options.recipe.objective->needs_references()) input.high = low.clone();
     (void)stepper.step(input, options.recipe.adam.lr);
     Marks marks(before);
@@ -77,12 +78,13 @@ Stage largest_step(const Recipe& recipe) {
 int64_t predicted_step_memory(const TrainOptions& where, int64_t pixels) {
   TrainOptions options = where;
   options.device = kCpu;  // a device may be full, and what it has is counted elsewhere
+  const DType dtype = stored_as(DType::f32, where.device);
   const std::unique_ptr<Model> model = make_trainee(options);
   const int64_t multiple = std::lcm(model->traits().size_multiple, kSmallSide);
   const int64_t least = std::max(kFewPixels, options.recipe.objective->smallest_size());
   const int64_t side = (least + multiple - 1) / multiple * multiple;
-  std::vector<StepBytes> steps = {small_step(options, side), small_step(options, 2 * side)};
-  if (model->parameter_count() <= kFewParameters) steps.push_back(small_step(options, 4 * side));
+  std::vector<StepBytes> steps = {small_step(options, side, dtype), small_step(options, 2 * side, dtype)};
+  if (model->parameter_count() <= kFewParameters) steps.push_back(small_step(options, 4 * side, dtype));
 
   size_t next = 1;
   while (next + 1 < steps.size() && steps[next].alive.pixels < pixels) ++next;

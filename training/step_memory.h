@@ -14,7 +14,7 @@ Stage largest_step(const Recipe& recipe);
 /// options it needs network and recipe. Found on small steps, operator by operator: what is alive after each
 /// is a constant plus a share of the pixels; its workspaces soon stop to grow, and are taken as in the
 /// largest of those. The same step has the same number, whatever the threads and the device: it is that of
-/// the CPU. `luxgrad info` and `train --dry-run` print it.
+/// the CPU, which computes in bf16 where the device would. `luxgrad info` and `train --dry-run` print it.
 int64_t predicted_step_memory(const TrainOptions& options, int64_t pixels);
 
 struct StepCost {

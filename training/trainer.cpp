@@ -66,6 +66,7 @@ class Trainer {
   bool stopped() const { return options_.stop != nullptr && options_.stop->load(); }
   void update(const Batch& batch, double data_seconds);
   StepOutcome step(const StepInput& input, double lr);
+  void keep_steps();
   void skip(const StepInput& input, const Batch& batch, int64_t failed, const std::string& ruined);
   void keep_evidence(const StepInput& input, const Batch& batch, const std::string& text);
   void finish_epoch();
@@ -258,14 +259,17 @@ StepOutcome Trainer::step(const StepInput& input, double lr) {
   try {
     return stepper_.step(input, lr);
   } catch (const std::bad_alloc&) {
-    if (progress_.step > saved_) {
-      try {
-        save();
-      } catch (const std::exception& refused) {  // the run ends for the other reason
-        listener_.on_notice(cat("the steps since step ", saved_, " are lost: ", refused.what()));
-      }
-    }
+    keep_steps();
     throw;
+  }
+}
+
+void Trainer::keep_steps() {
+  if (progress_.step <= saved_) return;
+  try {
+    save();
+  } catch (const std::exception& refused) {  // the run ends for the other reason
+    listener_.on_notice(cat("the steps since step ", saved_, " are lost: ", refused.what()));
   }
 }
 
@@ -303,8 +307,8 @@ void Trainer::keep_evidence(const StepInput& input, const Batch& batch, const st
 }
 
 // What ends an epoch, and a run within one, which stays where it is in that epoch: made longer, it goes on
-// with the bits of a run that was as long from the start. Where a signal comes before it is done, or the disk
-// refuses the best weights, whoever resumes does it again.
+// with the bits of a run that was as long from the start. Where a signal comes before it is done, memory
+// ends, or the disk refuses the best weights, whoever resumes does it again.
 void Trainer::finish_epoch() {
   const Progress before = progress_;
   // What is learned by heart is one batch: not worth a checkpoint and a picture each time.
@@ -314,6 +318,10 @@ void Trainer::finish_epoch() {
   } catch (const FileException&) {
     progress_ = before;
     save();
+    throw;
+  } catch (const std::bad_alloc&) {  // pictures that validate may be larger than those of steps
+    progress_ = before;
+    keep_steps();
     throw;
   }
   progress_.epoch_over = 0;
@@ -369,8 +377,8 @@ Batch Trainer::next_batch() {
   }
 }
 
-// A picture of what the network does now; one that cannot be read, or that the disk refuses, is not worth the
-// run.
+// A picture of what the network does now; one that cannot be read, that there is no memory for, or that the
+// disk refuses, is not worth the run.
 void Trainer::show_sample(int64_t epoch) {
   try {
     const Batch sample = loader_->sample();
@@ -379,6 +387,8 @@ void Trainer::show_sample(int64_t epoch) {
     folder_.save_sample(epoch, pictures);
   } catch (const FileException& refused) {
     listener_.on_notice(refused.what());
+  } catch (const OutOfMemory& refused) {
+    listener_.on_notice(cat("no sample of epoch ", epoch, ": ", refused.what()));
   }
 }
 

@@ -18,7 +18,7 @@ struct FromBytes {
   LUX_DEVICE void operator()() const {
     const int64_t first = global_index() * kBytes;
     if (first + kBytes > n) {
-      for (int64_t i = first; i < n; ++i) y[i] = T(value_of_byte<float>(x[i]));
+      for (int64_t i = first; i < n; ++i) y[i] = T(value_of_sample<float>(x[i]));
       return;
     }
     const Wide wide = load_wide(x + first);
@@ -28,7 +28,7 @@ struct FromBytes {
       LUX_UNROLL
       for (int l = 0; l < kWide<T>; ++l) {
         const uint32_t word = wide.words[(i + l) / 4];
-        values[l] = value_of_byte<float>(static_cast<uint8_t>(word >> (i + l) % 4 * 8));
+        values[l] = value_of_sample<float>(static_cast<uint8_t>(word >> (i + l) % 4 * 8));
       }
       store(y + first + i, values);
     }
@@ -44,7 +44,7 @@ struct ToBytes {
   LUX_DEVICE void operator()() const {
     const int64_t first = global_index() * kBytes;
     if (first + kBytes > n) {
-      for (int64_t i = first; i < n; ++i) y[i] = byte_of_value(static_cast<float>(x[i]));
+      for (int64_t i = first; i < n; ++i) y[i] = sample_of_value<uint8_t>(static_cast<float>(x[i]));
       return;
     }
     Wide wide{};
@@ -53,7 +53,7 @@ struct ToBytes {
       const Lanes<kWide<T>> values = load<kWide<T>>(x + first + i);
       LUX_UNROLL
       for (int l = 0; l < kWide<T>; ++l)
-        wide.words[(i + l) / 4] |= uint32_t{byte_of_value(values[l])} << (i + l) % 4 * 8;
+        wide.words[(i + l) / 4] |= uint32_t{sample_of_value<uint8_t>(values[l])} << (i + l) % 4 * 8;
     }
     store_wide(y + first, wide);
   }

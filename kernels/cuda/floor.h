@@ -37,11 +37,11 @@ class FloorMeter {
  private:
   struct Begun {
     std::string slot;
-    cuda::Mark mark{};
+    cuda::Event mark{};
   };
   struct Run {
     Begun begun;
-    cuda::Mark end{};
+    cuda::Event end{};
   };
 
   std::map<std::string, Moved> moved_;
