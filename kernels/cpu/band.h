@@ -209,9 +209,12 @@ struct Straight {
 
   // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
   Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    return {data + r * row + q * pixel + k, pixel,
+    return {data + r * row + q * pixel + k,
+            pixel,
             c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
-            c.activation == static_cast<uint8_t>(Activation::relu)};
+            c.activation == static_cast<uint8_t>(Activation::relu),
+            c.activation == static_cast<uint8_t>(Activation::leaky_relu),
+            static_cast<T>(c.slope)};
   }
 };
 
@@ -220,7 +223,8 @@ template <class S, class T>
 Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64_t channels, int64_t along) {
   if constexpr (std::is_same_v<S, T>) {
     const auto activation = static_cast<Activation>(c.activation);
-    const bool simple = activation == Activation::none || activation == Activation::relu;
+    const bool simple = activation == Activation::none || activation == Activation::relu ||
+                        activation == Activation::leaky_relu;
     if (!simple || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
     int64_t first = 0;
     for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;

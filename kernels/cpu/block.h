@@ -99,16 +99,18 @@ template <class T>
 struct Outputs {
   T* data;
   int64_t step;
-  const T* bias;  // or null
-  bool relu;
+  const T* bias;     // or null
+  bool relu, leaky;  // or none
+  T slope;           // of leaky
 
   Outputs at(int64_t row, int64_t lane) const {
-    return {data + row * step + lane, step, bias == nullptr ? nullptr : bias + lane, relu};
+    return {data + row * step + lane, step, bias == nullptr ? nullptr : bias + lane, relu, leaky, slope};
   }
 
   void operator()(int r, int v, Vector<T> sum) const {
     if (bias != nullptr) sum += load(bias + v * kLanes<T>);
     if (relu) sum = sum < Vector<T>{} ? Vector<T>{} : sum;
+    if (leaky) sum = sum < Vector<T>{} ? sum * slope : sum;
     store<T>(data + r * step + v * kLanes<T>, sum);
   }
 };

@@ -4,6 +4,7 @@
 // files that are compiled once per instruction set.
 #pragma once
 
+#include "luxgrad/kernels/cpu/band.h"
 #include "luxgrad/kernels/cpu/winograd_transforms.h"
 
 namespace {
@@ -117,7 +118,7 @@ struct Doubled<4, true> : FourTaps {
 
 // f(geometry of the convolution).
 template <class F>
-auto with_geometry(const lux::cpu::Convolution& c, const F& f) {
+auto with_geometry(const Convolution& c, const F& f) {
   if (!c.doubled) return f(Single{});
   const bool odd = c.top % 2 != 0;
   if (c.kH == 3) return odd ? f(Doubled<3, true>{}) : f(Doubled<3, false>{});
@@ -128,7 +129,7 @@ auto with_geometry(const lux::cpu::Convolution& c, const F& f) {
 struct Planes {
   int64_t source, products, weights;
 };
-inline Planes planes_of(const lux::cpu::Convolution& c) {
+inline Planes planes_of(const Convolution& c) {
   return with_geometry(c, [](auto geometry) {
     using G = decltype(geometry);
     return Planes{G::kAt * G::kAt, G::kProducts * G::kProducts, G::kWeights * G::kWeights};
@@ -139,7 +140,7 @@ inline Planes planes_of(const lux::cpu::Convolution& c) {
 struct Product {
   int64_t source, weights;
 };
-inline Product product_of(const lux::cpu::Convolution& c, int64_t index) {
+inline Product product_of(const Convolution& c, int64_t index) {
   return with_geometry(c, [index](auto geometry) {
     using G = decltype(geometry);
     const auto down = index / G::kProducts, across = index % G::kProducts;
