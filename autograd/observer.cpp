@@ -8,7 +8,8 @@
 namespace lux {
 namespace {
 
-thread_local std::vector<Observer*> observers;
+// Nothing that threads destroy: where there is no memory left to note that, glibc ends the program.
+thread_local Observer* newest = nullptr;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -16,17 +17,23 @@ double now() {
 
 }  // namespace
 
-Observer::Observer() { observers.push_back(this); }
-Observer::~Observer() { std::erase(observers, this); }
+Observer::Observer() : older_(newest) { newest = this; }
+Observer::~Observer() {
+  Observer** at = &newest;
+  while (*at != this) at = &(*at)->older_;
+  *at = older_;
+}
 
-bool observed() { return !observers.empty(); }
+bool observed() { return newest != nullptr; }
 
 void detail::announce(const char* name, const Tensor& y, const Tensors& inputs) {
-  for (Observer* const observer : observers) observer->on_forward(name, y, inputs);
+  for (Observer* observer = newest; observer != nullptr; observer = observer->older())
+    observer->on_forward(name, y, inputs);
 }
 
 void detail::announce_backward(const char* name, const Grads& grads) {
-  for (Observer* const observer : observers) observer->on_backward(name, grads);
+  for (Observer* observer = newest; observer != nullptr; observer = observer->older())
+    observer->on_backward(name, grads);
 }
 
 void Trace::on_forward(const char* name, const Tensor& y, const Tensors& inputs) {

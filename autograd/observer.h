@@ -9,7 +9,8 @@
 
 namespace lux {
 
-/// Watches the operators of this thread while it lives. Observers nest; all of them are told.
+/// Watches the operators of this thread while it lives. Observers nest; all of them are told,
+/// the newest first.
 class Observer {
  public:
   Observer();
@@ -21,6 +22,12 @@ class Observer {
   virtual void on_forward(const char* name, const Tensor& y, const Tensors& inputs) = 0;
   /// `grads` have just been computed by the backward of operator `name`.
   virtual void on_backward(const char* name, const Grads& grads) = 0;
+
+  /// Which this thread had before; null where there was none.
+  Observer* older() const { return older_; }
+
+ private:
+  Observer* older_;
 };
 
 /// Whether this thread has one.

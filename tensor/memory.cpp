@@ -136,7 +136,7 @@ struct Cache {
   int64_t small_bytes = 0;
   int64_t in_use = 0;  // rounded
   int64_t cap = 0;
-  int64_t slack = 8;  // percent
+  int64_t slack = kSlack;  // percent
   int64_t countdown = 0;
   TestLayout layout;
 

@@ -26,8 +26,9 @@ void reset_peak();
 void set_cap(int64_t bytes);
 /// Gives every cached block back to the system.
 void trim();
-/// By how many percent of the peak of the live bytes those taken from the system may exceed it; 8 at the
+/// By how many percent of the peak of the live bytes those taken from the system may exceed it; kSlack at the
 /// start. With as much again a work that repeats itself, such as a film, finds all its blocks in the cache.
+inline constexpr int64_t kSlack = 8;
 void set_slack(int64_t percent);
 
 /// One allocation: `data` is what the caller uses, `base` what the cache knows.

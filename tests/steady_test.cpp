@@ -197,7 +197,7 @@ TEST_CASE("a film that is warm takes no pages from the system any more") {
   const long taken = faults() - before;
   MESSAGE(taken << " pages in 20 frames");
   CHECK(taken < 20);
-  memory::set_slack(8);
+  memory::set_slack(memory::kSlack);
 }
 
 // Shapes and plans of bands of rows take a few pieces each; tasks of convolutions, thousands here, take none.

@@ -149,7 +149,7 @@ TEST_CASE("what a picture is said to need is no more than what is enough for it"
   const auto enhanced = [&](rlim_t megabytes) {
     return here.run({"enhance", "-i", "large.png", "-o", "bright.png", "--overwrite"}, limited(megabytes));
   };
-  const ChildResult few = enhanced(44), enough = enhanced(512);
+  const ChildResult few = enhanced(36), enough = enhanced(512);
   CAPTURE(few.err);
   CHECK(few.code == 6);
   CHECK(enough.code == 0);

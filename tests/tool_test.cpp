@@ -121,7 +121,7 @@ TEST_CASE("out of memory gives 6") {
   large.allocate(3000, 2000, 3, 8);
   save_image(here.path("large.bmp"), large);
   const ChildResult result =
-      here.run({"enhance", "-i", "large.bmp", "-o", "out.bmp"}, {.address_bytes = rlim_t{96} << 20});
+      here.run({"enhance", "-i", "large.bmp", "-o", "out.bmp"}, {.address_bytes = rlim_t{64} << 20});
   INFO(result.err);
   CHECK(result.code == 6);
   CHECK(lines_of(result.err) == 1);

@@ -28,38 +28,39 @@ namespace {
 
 constexpr const char* kDefaultModel = "zero_dce";
 
-void add_folders(std::vector<fs::path>& folders, const char* colon_separated, const char* below) {
+// Strings, not paths: one of libstdc++ that finds no memory for its parts ends the program.
+void add_folders(std::vector<std::string>& folders, const char* colon_separated, const char* below) {
   const std::string list = colon_separated == nullptr ? "" : colon_separated;
   for (size_t begin = 0; begin < list.size();) {
     const size_t end = std::min(list.find(':', begin), list.size());
-    if (end > begin) folders.push_back(fs::path(list.substr(begin, end - begin)) / below);
+    if (end > begin) folders.push_back(cat(list.substr(begin, end - begin), "/", below));
     begin = end + 1;
   }
 }
 
 /// The folders that may hold <model>.safetensors, first choice first.
-std::vector<fs::path> weight_folders() {
-  std::vector<fs::path> folders;
+std::vector<std::string> weight_folders() {
+  std::vector<std::string> folders;
   add_folders(folders, std::getenv("LUX_MODELS"), "");
   const char* data_home = std::getenv("XDG_DATA_HOME");
   const char* home = std::getenv("HOME");
   if (data_home != nullptr && *data_home != '\0') {
     add_folders(folders, data_home, "luxgrad");
   } else if (home != nullptr && *home != '\0') {
-    folders.push_back(fs::path(home) / ".local/share/luxgrad");
+    folders.push_back(cat(home, "/.local/share/luxgrad"));
   }
   const char* data_dirs = std::getenv("XDG_DATA_DIRS");
   add_folders(folders, data_dirs != nullptr && *data_dirs != '\0' ? data_dirs : "/usr/local/share:/usr/share",
               "luxgrad");
   std::error_code error;
   if (const fs::path binary = fs::read_symlink("/proc/self/exe", error); !error)
-    folders.push_back(binary.parent_path());
+    folders.push_back(binary.parent_path().string());
   return folders;
 }
 
 std::optional<std::string> find_weights(const std::string& model) {
-  for (const fs::path& folder : weight_folders()) {
-    std::string path = folder / cat(model, ".safetensors");
+  for (const std::string& folder : weight_folders()) {
+    std::string path = cat(folder, "/", model, ".safetensors");
     struct stat status {};
     if (stat(path.c_str(), &status) == 0) return path;
   }
