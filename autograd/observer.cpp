@@ -11,6 +11,14 @@ namespace {
 // Nothing that threads destroy: where there is no memory left to note that, glibc ends the program.
 thread_local Observer* newest = nullptr;
 
+// f(observer), for the oldest first.
+template <class F>
+void tell(Observer* observer, const F& f) {
+  if (observer == nullptr) return;
+  tell(observer->older(), f);
+  f(*observer);
+}
+
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -27,13 +35,11 @@ Observer::~Observer() {
 bool observed() { return newest != nullptr; }
 
 void detail::announce(const char* name, const Tensor& y, const Tensors& inputs) {
-  for (Observer* observer = newest; observer != nullptr; observer = observer->older())
-    observer->on_forward(name, y, inputs);
+  tell(newest, [&](Observer& observer) { observer.on_forward(name, y, inputs); });
 }
 
 void detail::announce_backward(const char* name, const Grads& grads) {
-  for (Observer* observer = newest; observer != nullptr; observer = observer->older())
-    observer->on_backward(name, grads);
+  tell(newest, [&](Observer& observer) { observer.on_backward(name, grads); });
 }
 
 void Trace::on_forward(const char* name, const Tensor& y, const Tensors& inputs) {

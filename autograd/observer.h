@@ -10,7 +10,7 @@
 namespace lux {
 
 /// Watches the operators of this thread while it lives. Observers nest; all of them are told,
-/// the newest first.
+/// the oldest first.
 class Observer {
  public:
   Observer();

@@ -33,7 +33,7 @@ void add_folders(std::vector<std::string>& folders, const char* colon_separated,
   const std::string list = colon_separated == nullptr ? "" : colon_separated;
   for (size_t begin = 0; begin < list.size();) {
     const size_t end = std::min(list.find(':', begin), list.size());
-    if (end > begin) folders.push_back(cat(list.substr(begin, end - begin), "/", below));
+    if (end > begin) folders.push_back(cat(list.substr(begin, end - begin), below));
     begin = end + 1;
   }
 }
@@ -45,13 +45,13 @@ std::vector<std::string> weight_folders() {
   const char* data_home = std::getenv("XDG_DATA_HOME");
   const char* home = std::getenv("HOME");
   if (data_home != nullptr && *data_home != '\0') {
-    add_folders(folders, data_home, "luxgrad");
+    add_folders(folders, data_home, "/luxgrad");
   } else if (home != nullptr && *home != '\0') {
     folders.push_back(cat(home, "/.local/share/luxgrad"));
   }
   const char* data_dirs = std::getenv("XDG_DATA_DIRS");
   add_folders(folders, data_dirs != nullptr && *data_dirs != '\0' ? data_dirs : "/usr/local/share:/usr/share",
-              "luxgrad");
+              "/luxgrad");
   std::error_code error;
   if (const fs::path binary = fs::read_symlink("/proc/self/exe", error); !error)
     folders.push_back(binary.parent_path().string());
