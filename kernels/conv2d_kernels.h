@@ -66,7 +66,7 @@ namespace cpu {
 void add_eigen(KernelTable<Conv2dKernels>& table);
 /// The own kernels (kernels/cpu/conv2d.cpp).
 void add_tiles(KernelTable<Conv2dKernels>& table);
-/// 3x3 with stride 1 in f32 or, for bf16, in whole numbers, and gradients of stride 2
+/// 3x3 with stride 1, and 3x3 and 4x4 transposed with stride 2, in f32 or, for bf16, in whole numbers
 /// (kernels/cpu/winograd.cpp).
 void add_winograd(KernelTable<Conv2dKernels>& table);
 /// The own kernels by products of bf16, where precision and processor have them (kernels/cpu/conv2d.cpp).
