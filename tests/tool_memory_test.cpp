@@ -29,7 +29,8 @@ void done_or_refused(const ChildResult& result) {
   if (result.code == 0) return;
   const bool tried_again = contains(result.err, ": memory ran out; done with less at a time, ");
   CHECK(lines_of(result.err) == (tried_again ? 2 : 1));
-  CHECK((contains(result.err, " dark.") || contains(result.err, " bright.")));
+  CHECK((contains(result.err, " dark.") || contains(result.err, " bright.") ||
+         contains(result.err, " large.")));
   CHECK((contains(result.err, " needs at least ") || contains(result.err, " are needed")));
 }
 
@@ -149,15 +150,20 @@ TEST_CASE("what a picture is said to need is no more than what is enough for it"
   const auto enhanced = [&](rlim_t megabytes) {
     return here.run({"enhance", "-i", "large.png", "-o", "bright.png", "--overwrite"}, limited(megabytes));
   };
-  const ChildResult few = enhanced(36), enough = enhanced(512);
-  CAPTURE(few.err);
-  CHECK(few.code == 6);
-  CHECK(enough.code == 0);
-  const std::string before = "needs at least ";
-  REQUIRE(contains(few.err, before));
-  const double megabytes = std::stod(few.err.substr(few.err.rfind(before) + before.size()));
-  CHECK(megabytes > 36);  // the picture and the result
-  CHECK(megabytes < 512);
+  CHECK(enhanced(512).code == 0);
+  int told = 0;  // some limits leave no room to find out what the network needs
+  for (rlim_t limit = 30; limit <= 44; limit += 2) {
+    CAPTURE(limit);
+    const ChildResult few = enhanced(limit);
+    done_or_refused(few);
+    const std::string before = "zero_dce needs at least ";
+    if (!contains(few.err, before)) continue;
+    ++told;
+    const double megabytes = std::stod(few.err.substr(few.err.rfind(before) + before.size()));
+    CHECK(megabytes > static_cast<double>(limit));
+    CHECK(megabytes < 512);
+  }
+  CHECK(told >= 2);
 }
 
 TEST_CASE("a command that finds no memory says how much was not enough") {
