@@ -197,6 +197,14 @@ void store_tile(const Convolution& c, const Tile& tile, int64_t channel, int64_t
                     ((tile.n * c.target.H + h) * c.target.W + w) * part->channels + k0 - first;
       run(sums + r * row_step + k0 - channel, step, bias, static_cast<T>(c.slope), to,
           part->channels * c.step, tile.columns, k1 - k0);
+      if (c.skip == nullptr) continue;
+      const S* const skip = static_cast<const S*>(c.skip) + (to - static_cast<const S*>(part->data));
+      for (int64_t q = 0; q < tile.columns; ++q) {
+        const int64_t place = q * part->channels * c.step;
+#pragma GCC ivdep
+        for (int64_t k = 0; k < k1 - k0; ++k)
+          to[place + k] = static_cast<S>(static_cast<T>(to[place + k]) + static_cast<T>(skip[place + k]));
+      }
     }
   }
 }
@@ -204,13 +212,16 @@ void store_tile(const Convolution& c, const Tile& tile, int64_t channel, int64_t
 // The target's pixels of a tile, where register blocks can write them without a detour.
 template <class T>
 struct Straight {
-  T* data;  // null where they cannot
+  T* data;        // null where they cannot
+  const T* skip;  // or null
   int64_t row, pixel;
 
   // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
   Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    return {data + r * row + q * pixel + k,
+    const int64_t place = r * row + q * pixel + k;
+    return {data + place,
             pixel,
+            skip == nullptr ? nullptr : skip + place,
             c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
             c.activation == static_cast<uint8_t>(Activation::relu),
             c.activation == static_cast<uint8_t>(Activation::leaky_relu),
@@ -231,7 +242,9 @@ Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64
          first += part++->channels) {
       if (channel < first || channel + channels > first + part->channels || part->data == nullptr) continue;
       const int64_t pixel = (t.n * c.target.H + c.row + t.row) * c.target.W + c.column + t.column;
-      return {static_cast<T*>(part->data) + pixel * part->channels + channel - first,
+      const int64_t place = pixel * part->channels + channel - first;
+      return {static_cast<T*>(part->data) + place,
+              c.skip == nullptr ? nullptr : static_cast<const T*>(c.skip) + place,
               c.target.W * part->channels, part->channels};
     }
   }

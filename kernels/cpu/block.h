@@ -94,36 +94,51 @@ void into_sums(T* data, int64_t step, bool add, const Run& run) {
     run(Sums<T, false>{data, step});
 }
 
-// Or in the target itself, through bias and activation.
+// Or in the target itself, through bias and activation, with what stands at the same place of another.
 template <class T>
 struct Outputs {
   T* data;
   int64_t step;
-  const T* bias;     // or null
-  bool relu, leaky;  // or none
-  T slope;           // of leaky
+  const T *skip, *bias;  // or null
+  bool relu, leaky;      // or none
+  T slope;               // of leaky
 
   Outputs at(int64_t row, int64_t lane) const {
-    return {data + row * step + lane, step, bias == nullptr ? nullptr : bias + lane, relu, leaky, slope};
+    const int64_t further = row * step + lane;
+    return {data + further,
+            step,
+            skip == nullptr ? nullptr : skip + further,
+            bias == nullptr ? nullptr : bias + lane,
+            relu,
+            leaky,
+            slope};
   }
 
   void operator()(int r, int v, Vector<T> sum) const {
     if (bias != nullptr) sum += load(bias + v * kLanes<T>);
     if (relu) sum = sum < Vector<T>{} ? Vector<T>{} : sum;
     if (leaky) sum = sum < Vector<T>{} ? sum * slope : sum;
-    store<T>(data + r * step + v * kLanes<T>, sum);
+    const int64_t place = r * step + v * kLanes<T>;
+    if (skip != nullptr) sum += load(skip + place);
+    store<T>(data + place, sum);
   }
 };
 
 // y[r, lane] = sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
-// vectors.
-template <int V, class T, class Sink>
+// vectors. kAhead: the rows behind these are asked for meanwhile, where they come from far away.
+template <int V, bool kAhead, class T, class Sink>
 void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, Sink y) {
   constexpr int kRows = kSums / V, L = kLanes<T>;
   Vector<T> sums[kRows][V] = {};
+  const T* ahead = x.data + kRows * x_step;
+  const int64_t ahead_step = kAhead ? kRows * x_step / run : 0;
   for (int64_t i = 0; i < rows; ++i) {
     const T *xs = x.data + i * x.i, *ws = w.data + i * w.i;
     for (int64_t j = 0; j < run; ++j) {
+      if constexpr (kAhead) {
+        __builtin_prefetch(ahead);
+        ahead += ahead_step;
+      }
       Vector<T> weights[V];
       LUX_UNROLL
       for (int v = 0; v < V; ++v) weights[v] = load(ws + v * L);
@@ -144,11 +159,11 @@ void multiply(Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t 
   }
 }
 
-template <class T, class Sink>
+template <class T, bool kAhead = false, class Sink>
 void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t rows, int64_t run, Sink y) {
-  if (vectors == 1) return multiply<1>(x, x_step, w, rows, run, y);
-  if (vectors == 2) return multiply<2>(x, x_step, w, rows, run, y);
-  return multiply<3>(x, x_step, w, rows, run, y);
+  if (vectors == 1) return multiply<1, kAhead>(x, x_step, w, rows, run, y);
+  if (vectors == 2) return multiply<2, kAhead>(x, x_step, w, rows, run, y);
+  return multiply<3, kAhead>(x, x_step, w, rows, run, y);
 }
 
 // y[r, lane] = sum over i < kH, j < kW of x(i, j)[r·x_step + lane] · w(i, j)[lane], for kAlong pixels and one

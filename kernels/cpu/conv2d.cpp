@@ -119,10 +119,9 @@ Tensor packed(const Way& way, const Conv2dProblem& s, const Convolution& c, cons
   });
 }
 
-// Runs one window over all pictures: `rows` x `columns` outputs each. then(tile) follows each tile.
-template <class Then>
+// Runs one window over all pictures: `rows` x `columns` outputs each.
 void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
-              int64_t rows, int64_t columns, const Then& then) {
+              int64_t rows, int64_t columns) {
   const Products& products = way.products;
   const int64_t groups = s.groups;
   const Tensor ready = packed(way, s, c, weight, order, worth_keeping(s.N * rows * columns));
@@ -132,31 +131,6 @@ void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tenso
     Tile tile = grid.at(chunk / groups);
     tile.group = chunk % groups;
     products.convolve(c, tile, scratch(products.scratch(c, tile)).raw());
-    then(tile);
-  });
-}
-
-void convolve(const Way& way, const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
-              const Order& order, int64_t rows, int64_t columns) {
-  convolve(way, s, c, weight, order, rows, columns, [](const Tile&) {});
-}
-
-// y += skip for the outputs of a tile, in the channels of its group.
-void add_skip(const Conv2dProblem& s, const Tile& tile, const Tensor& skip, const Tensor& y) {
-  dispatch(s.dtype, [&](auto t) {
-    using T = decltype(t);
-    const int64_t width = s.K / s.groups;
-    const bool dense = s.groups == 1;
-    const int64_t runs = dense ? 1 : tile.columns, run = dense ? tile.columns * s.K : width;
-    for (int64_t r = 0; r < tile.rows; ++r) {
-      const int64_t row = ((tile.n * s.P + tile.row + r) * s.Q + tile.column) * s.K + tile.group * width;
-      for (int64_t q = 0; q < runs; ++q) {
-        const T* const by = skip.data<T>() + row + q * s.K;
-        T* const to = y.data<T>() + row + q * s.K;
-#pragma GCC ivdep
-        for (int64_t i = 0; i < run; ++i) to[i] = T(Arith<T>(to[i]) + Arith<T>(by[i]));
-      }
-    }
   });
 }
 
@@ -218,16 +192,10 @@ void forward_onto(const Conv2dProblem& problem, const Tensors& inputs, const Ten
   const Conv2dProblem s = simplified(problem);
   const Concatenation source(inputs), target({y});
   const Tensor wide_bias = in_arithmetic(bias);
-  const Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), wide_bias);
-  const auto then = [&](const Tile& tile) {
-    if (skip.defined()) add_skip(s, tile, skip, y);
-  };
-  if (!is_depthwise(s)) return convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q, then);
-  convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
-  Conv2dProblem all = s;
-  all.groups = 1;
-  if (skip.defined())
-    run_chunks(s.N * s.P, [&](int64_t row) { add_skip(all, {row / s.P, 0, row % s.P, 1, 0, s.Q}, skip, y); });
+  Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), wide_bias);
+  c.skip = skip.defined() ? skip.raw() : nullptr;
+  if (is_depthwise(s)) return convolve_depthwise(s, c, weight, forward_order(s), s.P, s.Q);
+  convolve(kWay(s), s, c, weight, forward_order(s), s.P, s.Q);
 }
 
 template <WayOf kWay>

@@ -33,7 +33,8 @@ struct Convolution {
   uint8_t activation;   // lux::Activation
   double slope;
   int64_t groups = 1;
-  bool doubled = false;  // transposed with a stride of 2, as only Winograd's kernels take it
+  const void* skip = nullptr;  // added to the outputs, or null; as wide as the target, which is one part
+  bool doubled = false;        // transposed with a stride of 2, as only Winograd's kernels take it
 };
 
 /// Where the weights of a group stand: strides of (k, i, j, c) in elements, of any sign; those of the next

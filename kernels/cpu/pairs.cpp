@@ -40,6 +40,9 @@ struct Block {
   int64_t rows, run;  // of the kernel, and the products along one of them
   float* y[2];        // the sums of the strips
   int64_t y_step;
+  // What is asked for meanwhile, so many bytes further after each pair of products, where there are no tiles.
+  const char* ahead;
+  int64_t ahead_step;
 };
 
 // A strip of the target, straight from the registers, where there are no tiles.
@@ -194,11 +197,14 @@ template <int kPlanes, int V, bool kAdd, class Sink>
   constexpr int64_t kTile = kChunk * kOutputs;
   const int64_t step = b.x_step;
   const Half* w = b.w;
+  const char* ahead = b.ahead;
   for (int64_t i = 0; i < b.rows; ++i) {
     const Half* xs = x + i * b.x_row;
     for (int64_t done = 0; done < b.run; done += kChunk) {
       const int64_t pairs = (smaller(kChunk, b.run - done) + 1) / 2;
       for (int64_t pair = 0; pair < pairs; ++pair) {
+        __builtin_prefetch(ahead);
+        ahead += b.ahead_step;
         const Half* const ws = w + pair * kOutputs * 2;
         const auto add_products = [&](const Half* pixels, const Half* from) {
           __m512bh weights[V];
@@ -413,7 +419,7 @@ int64_t scratch(const Convolution& c, const Tile& t) {
 }
 
 template <int kPlanes>
-void convolve(const Convolution& c, const Tile& t, void* scratch) {
+void convolve_at_once(const Convolution& c, const Tile& t, const char* ahead, void* scratch) {
   const int64_t width = round_up(c.width, kOutputs), pass = channels_per_pass<kPlanes>(c);
   const Strips strips(t);
   float* const sums = aligned<float>(scratch);
@@ -437,12 +443,19 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
               .rows = c.kH,
               .run = c.kW * channels,
               .y = {},
-              .y_step = width};
+              .y_step = width,
+              .ahead = reinterpret_cast<const char*>(band),
+              .ahead_step = 0};
       const int64_t vectors = smaller(2, (width - k) / kOutputs);
       if constexpr (!kTiles) {
         for (int64_t s = 0; s < strips.count && in_place; ++s) {
           const int64_t r = strips.row(s), q = smaller(strips.column(s), t.columns - kStrip);
           b.x[0] = band + r * c.stride * row + q * step;
+          if (ahead != nullptr) {  // each block asks for its share
+            const int64_t bytes = bytes_of<float>(t.columns * c.depth), count = strips.count * width;
+            b.ahead = ahead + bytes * (k * strips.count + s * 2 * kOutputs) / count;
+            b.ahead_step = bytes * 2 * kOutputs / count / (c.depth / 2);
+          }
           multiply_into<kPlanes>(vectors, b, to.outputs(c, t.group * c.width + k, r, q, k));
         }
       }
@@ -459,6 +472,27 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
   }
   if (in_place) return;
   store_tile<float>(c, t, t.group * c.width, c.width, sums, strips.across * kStrip * width, width);
+}
+
+// The pixels that touch those of a row, as far as they are all of one picture's; null where they are not.
+inline const char* pixels_behind(const Convolution& c, const Tile& t) {
+  if (c.source.count != 1 || c.groups != 1) return nullptr;
+  const int64_t pixel = (t.n * c.source.H + t.row) * c.source.W + t.column + t.columns;
+  return static_cast<const char*>(c.source.parts->data) + bytes_of<float>(pixel * c.depth);
+}
+
+// A pointwise convolution takes a few pixels at a time, and asks for the next ones meanwhile: it has too
+// little to do with a pixel to wait for it.
+template <int kPlanes>
+void convolve(const Convolution& c, const Tile& t, void* scratch) {
+  constexpr int64_t kFew = 4 * kStrip;
+  if (c.kH * c.kW > 1 || c.stride > 1 || t.rows > 1) return convolve_at_once<kPlanes>(c, t, nullptr, scratch);
+  Tile piece = t;
+  for (int64_t done = 0; done < t.columns; done += piece.columns) {
+    piece.column = t.column + done;
+    piece.columns = t.columns - done < 2 * kFew ? t.columns - done : kFew;
+    convolve_at_once<kPlanes>(c, piece, pixels_behind(c, piece), scratch);
+  }
 }
 
 template <int kPlanes>

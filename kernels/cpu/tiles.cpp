@@ -143,7 +143,11 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
           const int64_t q = in_place ? smaller(next, t.columns - along) : next;
           const Operand<T> x{band.data + (r * band.row + q * band.pixel) * c.stride, band.row, 1};
           const auto run = [&](const auto& y) {
-            multiply<T>(vectors, x, c.stride * band.pixel, w, c.kH, c.kW * channels, y);
+            const int64_t x_step = c.stride * band.pixel, along_row = c.kW * channels;
+            if (taps == 1 && band.data != copied)
+              multiply<T, true>(vectors, x, x_step, w, 1, along_row, y);
+            else
+              multiply<T>(vectors, x, x_step, w, c.kH, along_row, y);
           };
           if (in_place)
             run(to.outputs(c, t.group * c.width + k, r, q, k));

@@ -164,15 +164,22 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
 }
 
 template <WayOf kWay>
-void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
-             const Tensor& y) {
+void forward_onto(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+                  const Tensor& skip, const Tensor& y) {
   const Concatenation source(inputs), target({y});
   Convolution c = convolution(source, target, s);
+  c.skip = skip.defined() ? skip.raw() : nullptr;
   c.bias = bias.defined() ? bias.raw() : nullptr;
   c.activation = static_cast<uint8_t>(s.activation);
   c.slope = s.slope;
   convolve(kWay(), s.N, c, weight,
            {weight.raw(), 9 * c.depth, 3 * c.depth, c.depth, 1, c.width * 9 * c.depth});
+}
+
+template <WayOf kWay>
+void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
+             const Tensor& y) {
+  forward_onto<kWay>(s, inputs, weight, bias, {}, y);
 }
 
 // The convolution of gz with the weights turned around, and inputs and outputs exchanged.
@@ -328,8 +335,18 @@ void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
        .weight_gradient = kTileKernels.weight_gradient,
        .forward_onto = kTileKernels.forward_onto,
        .transposed = transposed<in_floats>});
-  set({"winograd", takes_single, forward<in_floats>, input_gradient<in_floats>, weight_gradient});
-  set({"fixed", takes_wholes, forward<in_wholes>, input_gradient<in_wholes>, weight_gradient});
+  set({.name = "winograd",
+       .takes = takes_single,
+       .forward = forward<in_floats>,
+       .input_gradient = input_gradient<in_floats>,
+       .weight_gradient = weight_gradient,
+       .forward_onto = forward_onto<in_floats>});
+  set({.name = "fixed",
+       .takes = takes_wholes,
+       .forward = forward<in_wholes>,
+       .input_gradient = input_gradient<in_wholes>,
+       .weight_gradient = weight_gradient,
+       .forward_onto = forward_onto<in_wholes>});
   set({.name = "fixed",
        .takes = takes_doubled_wholes,
        .forward = kPairKernels.forward,

@@ -96,10 +96,11 @@ struct Unscaled {
 // Full vectors of channels [k, end), which stand at `to` for the first pixel of the run.
 template <class G, Activation kActivation, class Scaled>
 void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, const float* from,
-               const Points& p, const Scaled& scaled, float* to, int64_t pixel) {
+               const Points& p, const Scaled& scaled, float* to, const float* skip, int64_t pixel) {
   const float* const bias = static_cast<const float*>(c.bias);
   const auto slope = static_cast<float>(c.slope);
   const int64_t rows = smaller(kOut, c.target.H - run.row);
+  const float* const first = to;
   for (int64_t tile = 0; tile < run.count; ++tile, from += p.tile, to += kOut * pixel) {
     const int64_t columns = smaller(kOut, c.target.W - run.column - tile * kOut);
     for (int64_t channel = k; channel < end; channel += kWide) {
@@ -112,9 +113,10 @@ void store_run(const Convolution& c, const Run& run, int64_t k, int64_t end, con
         float* const row = to + i * c.target.W * pixel + channel - k;
         LUX_UNROLL
         for (int j = 0; j < kOut; ++j) {
-          if (j < columns)
-            store<float>(row + j * pixel,
-                         activated<kActivation>(scaled(run.index + tile, y[i][j], shift), slope));
+          if (j >= columns) continue;
+          const Lanes value = activated<kActivation>(scaled(run.index + tile, y[i][j], shift), slope);
+          float* const place = row + j * pixel;
+          store<float>(place, skip == nullptr ? value : value + load(skip + (place - first)));
         }
       }
     }
@@ -159,10 +161,11 @@ void sums_to_target(const Convolution& c, const TileRange& range, const ChannelR
       const int64_t end = smaller(channels.end, first + part->channels);
       if (end <= k || part->data == nullptr) continue;
       if (const int64_t full = k + (end - k) / kWide * kWide; in_vectors && full > k) {
-        float* const to = static_cast<float*>(part->data) +
-                          ((run.n * c.target.H + run.row) * c.target.W + run.column) * part->channels + k -
-                          first;
-        run_stores(c, run, k, full, from, p, scaled, to, part->channels);
+        const int64_t place =
+            ((run.n * c.target.H + run.row) * c.target.W + run.column) * part->channels + k - first;
+        const float* const skip = c.skip == nullptr ? nullptr : static_cast<const float*>(c.skip) + place;
+        run_stores(c, run, k, full, from, p, scaled, static_cast<float*>(part->data) + place, skip,
+                   part->channels);
         k = full;
       }
       for (; k < end; k += kWide)
