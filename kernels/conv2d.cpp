@@ -406,8 +406,9 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
   return table;
 }
 
-Precision precision_for(const Tensors& operands) {
-  return is_recorded(operands) && precision() == Precision::fp32 ? Precision::exact : precision();
+Precision precision_for(const Tensors& operands, bool fine) {
+  const Precision wanted = fine ? std::min(precision(), Precision::fp32) : precision();
+  return is_recorded(operands) && wanted == Precision::fp32 ? Precision::exact : wanted;
 }
 
 // 2. Forward.
@@ -419,7 +420,7 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
   operands.push_back(weight);
   operands.push_back(bias);
   Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
-  s.precision = precision_for(operands);
+  s.precision = precision_for(operands, options.fine);
   const Shape shape{s.N, s.P, s.Q, s.K};
   check(!skip.defined() ||
             (skip.shape() == shape && skip.dtype() == s.dtype && skip.device() == weight.device()),

@@ -14,6 +14,7 @@ struct Conv2dOptions {
   int64_t groups = 1;    ///< channels are split into groups that do not see each other
   Activation activation = Activation::none;
   double negative_slope = 0.01;  ///< of leaky_relu, at least 0
+  bool fine = false;             ///< never coarser than Precision::fp32
 };
 
 /// y[n, p, q, k] = activation(bias[k] + sum over i, j, c of x[n, p·stride + i - top, q·stride + j - left, c]

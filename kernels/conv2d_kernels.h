@@ -22,7 +22,7 @@ struct Conv2dProblem {
 
 /// The precision at hand; `exact` instead of `fp32` where an operator of these operands is recorded, for
 /// errors of 4e-6 a layer grow along the way back through a network.
-Precision precision_for(const Tensors& operands);
+Precision precision_for(const Tensors& operands, bool fine = false);
 
 /// gz = gy · activation'(y); fills gb, the gradient of the bias, where it is defined. Without an activation
 /// gz is gy, and y may be undefined.

@@ -14,7 +14,9 @@
 #include "luxgrad/autograd/gradcheck.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
+#include "luxgrad/kernels/conv2d_repeated.h"
 #include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/kernels/resize.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -508,6 +510,29 @@ TEST_CASE("3x3 convolutions in f32 are near those in f64") {
     for (size_t i = 0; i < exact.gradients.size(); ++i)
       CHECK(relative(single.gradients[i], exact.gradients[i]) < 3e-6);
   }
+}
+
+TEST_CASE("conv2d_repeated is conv2d of the enlarged pictures") {
+  const Tensor small = noise({2, 3, 4, 5}, 1), middle = noise({2, 6, 8, 4}, 2),
+               full = noise({2, 12, 16, 3}, 3);
+  const Tensor bias = noise({3}, 4);
+  const auto enlarged = [](const Tensor& x) { return resize(x, 12, 16, {.mode = ResizeOptions::nearest}); };
+  for (const int64_t side : {1, 3, 5}) {
+    CAPTURE(side);
+    const Tensor w = noise({3, side, side, 12}, 5);
+    const auto expected =
+        conv2d({enlarged(small), enlarged(middle), full}, w, bias, {.padding = side / 2}).to_vector();
+    const auto got = conv2d_repeated({{small, 2}, {middle, 1}, {full, 0}}, w, bias).to_vector();
+    REQUIRE(got.size() == expected.size());
+    for (size_t i = 0; i < got.size(); ++i) CHECK(got[i] == doctest::Approx(expected[i]).epsilon(1e-12));
+  }
+}
+
+TEST_CASE("a fine convolution is never coarser than fp32") {
+  const Tensor x = noise({1, 16, 16, 64}, 1, DType::f32), w = noise({32, 1, 1, 64}, 2, DType::f32);
+  const std::vector<double> expected = conv2d(x, w).to_vector();
+  const PrecisionScope scope(Precision::bf16);
+  CHECK(conv2d(x, w, {}, {.fine = true}).to_vector() == expected);
 }
 
 TEST_CASE("conv2d gives the same bits for any threads, alignment, and split of the inputs") {

@@ -7,6 +7,7 @@
 #include "luxgrad/kernels/cast.h"
 #include "luxgrad/kernels/color_constancy.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/conv2d_repeated.h"
 #include "luxgrad/kernels/curve.h"
 #include "luxgrad/kernels/expand.h"
 #include "luxgrad/kernels/exposure.h"
@@ -209,6 +210,32 @@ OP_CASE(
           x[0], {.kernel_size = 3, .stride = 2, .padding = 1, .ceil_mode = true, .count_include_pad = false});
     },
     kLargePool);
+OP_CASE("sum_taps", {{2, 3, 4, 18}}, [](const Tensors& x) { return sum_taps(x[0], 3); },
+        {.large = {{2, 40, 33, 27}}});
+OP_CASE("sum_taps, doubled once, 5x5", {{1, 2, 3, 25}}, [](const Tensors& x) { return sum_taps(x[0], 5, 1); },
+        {.large = {{1, 40, 33, 25}}});
+OP_CASE("sum_taps, doubled twice", {{1, 2, 3, 9}}, [](const Tensors& x) { return sum_taps(x[0], 3, 2); },
+        {.large = {{1, 24, 17, 27}}});
+ERROR_CASE("sum_taps", {{1, 2, 3, 8}}, "sum_taps: expected a multiple of 9 channels, got 8",
+           [](const Tensors& x) { return sum_taps(x[0], 3); });
+ERROR_CASE("sum_taps", {{1, 2, 3, 8}}, "sum_taps: expected an odd kernel and 0 to 16 doublings, got 2 and 0",
+           [](const Tensors& x) { return sum_taps(x[0], 2); });
+OP_CASE("conv2d_repeated", {{1, 4, 4, 2}, {1, 2, 2, 3}, {1, 1, 1, 1}, {2, 3, 3, 6}, {2}},
+        [](const Tensors& x) {
+          return conv2d_repeated({{x[0], 0}, {x[1], 1}, {x[2], 2}}, x[3], x[4]);
+        },
+        {.large = {{1, 48, 64, 16}, {1, 24, 32, 8}, {1, 12, 16, 8}, {3, 3, 3, 32}, {3}}});
+ERROR_CASE("conv2d_repeated", {{1, 4, 4, 2}, {2, 3, 3, 6}, {2}},
+           "conv2d_repeated: expected 6 channels in all, got 2", [](const Tensors& x) {
+             return conv2d_repeated({{x[0], 0}}, x[1], x[2]);
+           });
+ERROR_CASE(
+    "conv2d_repeated", {{1, 4, 4, 2}, {1, 1, 2, 4}, {2, 3, 3, 6}, {2}},
+    "conv2d_repeated: expected pictures of one size once they are enlarged, got [1, 1, 2, 4] doubled 1 "
+    "times beside [1, 4, 4, 2] doubled 0 times",
+    [](const Tensors& x) {
+      return conv2d_repeated({{x[0], 0}, {x[1], 1}}, x[2], x[3]);
+    });
 OP_CASE("reflect_pad", {{2, 3, 4, 5}},
         [](const Tensors& x) {
           return reflect_pad(x[0], {1, 2, 0, 3});
