@@ -13,9 +13,7 @@ struct Forward {
   const T* x;
   T* y;
   int64_t C;
-  LUX_HD void operator()(int64_t row) const {
-    y[row] = T(largest_of(x + row * C, C));
-  }
+  LUX_HD void operator()(int64_t row) const { y[row] = T(largest_of(x + row * C, C)); }
 };
 
 template <class T>

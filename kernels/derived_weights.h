@@ -11,7 +11,14 @@ namespace lux {
 
 /// Says what was made: its kind, then the sizes and strides that it depends on.
 using DerivedKey = std::array<int64_t, 12>;
-enum DerivedKind : int64_t { kWinogradPoints, kFixedPoints, kTilePacking, kSplitPacking, kSinglePacking, kExchanged };
+enum DerivedKind : int64_t {
+  kWinogradPoints,
+  kFixedPoints,
+  kTilePacking,
+  kSplitPacking,
+  kSinglePacking,
+  kExchanged
+};
 
 /// While it lives, weights that kernels derive for this thread are kept: for inference, which asks for them
 /// again and again. Training writes its weights before it would ask twice.

@@ -8,8 +8,8 @@
 
 namespace lux {
 
-/// Blocks signals in this thread while it lives, then restores what was blocked before. Not those of faults of
-/// the thread itself, which POSIX leaves undefined where they are blocked.
+/// Blocks signals in this thread while it lives, then restores what was blocked before. Not those of faults
+/// of the thread itself, which POSIX leaves undefined where they are blocked.
 class BlockedSignals {
  public:
   BlockedSignals() {

@@ -117,12 +117,12 @@ void copy_across(const Tensor& target, const Tensor& source) {
   target.storage()->raise_version();
 }
 
-// One number of all elements.
-template <template <class> class Kernel, class T>
-double reduced(const Tensor& tensor) {
-  const Tensor result = empty({}, {DType::f64, tensor.device()});
-  parallel_reduce(tensor.device(), 1, tensor.numel(), Kernel<T>{tensor.data<T>(), result.data<double>()});
-  return result.item();
+// How many elements are NaN or infinite.
+template <class T>
+double count_of_non_finite(const Tensor& tensor) {
+  const Tensor count = empty({}, {DType::f64, tensor.device()});
+  parallel_reduce(tensor.device(), 1, tensor.numel(), NonFinite<T>{tensor.data<T>(), count.data<double>()});
+  return count.item();
 }
 
 }  // namespace
@@ -171,7 +171,7 @@ int64_t first_non_finite(const Tensor& tensor) {
   return dispatch(tensor.dtype(), [&](auto t) -> int64_t {
     using T = decltype(t);
     if (tensor.device() != kCpu) {  // only one number comes back, unless something is wrong
-      if (reduced<NonFinite, T>(tensor) == 0) return -1;
+      if (count_of_non_finite<T>(tensor) == 0) return -1;
       return first_non_finite(tensor.to(kCpu));
     }
     const T* const data = tensor.data<T>();
@@ -200,8 +200,22 @@ bool all_finite(const Tensor& tensor) {
   return finite;
 }
 
+void square_sum_(const Tensor& sums, int64_t at, const Tensor& tensor) {
+  check(sums.dtype() == DType::f64 && sums.device() == tensor.device() && at >= 0 && at < sums.numel(),
+        "square_sum_: expected f64 sums on the tensor's device and a place among ", sums.numel(), ", got ",
+        sums.dtype(), sums.shape(), " and ", at);
+  dispatch(tensor.dtype(), [&](auto t) {
+    using T = decltype(t);
+    parallel_reduce(tensor.device(), 1, tensor.numel(),
+                    Square<T>{tensor.data<T>(), sums.data<double>() + at});
+  });
+  sums.storage()->raise_version();
+}
+
 double l2_norm(const Tensor& tensor) {
-  return std::sqrt(dispatch(tensor.dtype(), [&](auto t) { return reduced<Square, decltype(t)>(tensor); }));
+  const Tensor sum = empty({}, {DType::f64, tensor.device()});
+  square_sum_(sum, 0, tensor);
+  return std::sqrt(sum.item());
 }
 
 }  // namespace lux

@@ -20,7 +20,9 @@ void scale_(const Tensor& target, double factor);
 int64_t first_non_finite(const Tensor& tensor);
 /// Whether there is none; of a tensor on the CPU.
 bool all_finite(const Tensor& tensor);
-/// Square root of the sum of squares, summed in float64 in a fixed order.
+/// sums[at] = the sum of squares, taken in float64 in a fixed order. `sums` is f64, on the tensor's device.
+void square_sum_(const Tensor& sums, int64_t at, const Tensor& tensor);
+/// Square root of the sum of squares.
 double l2_norm(const Tensor& tensor);
 
 }  // namespace lux

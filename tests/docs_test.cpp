@@ -1,5 +1,6 @@
-// The documents say what is there: code in README.md is code that the suite compiles and runs, and every
-// `file#name` names a file of the project in which that name occurs.
+// The documents say what is there: code in README.md is code that the suite compiles and runs, every
+// `file#name` names a file of the project in which that name occurs, and every filter of test cases selects
+// some.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -21,7 +22,7 @@ namespace {
 const fs::path kRoot = LUX_SOURCE_DIR;
 
 std::vector<fs::path> documents() {
-  std::vector<fs::path> found = {kRoot / "README.md", kRoot / "CONTRIBUTING.md"};
+  std::vector<fs::path> found = {kRoot / "README.md", kRoot / "CONTRIBUTING.md", kRoot / "SECURITY.md"};
   for (const auto& entry : fs::directory_iterator(kRoot / "docs")) {
     if (entry.path().extension() == ".md") found.push_back(entry.path());
   }
@@ -75,7 +76,64 @@ std::vector<std::string> broken_references(const std::string& text) {
   return broken;
 }
 
+/// The names of the test cases in a source.
+std::vector<std::string> test_cases(const std::string& source) {
+  std::vector<std::string> found;
+  for (size_t at = 0; (at = source.find("TEST_CASE(", at)) != std::string::npos;) {
+    at = std::min(source.find('"', at), source.size() - 1) + 1;
+    found.push_back(source.substr(at, source.find("\")", at) - at));
+    std::erase(found.back(), '\n');  // of a name in several lines
+  }
+  return found;
+}
+
+/// Whether doctest's option -tc selects a case: `*` stands for any characters, letters have no case.
+bool selects(const std::string& filter, const std::string& name) {
+  std::string form;
+  for (const char c : filter) {
+    if (c == '*') form += '.';
+    if (c != '*' && std::isalnum(static_cast<unsigned char>(c)) == 0) form += '\\';
+    form += c;
+  }
+  return std::regex_match(name, std::regex(form, std::regex::icase));
+}
+
+/// The commands of a document, `T/some_test -tc="one*,*other*"`, that run no test, and the filters in vain.
+std::vector<std::string> idle_filters(const std::string& text) {
+  const char* form = "T/([a-z0-9_]+_test)(?: -tc=\"([^\"]*)\")?";
+  const std::vector<std::string> programs = matches(text, form, 1), filters = matches(text, form, 2);
+  std::vector<std::string> idle;
+  for (size_t i = 0; i < programs.size(); ++i) {
+    const fs::path source = kRoot / "tests" / (programs[i] + ".cpp");
+    if (!fs::exists(source)) {
+      idle.push_back(programs[i]);
+      continue;
+    }
+    const std::vector<std::string> cases = test_cases(slurp(source));
+    for (const std::string& filter : matches(filters[i], "[^,]+", 0)) {
+      if (std::none_of(cases.begin(), cases.end(),
+                       [&](const std::string& name) { return selects(filter, name); }))
+        idle.push_back(programs[i] + " " + filter);
+    }
+  }
+  return idle;
+}
+
 }  // namespace
+
+TEST_CASE("every test that a document names runs something") {
+  size_t commands = 0;
+  for (const fs::path& document : documents()) {
+    const std::string text = slurp(document);
+    for (const std::string& idle : idle_filters(text))
+      FAIL_CHECK(document.filename().string() << " names " << idle << ", which selects no test");
+    commands += matches(text, "-tc=", 0).size();
+  }
+  CHECK(commands > 50);
+  CHECK(idle_filters("`T/docs_test -tc=\"Every file*,a reference that*\"`").empty());
+  CHECK(idle_filters("`T/docs_test -tc=\"no such case*,every*\"`").size() == 1);
+  CHECK(idle_filters("`T/no_such_test`").size() == 1);
+}
 
 TEST_CASE("every file and function that a document names exists") {
   size_t references = 0;

@@ -110,6 +110,12 @@ TEST_CASE("in-place routines write, raise the version, and keep to their bounds"
   CHECK(first_non_finite(from_vector({1, 2, kNan}, {3}, {DType::bf16, kCpu})) == 2);
   CHECK(l2_norm(from_vector({3, 4}, {2}, {DType::f16, kCpu})) == 5);
   CHECK(l2_norm(zeros({0})) == 0);
+  const Tensor sums = zeros({3}, {DType::f64, kCpu});
+  square_sum_(sums, 1, from_vector({3, 4}, {2}));
+  CHECK(sums.to_vector() == std::vector<double>{0, 25, 0});
+  CHECK_THROWS_WITH_AS(
+      square_sum_(sums, 3, sums),
+      "square_sum_: expected f64 sums on the tensor's device and a place among 3, got f64[3] and 3", Error);
 }
 
 TEST_CASE("bf16 and f16: every bit pattern survives the way through float and double") {

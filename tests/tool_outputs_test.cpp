@@ -92,6 +92,31 @@ TEST_CASE("what exists beside results is replaced on request only") {
   CHECK(here.run({"enhance", "--watch", "absent", "-o", "out", "--compare", "page.html"}).code == 2);
 }
 
+TEST_CASE("a folder that is missing is said before the work, not after it") {
+  const Workplace here;
+  spill(here.path("bad.png"), "no picture");  // which would be the first thing to say of the work
+  save_noise(here.path("dark.png"));
+  const auto refused = [&](const std::string& output, const Names& command) {
+    const ChildResult result = here.run(command);
+    CHECK(result.code == 6);
+    CHECK(result.out == "");
+    CHECK(result.err == cat("luxgrad: error: ", output, "\n"));
+  };
+  refused("none/x.png: cannot be created: No such file or directory",
+          {"enhance", "bad.png", "-o", "none/x.png"});
+  refused("bad.png/x.png: cannot be created: Not a directory", {"enhance", "bad.png", "-o", "bad.png/x.png"});
+  refused("none/x.html: cannot be created: No such file or directory",
+          {"enhance", "bad.png", "-o", "x.png", "--compare", "none/x.html"});
+  refused("none/x.cube: cannot be created: No such file or directory",
+          {"lut", "bad.png", "-o", "none/x.cube"});
+  refused("none/x.npz: cannot be created: No such file or directory",
+          {"pack", "nowhere", "nowhere", "-o", "none/x.npz"});
+  fs::create_directory(here.path("pairs"));
+  fs::rename(here.path("dark.png"), here.path("pairs/dark.png"));
+  refused("none/x.csv: cannot be created: No such file or directory",
+          {"evaluate", "--low", "pairs", "--high", "pairs", "--csv", "none/x.csv"});
+}
+
 TEST_CASE("curves of pictures with one name stay apart, and are no inputs of the next run") {
   const Workplace here;
   fs::create_directories(here.path("in/deep"));

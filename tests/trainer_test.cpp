@@ -57,6 +57,15 @@ class Setting {
     return options;
   }
 
+  // The same on the GPU, which one process may be playing: single pictures of 16 pixels.
+  TrainOptions on_device(const std::string& run, const char* recipe = "official", int64_t steps = 2) const {
+    TrainOptions small = options(run, recipe, steps);
+    small.recipe.batch = 1;
+    small.recipe.size = 16;
+    small.device = {Device::Type::cuda, 0};
+    return small;
+  }
+
  private:
   TemporaryFolder folder_;
 };
@@ -217,17 +226,10 @@ TEST_CASE("a run in bf16 on a device says so, keeps f32, and resumes with the sa
   }
   const Setting setting;
   const PrecisionScope scope(Precision::bf16);
-  const auto options = [&](const char* name) {
-    TrainOptions small = setting.options(name, "official", 2);
-    small.recipe.batch = 1;
-    small.recipe.size = 16;
-    small.device = {Device::Type::cuda, 0};
-    return small;
-  };
   Witness whole, first(1), second;
-  const TrainResult expected = run(options("whole"), whole);
+  const TrainResult expected = run(setting.on_device("whole"), whole);
   CHECK(whole.config.at("precision") == "bf16");
-  TrainOptions parts = options("parts");
+  TrainOptions parts = setting.on_device("parts");
   CHECK_FALSE(run(parts, first).finished);
   parts.resume = true;
   const TrainResult resumed = run(parts, second);
@@ -255,15 +257,8 @@ TEST_CASE("where the device has no memory left for a step, the steps before it a
   };
   const NoGraphs launches_only;  // a step that cannot be recorded for want of memory runs all the same
   const Setting setting;
-  const auto options = [&](const char* name) {
-    TrainOptions small = setting.options(name, "official", 2);
-    small.recipe.batch = 1;
-    small.recipe.size = 16;
-    small.device = {Device::Type::cuda, 0};
-    return small;
-  };
-  const TrainResult whole = run(options("whole"));
-  TrainOptions parts = options("parts");
+  const TrainResult whole = run(setting.on_device("whole"));
+  TrainOptions parts = setting.on_device("parts");
   Starved starved;
   CHECK_THROWS_AS(run(parts, starved), OutOfMemory);
   parts.resume = true;
@@ -287,11 +282,8 @@ TEST_CASE("where the device has no memory left at the end of an epoch, no step i
   };
   const Setting setting;
   const auto options = [&](const char* name, double validation) {
-    TrainOptions small = setting.options(name, "default", 1);
-    small.recipe.batch = 1;
-    small.recipe.size = 16;
+    TrainOptions small = setting.on_device(name, "default", 1);
     small.recipe.validation = validation;
-    small.device = {Device::Type::cuda, 0};
     return small;
   };
   const TrainResult whole = run(options("whole", 0.2));

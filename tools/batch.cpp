@@ -193,6 +193,8 @@ void claim_outputs(Job& job, const BatchOptions& options, bool in_folder, Output
     else if (answer != Claim::granted)
       return refuse(path, Outputs::reason(answer));
   }
+  if (!in_folder && job.output != "-") demand_folder(job.output);
+  if (!options.page.empty()) demand_folder(options.page);
 }
 
 }  // namespace

@@ -37,11 +37,9 @@ constexpr std::array<CommandEntry, 14> kCommands = {{
 std::span<const CommandEntry> commands() { return kCommands; }
 
 const char* const kExitCodes =
-    "Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit or run folder "
-    "in\n"
-    "use, 5 numbers not finite or device missing, 6 memory or disk exhausted, 7 a check failed, 128 + n "
-    "ended\n"
-    "by signal n.";
+    R"(Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit or run folder in
+use, 5 numbers not finite or device missing, 6 memory or disk exhausted or an output that cannot be written,
+7 a check failed, 128 + n ended by signal n.)";
 
 std::vector<OptionText> options_of(const CommandEntry& entry) {
   CLI::App app;

@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <set>
@@ -56,6 +58,7 @@ Outputs::Claim Outputs::claim(const std::string& path) {
 void Outputs::demand(const std::string& path) {
   if (const Claim answer = claim(path); answer != Claim::granted)
     usage_error(path, ": ", answer == Claim::exists ? "exists; --overwrite replaces it" : reason(answer));
+  demand_folder(path);
 }
 
 const char* Outputs::reason(Claim refused) {
@@ -70,6 +73,15 @@ const char* Outputs::reason(Claim refused) {
       break;
   }
   return "";
+}
+
+void demand_folder(const std::string& path) {
+  const std::string folder = fs::absolute(path).parent_path();
+  struct stat status {};
+  int reason = stat(folder.c_str(), &status) == 0 ? 0 : errno;
+  if (reason == 0 && !S_ISDIR(status.st_mode)) reason = ENOTDIR;
+  if (reason != 0)
+    throw CommandError(ExitCode::exhausted, cat(path, ": cannot be created: ", std::strerror(reason)));
 }
 
 }  // namespace lux

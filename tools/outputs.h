@@ -22,7 +22,8 @@ class Outputs {
   enum class Claim : unsigned char { granted, exists, is_input, taken };
   /// Asks to write `path`; whoever is granted it has it alone.
   Claim claim(const std::string& path);
-  /// The same, where anything else than a grant is an error of the command line. Throws CommandError.
+  /// The same, where anything else than a grant is an error of the command line, and so that `demand_folder`
+  /// holds. Throws CommandError.
   void demand(const std::string& path);
 
   /// What follows the name of the file in a sentence that refuses a claim.
@@ -33,5 +34,8 @@ class Outputs {
   bool overwrite_;
   std::unique_ptr<Files> files_;
 };
+
+/// Throws CommandError where the folder of `path` is not there: nobody should hear so after minutes of work.
+void demand_folder(const std::string& path);
 
 }  // namespace lux

@@ -6,11 +6,11 @@
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
+#include "luxgrad/tools/outputs.h"
 
 namespace lux {
 namespace {
 
-/// `640x480`: two numbers from 1 to the largest side of a picture. Throws CommandError.
 class Pack final : public Command {
  public:
   explicit Pack(CLI::App& app) {
@@ -33,7 +33,8 @@ class Pack final : public Command {
     const auto [width, height] = size_from(size_);
     std::error_code unknown;
     check_usage(overwrite_ || !std::filesystem::exists(output_, unknown), output_,
-                " exists; --overwrite replaces it");
+                ": exists; --overwrite replaces it");
+    demand_folder(output_);
     const PictureList pairs = paired_folder(low_, high_);
     ProgressLine progress(progress_style(progress_));
     int64_t done = 0;

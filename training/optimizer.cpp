@@ -62,18 +62,6 @@ struct AdamStepFrom {
   }
 };
 
-// A square sum of all elements.
-template <class T>
-struct SquareSum {
-  const T* source;
-  double* result;
-  LUX_HD double term(int64_t, int64_t i) const {
-    const auto value = static_cast<double>(static_cast<Arith<T>>(source[i]));
-    return value * value;
-  }
-  LUX_HD void finish(int64_t, double sum) const { *result = sum; }
-};
-
 // The joint norm of tensors from their square sums: what `clip_grad_norm_` computes on the host.
 struct JointNorm {
   const double* squares;
@@ -247,13 +235,8 @@ void clip_grad_norm_(const std::vector<NamedTensor>& parameters, double max_norm
   const Tensor squares = empty({static_cast<int64_t>(parameters.size())}, norm.options());
   int64_t count = 0;
   for (const NamedTensor& parameter : parameters) {
-    const Tensor gradient = parameter.tensor.grad();
-    if (!gradient.defined()) continue;
-    dispatch(gradient.dtype(), [&](auto t) {
-      using T = decltype(t);
-      parallel_reduce(device, 1, gradient.numel(),
-                      SquareSum<T>{gradient.data<T>(), squares.data<double>() + count++});
-    });
+    if (const Tensor gradient = parameter.tensor.grad(); gradient.defined())
+      square_sum_(squares, count++, gradient);
   }
   parallel_for(device, 1, JointNorm{squares.data<double>(), count, norm.data<double>()});
   if (!std::isfinite(max_norm)) return;

@@ -69,14 +69,25 @@ void copy(const S* from, int64_t from_step, T* to, int64_t to_step, int64_t pixe
   }
 }
 
-// band[r, q, c], `step` elements from pixel to pixel, zero outside of the picture and behind the channels.
-template <class S, class T>
-void load_band(const Pictures& x, int64_t n, const Region& region, T* band, int64_t step) {
+inline bool lies_inside(const Pictures& x, const Region& region) {
+  return region.row >= 0 && region.row + region.rows <= x.H && region.column >= 0 &&
+         region.column + region.columns <= x.W;
+}
+
+// Pixels of one row of one part, `step` elements apart, and where the first of them and of their channels
+// stands in a region that is dense.
+template <class S>
+struct Piece {
+  const S* from;
+  int64_t step, pixels, channels;
+  int64_t pixel, channel;  // in the region
+};
+
+// f(piece) for all that a region has of the pictures.
+template <class S, class F>
+void each_piece(const Pictures& x, int64_t n, const Region& region, const F& f) {
   const int64_t h0 = larger(region.row, 0), h1 = smaller(region.row + region.rows, x.H);
   const int64_t w0 = larger(region.column, 0), w1 = smaller(region.column + region.columns, x.W);
-  if (h1 - h0 < region.rows || w1 - w0 < region.columns || step > region.channels) {
-    for (int64_t i = 0; i < region.pixels() * step; ++i) band[i] = 0;
-  }
   if (w1 <= w0) return;
   int64_t first = 0;  // of the part
   for (const auto* part = x.parts; part < x.parts + x.count; first += part++->channels) {
@@ -86,11 +97,22 @@ void load_band(const Pictures& x, int64_t n, const Region& region, T* band, int6
     for (int64_t h = h0; h < h1; ++h) {
       const S* const from =
           static_cast<const S*>(part->data) + ((n * x.H + h) * x.W + w0) * part->channels + c0 - first;
-      T* const to =
-          band + ((h - region.row) * region.columns + w0 - region.column) * step + c0 - region.channel;
-      copy(from, part->channels, to, step, w1 - w0, c1 - c0);
+      f(Piece<S>{from, part->channels, w1 - w0, c1 - c0,
+                 (h - region.row) * region.columns + w0 - region.column, c0 - region.channel});
     }
   }
+}
+
+// band[r, q, c], `step` elements from pixel to pixel, zero outside of the picture and behind the channels.
+template <class S, class T>
+void load_band(const Pictures& x, int64_t n, const Region& region, T* band, int64_t step) {
+  if (!lies_inside(x, region) || step > region.channels) {
+    for (int64_t i = 0; i < region.pixels() * step; ++i) band[i] = 0;
+  }
+  each_piece<S>(x, n, region, [&](const Piece<S>& piece) {
+    copy(piece.from, piece.step, band + piece.pixel * step + piece.channel, step, piece.pixels,
+         piece.channels);
+  });
 }
 
 // What a tile reads: elements from row to row and from pixel to pixel.

@@ -169,6 +169,20 @@ void multiply(int vectors, Operand<T> x, int64_t x_step, Operand<T> w, int64_t r
 // y[r, lane] = sum over i < kH, j < kW of x(i, j)[r·x_step + lane] · w(i, j)[lane], for kAlong pixels and one
 // vector.
 constexpr int kAlong = 8;
+template <class T, class Sink>
+void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, Sink y) {
+  Vector<T> sums[kAlong] = {};
+  for (int64_t i = 0; i < kH; ++i) {
+    for (int64_t j = 0; j < kW; ++j) {
+      const T* const xs = x.data + i * x.i + j * x.j;
+      const Vector<T> weights = load(w.data + i * w.i + j * w.j);
+      LUX_UNROLL
+      for (int r = 0; r < kAlong; ++r) sums[r] += load(xs + r * x_step) * weights;
+    }
+  }
+  LUX_UNROLL
+  for (int r = 0; r < kAlong; ++r) y(r, 0, sums[r]);
+}
 
 // The next pixel. Left alone, the compiler keeps every multiple of the step in a register of its own, and has
 // too few.
@@ -205,21 +219,6 @@ void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
     advance(below, x.j);
     y(r, 0, sums[r]);
   }
-}
-
-template <class T, class Sink>
-void multiply_lanes(Operand<T> x, int64_t x_step, Operand<T> w, int64_t kH, int64_t kW, Sink y) {
-  Vector<T> sums[kAlong] = {};
-  for (int64_t i = 0; i < kH; ++i) {
-    for (int64_t j = 0; j < kW; ++j) {
-      const T* const xs = x.data + i * x.i + j * x.j;
-      const Vector<T> weights = load(w.data + i * w.i + j * w.j);
-      LUX_UNROLL
-      for (int r = 0; r < kAlong; ++r) sums[r] += load(xs + r * x_step) * weights;
-    }
-  }
-  LUX_UNROLL
-  for (int r = 0; r < kAlong; ++r) y(r, 0, sums[r]);
 }
 
 // y[k·lanes + lane] (+)= sum over i < rows, j < run of x(i, j)[r·x_step + lane] · w(i, j)[k·w_step + lane],

@@ -1,5 +1,6 @@
-// The seam between the library, compiled for every processor, and the hot code in tiles.cpp and
-// winograd_points.cpp, compiled once per instruction set: plain structs and a C table of functions. Nothing
+// The seam between the library, compiled for every processor, and the hot code, compiled once per
+// instruction set (tiles.cpp, winograd_points.cpp and roofs.cpp for all of them, pairs.cpp and
+// winograd_fixed.cpp for those with products of 16 bits): plain structs and a C table of functions. Nothing
 // here has code, so nothing compiled for one instruction set can be linked into another.
 #pragma once
 
@@ -155,7 +156,7 @@ struct Pairs {
   Products single;
   /// What Winograd takes by products of 16 bits (winograd_fixed.cpp), or null.
   const Winograd* fixed;
-  bool tiles;  // of AMX, so fast that they are ahead of Winograd, and `split` of f32
+  bool tiles;  // of AMX, which are preferred to Winograd, and `split` to products of f32
   /// As that of Roofs, in bf16.
   double (*multiply_add)(int64_t rounds, float* values);
 };

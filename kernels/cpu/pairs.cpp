@@ -367,34 +367,16 @@ void convert(const float* from, Half* to, int64_t plane, int64_t count) {
 // As load_band, for pixels that touch each other.
 template <int kPlanes>
 void load_planes(const Pictures& x, int64_t n, const Region& region, Half* band, int64_t plane) {
-  const int64_t h0 = larger(region.row, 0), h1 = smaller(region.row + region.rows, x.H);
-  const int64_t w0 = larger(region.column, 0), w1 = smaller(region.column + region.columns, x.W);
-  const int64_t size = region.pixels() * region.channels;
-  const bool inside = h1 - h0 == region.rows && w1 - w0 == region.columns;
-  for (int p = 0; p < kPlanes; ++p) {
-    const int64_t kept = inside ? size : 0;
+  const int64_t kept = lies_inside(x, region) ? region.pixels() * region.channels : 0;
+  for (int p = 0; p < kPlanes; ++p)
     std::memset(band + p * plane + kept, 0, static_cast<size_t>(bytes_of<Half>(plane - kept)));
-  }
-  if (w1 <= w0) return;
-  int64_t first = 0;  // of the part
-  for (const auto* part = x.parts; part < x.parts + x.count; first += part++->channels) {
-    const int64_t c0 = larger(region.channel, first);
-    const int64_t c1 = smaller(region.channel + region.channels, first + part->channels);
-    if (c1 <= c0) continue;
-    const bool dense = c1 - c0 == part->channels && c1 - c0 == region.channels;
-    for (int64_t h = h0; h < h1; ++h) {
-      const float* const from =
-          static_cast<const float*>(part->data) + ((n * x.H + h) * x.W + w0) * part->channels + c0 - first;
-      Half* const to = band + ((h - region.row) * region.columns + w0 - region.column) * region.channels +
-                       c0 - region.channel;
-      if (dense) {
-        convert<kPlanes>(from, to, plane, (w1 - w0) * region.channels);
-        continue;
-      }
-      for (int64_t w = 0; w < w1 - w0; ++w)
-        convert<kPlanes>(from + w * part->channels, to + w * region.channels, plane, c1 - c0);
-    }
-  }
+  each_piece<float>(x, n, region, [&](const Piece<float>& piece) {
+    Half* const to = band + piece.pixel * region.channels + piece.channel;
+    if (piece.step == piece.channels && piece.channels == region.channels)
+      return convert<kPlanes>(piece.from, to, plane, piece.pixels * piece.channels);
+    for (int64_t pixel = 0; pixel < piece.pixels; ++pixel)
+      convert<kPlanes>(piece.from + pixel * piece.step, to + pixel * region.channels, plane, piece.channels);
+  });
 }
 
 // Halves of a plane, with what a block may read behind its end, which is zero.

@@ -106,6 +106,20 @@ int64_t convolve_scratch(const Convolution& c, const Tile& t) {
                           t.rows * round_up(t.columns, kSums) * sums_step<T>(c));
 }
 
+// What the `channels` of a band add to the sums of a tile of `columns` columns, where lanes are summed.
+template <class T>
+void multiply_tile_by_lanes(const Convolution& c, const Tile& t, const Band<T>& band, int64_t channels,
+                            const T* weights, T* sums, int64_t columns, bool add) {
+  const int64_t run = c.kW * channels / kLanes<T>, step = sums_step<T>(c);
+  for (int64_t r = 0; r < t.rows; ++r) {
+    for (int64_t q = 0; q < t.columns; q += kSums / c.width) {
+      multiply_dots<T>(c.width, {band.data + (r * band.row + q * band.pixel) * c.stride, band.row, kLanes<T>},
+                       c.stride * band.pixel, {weights, run * step, step}, kLanes<T>, c.kH, run,
+                       sums + (r * columns + q) * step, step, add);
+    }
+  }
+}
+
 template <class S, class T>
 void convolve(const Convolution& c, const Tile& t, void* scratch) {
   const int64_t width = round_up(c.width, kLanes<T>), taps = c.kH * c.kW, pass = channels_per_pass<T>(c);
@@ -121,17 +135,7 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
     const int64_t channels = region.channels;
     const Band<T> band = band_of<S>(c.source, t.n, region, wide, channels, c.kW > 1, copied);
-    if (sums_lanes<T>(c)) {
-      const int64_t run = c.kW * channels / kLanes<T>;
-      for (int64_t r = 0; r < t.rows; ++r) {
-        for (int64_t q = 0; q < t.columns; q += kSums / c.width) {
-          multiply_dots<T>(c.width,
-                           {band.data + (r * band.row + q * band.pixel) * c.stride, band.row, kLanes<T>},
-                           c.stride * band.pixel, {weights, run * step, step}, kLanes<T>, c.kH, run,
-                           sums + (r * columns + q) * step, step, c0 > 0);
-        }
-      }
-    }
+    if (sums_lanes<T>(c)) multiply_tile_by_lanes(c, t, band, channels, weights, sums, columns, c0 > 0);
     int vectors = 0;
     for (int64_t k = 0; k < width && !sums_lanes<T>(c); k += vectors * kLanes<T>) {
       vectors = next_vectors((width - k) / kLanes<T>);

@@ -2,8 +2,8 @@
 // them and adds both products to a sum of 32 bits, twice as many as it would of f32. A tile has one scale for
 // all of its points and channels; an output has one for each point and pass over the channels. They are as
 // fine as they can be with no sum overflowing: what a point can be follows from the largest pixel of its
-// tile, and what a sum can be from that and from the absolute weights. bf16 at the points would be three to
-// ten times as wrong, because the transforms cost two of its eight bits.
+// tile, and what a sum can be from that and from the absolute weights. bf16 at the points would be at
+// least nine times as wrong, because the transforms cost two of its eight bits.
 //
 // Compiled for processors of level v4 with AVX512_VNNI. The namespace `lux` is renamed as in tiles.cpp.
 #include "luxgrad/kernels/cpu/winograd_tiles.h"

@@ -12,8 +12,8 @@ using lux::cpu::ChannelRange;
 using lux::cpu::TileRange;
 using lux::cpu::Weights;
 
-constexpr int64_t kPass =
-    256;  // channels per pass: the weights of a register block stay in the first cache level
+// Channels per pass: the weights of a register block stay in the first cache level.
+constexpr int64_t kPass = 256;
 
 // Channels of some tiles at the points: [plane, tile, channel]. A register block may run over the last tile.
 struct Points {

@@ -14,8 +14,8 @@ namespace {
 
 using Lanes = Vector<float>;
 
-constexpr int kSide = 6, kPoints = kSide * kSide,
-              kOut = 4;  // points of a tile, and its outputs, along one axis
+// Points of a tile along one axis, all of them, and its outputs along one axis.
+constexpr int kSide = 6, kPoints = kSide * kSide, kOut = 4;
 constexpr double kRootHalf = 0.70710678118654752440, kRootTwo = 1.41421356237309504880;
 constexpr auto kA = static_cast<float>(kRootHalf), kB = static_cast<float>(kRootTwo);
 
