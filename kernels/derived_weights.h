@@ -11,23 +11,34 @@ namespace lux {
 
 /// Says what was made: its kind, then the sizes and strides that it depends on.
 using DerivedKey = std::array<int64_t, 12>;
-enum DerivedKind : int64_t { kWinogradPoints, kFixedPoints, kTilePacking, kSplitPacking, kSinglePacking, kExchanged };
+enum DerivedKind : int64_t {
+  kWinogradPoints,
+  kFixedPoints,
+  kTilePacking,
+  kSplitPacking,
+  kSinglePacking,
+  kDepthwisePacking,
+  kExchanged
+};
 
 /// While it lives, weights that kernels derive for this thread are kept: for inference, which asks for them
 /// again and again. Training writes its weights before it would ask twice.
 class KeepDerivedWeights {
  public:
-  KeepDerivedWeights();
+  static constexpr int64_t kEverySize = int64_t{1} << 62;
+
+  /// For calls that make at most so many pixels per channel. Of 8192 on the packing is 2 % of a convolution,
+  /// and the memory is better spent on the pictures, unless they are many of one size.
+  explicit KeepDerivedWeights(int64_t pixels = int64_t{1} << 13);
   ~KeepDerivedWeights();
   KeepDerivedWeights(const KeepDerivedWeights&) = delete;
   KeepDerivedWeights& operator=(const KeepDerivedWeights&) = delete;
 
  private:
-  bool before_;
+  int64_t before_;
 };
 
-/// Whether a KeepDerivedWeights lives, and it pays for a call that makes `pixels` outputs per channel: of
-/// 8192 on the packing is 2 % of a convolution, and the memory is better spent on the pictures.
+/// Whether a KeepDerivedWeights lives that is for calls that make `pixels` outputs per channel.
 bool worth_keeping(int64_t pixels);
 
 /// `make()`, which depends on `weight` and `key` only. With `keep` it is kept beside the bytes of `weight`,
