@@ -61,6 +61,10 @@ for ((round = 0; round < rounds; ++round)); do
     --preset ultrafast
   noted film frames_per_second
   noted film_network network_percent
+  timed film_bf16_seconds "$tool" video -n "$model" -i "$work/film.mp4" -o "$work/bright.mp4" --overwrite --progress none --json \
+    --preset ultrafast --precision bf16
+  noted film_bf16 frames_per_second
+  noted film_bf16_network network_percent
   timed ffmpeg "${quiet[@]}" -i "$work/film.mp4" -c:v libx264 -preset ultrafast -c:a copy "$work/bright.mp4"
   if [ -x "$python" ]; then
     timed pytorch_seconds "$python" bench/film.py "$model" "$work/film.mp4" "$work/bright.mp4"
@@ -85,6 +89,7 @@ echo
 echo "| work | luxgrad | beside it |"
 echo "|---|---|---|"
 echo "| film 640x360, $frames frames with sound, frames/s | $(median film %.1f), network $(median film_network %.0f) % | $beside |"
+echo "| the same with \`--precision bf16\` | $(median film_bf16 %.1f), network $(median film_bf16_network %.0f) % | |"
 echo "| 100 photos 600x400 | $(median photos %.2f) s | the network alone $(median network %.2f 0.1) s: $share % |"
 echo "| photo 3840x2160, start to file | $(median large %.2f) s, $(median large_memory %.0f 1e-6) MB | |"
 echo "| photo 600x400, start to file | $(median small %.3f) s | |"

@@ -113,8 +113,7 @@ struct BlurredRows final : RowOperator {
   }
   Rows reads(Rows y) const override { return {2 * y.begin - 1, 2 * y.end}; }
   void run(const Bands& inputs, const Band& y) const override {
-    const Band& x = inputs[0];
-    blur(x.tensor, x.height, x.rows.begin, y.tensor, y.rows.begin);
+    blur(inputs.tensors[0], inputs.height, inputs.rows.begin, y.tensor, y.rows.begin);
   }
   Tensor whole(const Tensors& inputs) const override { return blur_pool(inputs[0]); }
 };

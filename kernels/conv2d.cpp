@@ -198,20 +198,31 @@ void plain_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const 
   });
 }
 
-// `[1, 8, 8, 3] and [1, 8, 8, 4]`
-std::string listed(const std::vector<Shape>& shapes) {
-  std::string text;
-  for (size_t m = 0; m < shapes.size(); ++m) append(text += m == 0 ? "" : " and ", shapes[m]);
-  return text;
+// `[1, 8, 8, 3] and [1, 8, 8, 4]`, once somebody asks.
+struct Listed {
+  const Tensors& tensors;
+};
+void append(std::string& text, const Listed& listed) {
+  for (const Tensor& tensor : listed.tensors)
+    append(text += &tensor == listed.tensors.data() ? "" : " and ", tensor.shape());
 }
 
-std::vector<Shape> shapes_of(const Tensors& tensors) {
-  std::vector<Shape> shapes;
-  for (const Tensor& tensor : tensors) shapes.push_back(tensor.shape());
-  return shapes;
+// ` in 2 groups`, where there are several.
+struct InGroups {
+  int64_t groups;
+};
+void append(std::string& text, const InGroups& in) {
+  if (in.groups > 1) text += cat(" in ", in.groups, " groups");
 }
 
-void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bias) {
+// The shape of the inputs, read as one.
+Shape together(const Tensors& inputs) {
+  int64_t channels = 0;
+  for (const Tensor& input : inputs) channels += input.size(3);
+  return inputs[0].shape().with(3, channels);
+}
+
+void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bias, int64_t groups) {
   check(!inputs.empty() && inputs.size() <= kMaxConv2dInputs, "conv2d: expected 1 to ", kMaxConv2dInputs,
         " inputs, got ", inputs.size());
   check(weight.defined(), "conv2d: expected a weight [out, kH, kW, in/groups], got an undefined tensor");
@@ -219,13 +230,19 @@ void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bia
     check(x.defined(), "conv2d: expected an input [N, H, W, C], got an undefined tensor");
     check(x.shape().rank() == 4, "conv2d: expected an input [N, H, W, C], got ", x.shape());
     check(x.shape().with(3, 0) == inputs[0].shape().with(3, 0),
-          "conv2d: expected inputs that differ in channels only, got ", listed(shapes_of(inputs)));
+          "conv2d: expected inputs that differ in channels only, got ", Listed{inputs});
     check(x.dtype() == weight.dtype(), "conv2d: expected one dtype, got input ", x.dtype(), " and weight ",
           weight.dtype());
     check(x.device() == weight.device(), "conv2d: expected inputs and weight on one device");
   }
   check(weight.shape().rank() == 4 && weight.numel() > 0,
         "conv2d: expected a weight [out, kH, kW, in/groups], got ", weight.shape());
+  const Shape& w = weight.shape();
+  check(groups >= 1 && w[0] % groups == 0, "conv2d: expected groups that divide the ", w[0],
+        " outputs of weight ", w, ", got ", groups);
+  const int64_t channels = together(inputs)[3];
+  check(channels % groups == 0 && channels / groups == w[3], "conv2d: expected input with ", w[3] * groups,
+        " channels for weight ", w, InGroups{groups}, ", got ", Listed{inputs});
   if (!bias.defined()) return;
   check(bias.shape() == Shape{weight.size(0)}, "conv2d: expected bias [", weight.size(0), "] for weight ",
         weight.shape(), ", got ", bias.shape());
@@ -233,26 +250,16 @@ void check_inputs(const Tensors& inputs, const Tensor& weight, const Tensor& bia
         weight.dtype());
 }
 
-Conv2dProblem problem_of(const std::vector<Shape>& inputs, const Tensor& weight,
-                         const Conv2dOptions& options) {
-  const Shape& x = inputs[0];
+Conv2dProblem problem_of(const Shape& x, const Tensor& weight, const Conv2dOptions& options) {
   const Shape& w = weight.shape();
   const Padding& pad = options.padding;
-  const int64_t groups = options.groups;
   constexpr int64_t kMost = int64_t{1} << 30;
   for (const int64_t side : {pad.top, pad.bottom, pad.left, pad.right})
     check(side >= 0 && side <= kMost, "conv2d: expected padding of at least 0, got ", side);
   check(options.stride >= 1 && options.stride <= kMost, "conv2d: expected a stride of at least 1, got ",
         options.stride);
-  check(groups >= 1 && w[0] % groups == 0, "conv2d: expected groups that divide the ", w[0],
-        " outputs of weight ", w, ", got ", groups);
   check(options.negative_slope >= 0, "conv2d: expected a negative_slope of at least 0, got ",
         options.negative_slope);
-  int64_t channels = 0;
-  for (const Shape& input : inputs) channels += input[3];
-  check(channels % groups == 0 && channels / groups == w[3], "conv2d: expected input with ", w[3] * groups,
-        " channels for weight ", w, groups == 1 ? "" : cat(" in ", groups, " groups"), ", got ",
-        listed(inputs));
   const int64_t height = x[1] + pad.top + pad.bottom, width = x[2] + pad.left + pad.right;
   check(height >= w[1] && width >= w[2], "conv2d: expected an input of at least ", w[1], "x", w[2],
         " pixels with its padding for weight ", w, ", got ", height, "x", width, " from ", x);
@@ -260,7 +267,7 @@ Conv2dProblem problem_of(const std::vector<Shape>& inputs, const Tensor& weight,
           .N = x[0],
           .H = x[1],
           .W = x[2],
-          .C = channels,
+          .C = x[3],
           .P = (height - w[1]) / options.stride + 1,
           .Q = (width - w[2]) / options.stride + 1,
           .K = w[0],
@@ -269,7 +276,7 @@ Conv2dProblem problem_of(const std::vector<Shape>& inputs, const Tensor& weight,
           .stride = options.stride,
           .top = pad.top,
           .left = pad.left,
-          .groups = groups,
+          .groups = options.groups,
           .activation = options.activation,
           .slope = options.negative_slope,
           .precision = precision()};
@@ -305,27 +312,21 @@ struct ConvolvedRows final : RowOperator {
     return winograd ? reads({y.begin / kTile * kTile, (y.end + kTile - 1) / kTile * kTile}) : reads(y);
   }
   void run(const Bands& inputs, const Band& y) const override {
-    const Tensors tensors = tensors_of(inputs);
     const Plan plan = plan_for(inputs, y);
-    plan.kernels->forward(plan.problem, tensors, weight, bias, y.tensor);
+    plan.kernels->forward(plan.problem, inputs.tensors, weight, bias, y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override { return conv2d(inputs, weight, bias, options); }
   std::shared_ptr<const RowOperator> then(const RowOperator& next) const override;
 
-  static Tensors tensors_of(const Bands& inputs) {
-    Tensors tensors;
-    for (const Band& input : inputs) tensors.push_back(input.tensor);
-    return tensors;
-  }
   // For the rows of y.
   Plan plan_for(const Bands& inputs, const Band& y) const {
-    const Rows wanted = reads(y.rows), given = inputs[0].rows;
+    const Rows wanted = reads(y.rows), given = inputs.rows;
     Conv2dOptions here = options;
     here.padding.top = given.begin - wanted.begin;
     here.padding.bottom = wanted.end - given.end;
-    const Conv2dProblem s = problem_of(shapes_of(tensors_of(inputs)), weight, here);
+    const Conv2dProblem s = problem_of(together(inputs.tensors), weight, here);
     Conv2dProblem all = s;
-    all.H = inputs[0].height;
+    all.H = inputs.height;
     all.P = y.height;
     all.top = options.padding.top;
     return {s, &conv2d_kernels().pick(y.tensor.device(), all)};
@@ -343,17 +344,16 @@ struct SeparableRows final : RowOperator {
   Shape shape(const std::vector<Shape>& inputs) const override { return point.shape({depth.shape(inputs)}); }
   Rows reads(Rows y) const override { return depth.reads(y); }
   void run(const Bands& inputs, const Band& y) const override {
-    const Tensors tensors = ConvolvedRows::tensors_of(inputs);
     const auto [filter, filtering] = depth.plan_for(inputs, y);
     const Shape between{1, filter.P, filter.Q, filter.K};
-    const Conv2dProblem mix = problem_of({between}, point.weight, point.options);
+    const Conv2dProblem mix = problem_of(between, point.weight, point.options);
     const Conv2dKernels& mixing = conv2d_kernels().pick(y.tensor.device(), mix);
     if (filtering->separable != nullptr && mixing.separable != nullptr) {
-      return mixing.separable({filter, depth.weight, depth.bias}, {mix, point.weight, point.bias}, tensors,
-                              y.tensor);
+      return mixing.separable({filter, depth.weight, depth.bias}, {mix, point.weight, point.bias},
+                              inputs.tensors, y.tensor);
     }
     const Tensor filtered = empty(between, y.tensor.options());
-    filtering->forward(filter, tensors, depth.weight, depth.bias, filtered);
+    filtering->forward(filter, inputs.tensors, depth.weight, depth.bias, filtered);
     mixing.forward(mix, {filtered}, point.weight, point.bias, y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override { return point.whole({depth.whole(inputs)}); }
@@ -414,12 +414,12 @@ Precision precision_for(const Tensors& operands, bool fine) {
 // 2. Forward.
 Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options,
               const Tensor& skip) {
-  check_inputs(inputs, weight, bias);
+  check_inputs(inputs, weight, bias, options.groups);
   Tensors operands = inputs;
   if (skip.defined()) operands.push_back(skip);
   operands.push_back(weight);
   operands.push_back(bias);
-  Conv2dProblem s = problem_of(shapes_of(inputs), weight, options);
+  Conv2dProblem s = problem_of(together(inputs), weight, options);
   s.precision = precision_for(operands, options.fine);
   const Shape shape{s.N, s.P, s.Q, s.K};
   check(!skip.defined() ||

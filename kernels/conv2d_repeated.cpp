@@ -103,12 +103,12 @@ struct SummedRows final : RowOperator {
     return {(y.begin - side / 2) >> doublings, ((y.end - 1 + side / 2) >> doublings) + 1};
   }
   void run(const Bands& inputs, const Band& y) const override {
-    const Band& x = inputs[0];
-    const TapGeometry g = geometry_of(x.tensor.shape().with(1, x.height), side, doublings);
-    dispatch(x.tensor.dtype(), [&](auto t) {
+    const Tensor& x = inputs.tensors[0];
+    const TapGeometry g = geometry_of(x.shape().with(1, inputs.height), side, doublings);
+    dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_rows(kCpu, y.rows.count(), g.wide() * g.out * g.taps(),
-                    SumTaps<T>{x.tensor.data<T>(), y.tensor.data<T>(), g, x.rows.begin, y.rows.begin});
+      parallel_rows(kCpu, y.rows.count(), g.wide() * g.channels(),
+                    SumTaps<T>{x.data<T>(), y.tensor.data<T>(), g, inputs.rows.begin, y.rows.begin});
     });
   }
   Tensor whole(const Tensors& inputs) const override { return sum_taps(inputs[0], side, doublings); }

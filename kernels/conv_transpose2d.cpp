@@ -148,14 +148,13 @@ struct TransposedRows final : RowOperator {
                                : reads(y);
   }
   void run(const Bands& inputs, const Band& y) const override {
-    const Band& x = inputs[0];
+    const Tensor& x = inputs.tensors[0];
     ConvTranspose2dOptions here = options;
-    here.padding.top = y.rows.begin + options.padding.top - x.rows.begin * options.stride;
+    here.padding.top = y.rows.begin + options.padding.top - inputs.rows.begin * options.stride;
     here.padding.bottom =
-        (x.rows.count() - 1) * options.stride + weight.size(1) - here.padding.top - y.rows.count();
-    transpose_into(problem_of(x.tensor.shape(), weight, here),
-                   problem_of(x.tensor.shape().with(1, x.height), weight, options), x.tensor, weight, bias,
-                   y.tensor);
+        (inputs.rows.count() - 1) * options.stride + weight.size(1) - here.padding.top - y.rows.count();
+    transpose_into(problem_of(x.shape(), weight, here),
+                   problem_of(x.shape().with(1, inputs.height), weight, options), x, weight, bias, y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override {
     return conv_transpose2d(inputs[0], weight, bias, options);

@@ -93,6 +93,36 @@ struct CurveGradient {
   }
 };
 
+void curve_into(const Tensor& x, const Tensor& curves, int iterations, const Tensor& y) {
+  if (slots().curve(x.device(), x, curves, iterations, y)) return;
+  const int64_t pixels = x.numel() / kChannels, pixel_stride = curves.size(3);
+  dispatch(x.dtype(), [&](auto t) {
+    using T = decltype(t);
+    if (pixel_stride == kChannels) {
+      using Kernel = CurveOfOneMap<T>;
+      return parallel_for(x.device(), detail::blocks_of(x.numel(), Kernel::kRun),
+                          Kernel{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, x.numel()},
+                          detail::kGrain / Kernel::kRun);
+    }
+    parallel_for(x.device(), pixels,
+                 Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, kChannels},
+                 detail::kGrain / pixel_stride);
+  });
+}
+
+struct CurvedRows final : RowOperator {
+  explicit CurvedRows(int iterations) : iterations(iterations) {}
+  Shape shape(const std::vector<Shape>& inputs) const override { return inputs[0]; }
+  Rows reads(Rows y) const override { return y; }
+  void run(const Bands& inputs, const Band& y) const override {
+    curve_into(inputs.tensors[0], inputs.tensors[1], iterations, y.tensor);
+  }
+  Tensor whole(const Tensors& inputs) const override {
+    return curve_iterations(inputs[0], inputs[1], iterations);
+  }
+  int iterations;
+};
+
 }  // namespace
 
 Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
@@ -110,22 +140,8 @@ Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
   const int64_t grain = detail::kGrain / pixel_stride;
 
   Tensor y = empty(s, x.options());
-  if (!slots().curve(x.device(), x, curves, iterations, y)) {
-    dispatch(x.dtype(), [&](auto t) {
-      using T = decltype(t);
-      if (step_stride == 0) {
-        using Kernel = CurveOfOneMap<T>;
-        return parallel_for(x.device(), detail::blocks_of(x.numel(), Kernel::kRun),
-                            Kernel{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, x.numel()},
-                            detail::kGrain / Kernel::kRun);
-      }
-      parallel_for(
-          x.device(), pixels,
-          Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, step_stride}, grain);
-    });
-  }
-  describe_pointwise(y, {x, curves},
-                     [iterations](const Tensors& in) { return curve_iterations(in[0], in[1], iterations); });
+  curve_into(x, curves, iterations, y);
+  describe_rows(y, {x, curves}, CurvedRows(iterations));
 
   const auto backward = [=, x = Saved(x), curves = Saved(curves)](const Tensor& gy, const Need& need) {
     Tensor gx, gcurves;

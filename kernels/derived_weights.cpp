@@ -1,5 +1,6 @@
 #include "luxgrad/kernels/derived_weights.h"
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <mutex>
@@ -8,9 +9,7 @@
 namespace lux {
 namespace {
 
-constexpr int64_t kLargePicture = int64_t{1} << 13;  // pixels
-
-thread_local bool keeping = false;
+thread_local int64_t most_pixels = 0;  // of a call whose weights are kept
 std::atomic<int64_t> kept_bytes{0}, cap{int64_t{64} << 20};
 
 struct Kept final : Derived {
@@ -49,13 +48,14 @@ void add(Storage& weights, const DerivedKey& key, const Tensor& made) {
 
 }  // namespace
 
-KeepDerivedWeights::KeepDerivedWeights() : before_(std::exchange(keeping, true)) {}
-KeepDerivedWeights::~KeepDerivedWeights() { keeping = before_; }
+KeepDerivedWeights::KeepDerivedWeights(int64_t pixels)
+    : before_(std::exchange(most_pixels, std::max(most_pixels, pixels))) {}
+KeepDerivedWeights::~KeepDerivedWeights() { most_pixels = before_; }
 
-bool worth_keeping(int64_t pixels) { return keeping && pixels <= kLargePicture; }
+bool worth_keeping(int64_t pixels) { return pixels <= most_pixels; }
 
 Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, FunctionRef<Tensor()> make) {
-  if (!keep) return make();
+  if (!keep || weight.offset() != 0) return make();  // rows of something do not stay
   Storage& weights = *weight.storage();
   {
     const std::lock_guard lock(guard());

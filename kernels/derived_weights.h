@@ -17,6 +17,7 @@ enum DerivedKind : int64_t {
   kTilePacking,
   kSplitPacking,
   kSinglePacking,
+  kDepthwisePacking,
   kExchanged
 };
 
@@ -24,17 +25,20 @@ enum DerivedKind : int64_t {
 /// again and again. Training writes its weights before it would ask twice.
 class KeepDerivedWeights {
  public:
-  KeepDerivedWeights();
+  static constexpr int64_t kEverySize = int64_t{1} << 62;
+
+  /// For calls that make at most so many pixels per channel. Of 8192 on the packing is 2 % of a convolution,
+  /// and the memory is better spent on the pictures, unless they are many of one size.
+  explicit KeepDerivedWeights(int64_t pixels = int64_t{1} << 13);
   ~KeepDerivedWeights();
   KeepDerivedWeights(const KeepDerivedWeights&) = delete;
   KeepDerivedWeights& operator=(const KeepDerivedWeights&) = delete;
 
  private:
-  bool before_;
+  int64_t before_;
 };
 
-/// Whether a KeepDerivedWeights lives, and it pays for a call that makes `pixels` outputs per channel: of
-/// 8192 on the packing is 2 % of a convolution, and the memory is better spent on the pictures.
+/// Whether a KeepDerivedWeights lives that is for calls that make `pixels` outputs per channel.
 bool worth_keeping(int64_t pixels);
 
 /// `make()`, which depends on `weight` and `key` only. With `keep` it is kept beside the bytes of `weight`,

@@ -192,11 +192,11 @@ struct PooledRows final : RowOperator {
     return {first, first + (y.count() - 1) * stride + options.kernel_size};
   }
   void run(const Bands& inputs, const Band& y) const override {
-    const Rows wanted = reads(y.rows), given = inputs[0].rows;
+    const Rows wanted = reads(y.rows), given = inputs.rows;
     Pool2dOptions here = options;
     here.padding.top = given.begin - wanted.begin;
     here.padding.bottom = wanted.end - given.end;
-    copy_(y.tensor, pool(inputs[0].tensor, here));
+    copy_(y.tensor, pool(inputs.tensors[0], here));
   }
   Tensor whole(const Tensors& inputs) const override { return pool(inputs[0], options); }
 

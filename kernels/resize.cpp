@@ -113,12 +113,12 @@ struct ResizedRows final : RowOperator {
     return {y.begin * from[1] / to[1] - room, (y.end - 1) * from[1] / to[1] + from[1] / to[1] + room + 1};
   }
   void run(const Bands& inputs, const Band& y) const override {
-    const Band& x = inputs[0];
-    const Geometry g(x.tensor.shape().with(1, x.height), y.height, y.tensor.size(2), options);
-    dispatch(x.tensor.dtype(), [&](auto t) {
+    const Tensor& x = inputs.tensors[0];
+    const Geometry g(x.shape().with(1, inputs.height), y.height, y.tensor.size(2), options);
+    dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
       parallel_rows(kCpu, y.rows.count(), g.columns.out * g.C,
-                    Resize<T>{x.tensor.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, x.rows.begin,
+                    Resize<T>{x.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, inputs.rows.begin,
                               y.rows.begin});
     });
   }

@@ -155,11 +155,11 @@ class Passage {
       : program_(program), goal_(goal), shapes_(program.steps_.size()), wanted_(program.steps_.size()) {
     done_.resize(shapes_.size());
     most_.resize(shapes_.size());
+    std::vector<Shape> inputs;
     for (size_t i = 0; i < shapes_.size(); ++i) {
       const RowProgram::Step& step = program.steps_[i];
       if (step.whole) continue;
-      std::vector<Shape> inputs;
-      inputs.reserve(step.inputs.size());
+      inputs.clear();
       for (const RowProgram::Operand& input : step.inputs)
         inputs.push_back(program.is_whole(input) ? input.shape : shapes_[static_cast<size_t>(input.step)]);
       shapes_[i] = step.op == nullptr ? Shape{1, height, width, 3} : step.op->shape(inputs);
@@ -173,6 +173,12 @@ class Passage {
       const RowOperator* const op = program.steps_[i].op.get();
       if (op != nullptr && makes_tiles(*op)) grid_ = kGrid;
     }
+  }
+
+  /// Back to the top; what each step held at a time stays known.
+  void restart() {
+    std::fill(done_.begin(), done_.end(), 0);
+    taken_ = 0;
   }
 
   bool wants(size_t step) const { return wanted_[step]; }
@@ -266,8 +272,8 @@ class Window {
   Tensor at(Rows rows) const {
     const Shape& shape = buffer_.shape();
     const int64_t bytes = row_bytes(shape, buffer_.dtype());
-    return {std::make_shared<Storage>(buffer_.storage(), (rows.begin - first_) * bytes, rows.count() * bytes),
-            shape.with(1, rows.count()), buffer_.dtype()};
+    return {buffer_.storage(), shape.with(1, rows.count()), buffer_.dtype(),
+            buffer_.offset() + (rows.begin - first_) * bytes};
   }
 
  private:
@@ -300,9 +306,7 @@ std::vector<Window> windows_for(const Passage& plan, size_t steps, DType dtype) 
   std::vector<Window> windows(steps);
   for (size_t i = 0; i < steps; ++i) {
     if (!plan.wants(i)) continue;
-    const Shape shape = plan.shape(i).with(1, plan.room(i));
-    const int64_t bytes = shape.numel() * static_cast<int64_t>(size_of(dtype));
-    windows[i] = Window({std::make_shared<Storage>(block, begins[i], bytes), shape, dtype});
+    windows[i] = Window({block, plan.shape(i).with(1, plan.room(i)), dtype, begins[i]});
   }
   return windows;
 }
@@ -368,25 +372,26 @@ class RowProgram::Run {
 
   template <class Take>
   void pass(size_t goal, const Take& take) {
-    Passage plan(program_, goal, height_, width_);  // the same way without a picture, for the sizes
-    plan.go(band_, nowhere, nobody);
-    std::vector<Window> windows = windows_for(plan, results_.size(), program_.dtype_);
     Passage passage(program_, goal, height_, width_);
+    passage.go(band_, nowhere, nobody);  // without a picture, for the sizes
+    std::vector<Window> windows = windows_for(passage, results_.size(), program_.dtype_);
+    passage.restart();
+    Bands inputs;
     const auto compute = [&](size_t index, Rows rows) {
       const Step& step = program_.steps_[index];
       const Tensor y = windows[index].append(rows, passage.oldest(index));
       if (step.op == nullptr) return source_(rows, y);
       const Rows wanted = step.op->reads(rows);
-      Bands inputs;
+      inputs.tensors.clear();
       for (const Operand& input : step.inputs) {
         if (program_.is_whole(input)) {
-          inputs.push_back({whole(input), {}, 0});
+          inputs.tensors.push_back(whole(input));
           continue;
         }
         const auto from = static_cast<size_t>(input.step);
-        const int64_t tall = passage.height(from);
-        const Rows read{std::clamp<int64_t>(wanted.begin, 0, tall), std::clamp<int64_t>(wanted.end, 0, tall)};
-        inputs.push_back({windows[from].at(read), read, tall});
+        const int64_t tall = inputs.height = passage.height(from);
+        inputs.rows = {std::clamp<int64_t>(wanted.begin, 0, tall), std::clamp<int64_t>(wanted.end, 0, tall)};
+        inputs.tensors.push_back(windows[from].at(inputs.rows));
       }
       step.op->run(inputs, {y, rows, passage.height(index)});
     };

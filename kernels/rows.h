@@ -29,7 +29,13 @@ struct Band {
   Rows rows;
   int64_t height = 0;
 };
-using Bands = std::vector<Band>;
+
+/// The inputs of an operator: of pictures the same rows, and the rest whole.
+struct Bands {
+  Tensors tensors;
+  Rows rows;
+  int64_t height = 0;  ///< of the pictures
+};
 
 /// One executed operator, seen row by row. Inputs that are the same for every row, such as weights and what
 /// a mean over all pixels leads to, are given whole, and `reads` is not asked about them.
@@ -95,11 +101,7 @@ struct PointwiseRows final : RowOperator {
   PointwiseRows(F f, int64_t channels) : f(std::move(f)), channels(channels) {}
   Shape shape(const std::vector<Shape>& inputs) const override { return inputs.back().with(3, channels); }
   Rows reads(Rows y) const override { return y; }
-  void run(const Bands& inputs, const Band& y) const override {
-    Tensors tensors;
-    for (const Band& input : inputs) tensors.push_back(input.tensor);
-    copy_(y.tensor, f(std::as_const(tensors)));
-  }
+  void run(const Bands& inputs, const Band& y) const override { copy_(y.tensor, f(inputs.tensors)); }
   Tensor whole(const Tensors& inputs) const override { return f(inputs); }
   F f;
   int64_t channels;

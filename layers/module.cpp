@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 
 #include "luxgrad/kernels/cast.h"
 #include "luxgrad/tensor/raw.h"
@@ -37,15 +38,21 @@ void Module::add(Member member) {
   members_.push_back(std::move(member));
 }
 
+// Calls f(name, tensor), or f(tensor): names are made for those who take them.
 template <class F>
 void Module::visit(Which which, const std::string& prefix, const F& f) const {
+  constexpr bool kNamed = std::is_invocable_v<const F&, std::string, Tensor&>;
   for (const Member& member : members_) {
-    if (member.child != nullptr)
-      member.child->visit(which, prefix + member.name + '.', f);
-    else if (member.parameter != nullptr)
-      f(prefix + member.name, *member.parameter);
-    else if (which == Which::all)
-      f(prefix + member.name, *member.buffer);
+    if (member.child != nullptr) {
+      member.child->visit(which, kNamed ? prefix + member.name + '.' : prefix, f);
+      continue;
+    }
+    if (member.parameter == nullptr && which == Which::parameters) continue;
+    Tensor& tensor = member.parameter != nullptr ? *member.parameter : *member.buffer;
+    if constexpr (kNamed)
+      f(prefix + member.name, tensor);
+    else
+      f(tensor);
   }
 }
 
@@ -59,21 +66,21 @@ std::vector<NamedTensor> Module::named_parameters() const {
 
 int64_t Module::parameter_count() const {
   int64_t count = 0;
-  visit(Which::parameters, "", [&](const std::string&, const Tensor& tensor) { count += tensor.numel(); });
+  visit(Which::parameters, "", [&](const Tensor& tensor) { count += tensor.numel(); });
   return count;
 }
 
 void Module::requires_grad_(bool on) {
-  visit(Which::parameters, "", [&](const std::string&, Tensor& tensor) { tensor.requires_grad_(on); });
+  visit(Which::parameters, "", [&](Tensor& tensor) { tensor.requires_grad_(on); });
 }
 
 void Module::zero_grad() {
-  visit(Which::parameters, "", [](const std::string&, const Tensor& tensor) { tensor.set_grad({}); });
+  visit(Which::parameters, "", [](const Tensor& tensor) { tensor.set_grad({}); });
 }
 
 template <class To>
 void Module::convert(To to) {
-  visit(Which::all, "", [&](const std::string&, Tensor& tensor) {
+  visit(Which::all, "", [&](Tensor& tensor) {
     const bool asked = tensor.requires_grad();
     tensor = tensor.to(to).requires_grad_().requires_grad_(asked);
   });
@@ -84,7 +91,7 @@ void Module::to(Device device) { convert(device); }
 
 Device Module::device() const {
   std::optional<Device> first;
-  visit(Which::all, "", [&](const std::string&, const Tensor& tensor) {
+  visit(Which::all, "", [&](const Tensor& tensor) {
     if (!first) first = tensor.device();
   });
   return first.value_or(kCpu);
@@ -92,7 +99,7 @@ Device Module::device() const {
 
 DType Module::dtype() const {
   std::optional<DType> first;
-  visit(Which::all, "", [&](const std::string&, const Tensor& tensor) {
+  visit(Which::all, "", [&](const Tensor& tensor) {
     if (!first) first = tensor.dtype();
   });
   return first.value_or(DType::f32);
@@ -152,7 +159,7 @@ Buffer::Buffer(Module& owner, std::string name, const Shape& shape, double value
 }
 
 Cast::Cast(Module& module, DType dtype) {
-  module.visit(Module::Which::parameters, "", [&](const std::string&, Tensor& parameter) {
+  module.visit(Module::Which::parameters, "", [&](Tensor& parameter) {
     if (parameter.dtype() != dtype) replaced_.push_back({&parameter, parameter});
   });
   std::vector<Tensor> values;

@@ -46,6 +46,7 @@ void copy_block(const Tensor& source, int64_t row, int64_t column, const Tensor&
 // Rows of the picture, which goes on mirrored below and beside, into `padded`.
 void pad_rows(int64_t height, int64_t width, RowSource source, Rows rows, const Tensor& padded) {
   const int64_t inside = std::clamp<int64_t>(height - rows.begin, 0, rows.count());
+  if (inside == rows.count() && padded.size(2) == width) return source(rows.begin, padded);
   const Lines to(padded);
   const auto pad = [&](const Tensor& given, int64_t row) {
     const Lines from(given);

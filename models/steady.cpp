@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "luxgrad/autograd/node.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/tensor/parallel.h"
 
 namespace lux {
@@ -32,6 +33,7 @@ Change change_of(const std::vector<double>& before, const std::vector<double>& a
     const auto part = half == 0 ? all.first((all.size() + 1) / 2) : all.subspan(all.size() / 2);
     const size_t middle = part.size() / 2;
     std::vector<double> ratios;
+    ratios.reserve(part.size());
     for (const auto& [level, log_ratio] : part) {
       change.level[half] += level / static_cast<double>(part.size());
       ratios.push_back(log_ratio);
@@ -70,6 +72,7 @@ SteadyEnhancer::SteadyEnhancer(const Model& model, double smoothing, const Enhan
 
 Tensor SteadyEnhancer::next(const Tensor& frame) {
   const NoGrad no_grad;
+  const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);  // all frames ask for the same
   // First, for where it fails nothing is remembered of this frame.
   if (!enhancer_ || !enhancer_->takes(frame)) {
     check(frame.shape().rank() == 4, "steady: expected a frame [1, H, W, 3], got ", frame.shape());

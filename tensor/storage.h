@@ -19,9 +19,6 @@ class Storage {
  public:
   /// Uninitialised bytes. Throws OutOfMemory, and Error for a device this build cannot use.
   Storage(int64_t bytes, Device device);
-  /// `bytes` of `whole` from `offset` on, which live as long as this does: rows of a picture, for code that
-  /// runs operators on some of them. Throws Error where they are not all inside.
-  Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;

@@ -10,16 +10,7 @@ Storage::Storage(int64_t bytes, Device device)
       device_(device) {}
 
 Storage::~Storage() {
-  if (block_.base == nullptr) return;  // rows of another one
   device_ == kCpu ? memory::deallocate(block_) : cuda::deallocate(block_, whole_ != nullptr);
-}
-
-Storage::Storage(std::shared_ptr<Storage> whole, int64_t offset, int64_t bytes)
-    : whole_(std::move(whole)), device_(whole_->device()) {
-  check(offset >= 0 && bytes >= 0 && offset <= whole_->bytes() && bytes <= whole_->bytes() - offset,
-        "storage: expected a part of ", whole_->bytes(), " bytes, got ", bytes, " from ", offset, " on");
-  block_.data = static_cast<char*>(whole_->data()) + offset;
-  block_.bytes = bytes;
 }
 
 namespace {
@@ -33,11 +24,11 @@ int64_t bytes_of(const Shape& shape, DType dtype) {
 
 }  // namespace
 
-Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype)
-    : storage_(std::move(storage)), shape_(shape), dtype_(dtype) {
+Tensor::Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype, int64_t offset)
+    : storage_(std::move(storage)), shape_(shape), dtype_(dtype), offset_(offset) {
   const int64_t wanted = bytes_of(shape, dtype), given = checked_storage().bytes();
-  check(wanted <= given, "tensor: shape ", shape, " of ", dtype, " needs ", wanted, " bytes, storage has ",
-        given);
+  check(offset >= 0 && offset <= given && wanted <= given - offset, "tensor: shape ", shape, " of ", dtype,
+        " needs ", wanted, " bytes from ", offset, " on, storage has ", given);
 }
 
 double Tensor::item() const {
@@ -55,7 +46,7 @@ Tensor Tensor::with_shape(const Shape& shape) const {
   checked_storage();
   check(shape.numel() == numel(), "with_shape: expected ", numel(), " elements as in ", shape_, ", got ",
         shape);
-  return {storage_, shape, dtype_};
+  return {storage_, shape, dtype_, offset_};
 }
 
 Tensor Tensor::detach() const {

@@ -29,7 +29,9 @@ struct TensorOptions {
 class Tensor {
  public:
   Tensor() = default;  // undefined: no bytes, `defined()` is false
-  Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype);
+  /// From byte `offset` of the storage on: rows of a picture, for code that runs operators on some of them.
+  /// Throws Error where they are not all inside.
+  Tensor(std::shared_ptr<Storage> storage, const Shape& shape, DType dtype, int64_t offset = 0);
 
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
@@ -40,8 +42,10 @@ class Tensor {
   Device device() const { return checked_storage().device(); }
   TensorOptions options() const { return {dtype_, device()}; }
   const std::shared_ptr<Storage>& storage() const { return storage_; }
+  /// Where in its storage it begins, in bytes.
+  int64_t offset() const { return offset_; }
 
-  void* raw() const { return checked_storage().data(); }
+  void* raw() const { return static_cast<char*>(checked_storage().data()) + offset_; }
   /// The elements in row-major order. Throws Error when T does not store this dtype.
   template <class T>
   T* data() const {
@@ -88,6 +92,7 @@ class Tensor {
   std::shared_ptr<GradSlot> slot_;
   Shape shape_;
   DType dtype_ = DType::f32;
+  int64_t offset_ = 0;
 };
 
 /// Autograd's side of a tensor. A leaf has a plain slot; the result of an operator has a Node

@@ -402,7 +402,7 @@ namespace {
 Tensor shifted(const Tensor& tensor) {
   const int64_t bytes = tensor.storage()->bytes();
   const auto whole = std::make_shared<Storage>(bytes + 8, kCpu);
-  const Tensor part(std::make_shared<Storage>(whole, 8, bytes), tensor.shape(), tensor.dtype());
+  const Tensor part(whole, tensor.shape(), tensor.dtype(), 8);
   copy_(part, tensor);
   return part;
 }

@@ -49,6 +49,9 @@ const Form kForms[] = {
     {"groups",
      {8, 3, 3, 4},
      [](const Tensor& x, const Tensor& w) { return conv2d({x}, w, {}, {.padding = 1, .groups = 4}); }},
+    {"depthwise",
+     {16, 3, 3, 1},
+     [](const Tensor& x, const Tensor& w) { return conv2d({x}, w, {}, {.padding = 1, .groups = 16}); }},
     {"transposed",
      {8, 2, 2, 16},
      [](const Tensor& x, const Tensor& w) { return conv_transpose2d(x, w, {}, {.stride = 2}); }},
@@ -113,6 +116,17 @@ TEST_CASE("nothing is kept beyond the cap, outside of the scope, or for large pi
     CHECK(w.storage()->derived() == nullptr);
   }
   CHECK_FALSE(worth_keeping(1));
+  const KeepDerivedWeights films(KeepDerivedWeights::kEverySize), one;
+  CHECK(worth_keeping(int64_t{1} << 40));
+}
+
+TEST_CASE("of rows of something no form is kept, for others of it would find it") {
+  const Tensor x = noise({1, 12, 20, 16}, 1), all = noise({2, 16, 3, 3, 16}, 2);
+  const KeepDerivedWeights keep;
+  for (const int64_t part : {0, 1}) {
+    const Tensor w(all.storage(), {16, 3, 3, 16}, DType::f32, part * all.storage()->bytes() / 2);
+    CHECK(same_bits(kForms[0].run(x, w), kForms[0].run(x, w.clone())));
+  }
 }
 
 TEST_CASE("where making fails, nothing has changed") {

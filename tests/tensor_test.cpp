@@ -12,6 +12,7 @@
 #include "luxgrad/tensor/math.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
+#include "same_bits.h"
 
 using namespace lux;
 
@@ -80,7 +81,11 @@ TEST_CASE("a tensor says what is wrong") {
   CHECK(error_of([&] { (void)Tensor(a.storage(), {int64_t{1} << 62}, DType::f32); }) ==
         "tensor: shape [4611686018427387904] of f32 has too many bytes");
   CHECK(error_of([&] { (void)Tensor(a.storage(), {7}, DType::f32); }) ==
-        "tensor: shape [7] of f32 needs 28 bytes, storage has 24");
+        "tensor: shape [7] of f32 needs 28 bytes from 0 on, storage has 24");
+  CHECK(error_of([&] { (void)Tensor(a.storage(), {5}, DType::f32, 8); }) ==
+        "tensor: shape [5] of f32 needs 20 bytes from 8 on, storage has 24");
+  CHECK(error_of([&] { (void)Tensor(a.storage(), {1}, DType::f32, -4); }) ==
+        "tensor: shape [1] of f32 needs 4 bytes from -4 on, storage has 24");
   CHECK(error_of([] { empty({int64_t{1} << 62}, kF64); }).find("too many bytes") != std::string::npos);
 }
 
@@ -96,6 +101,17 @@ TEST_CASE("requires_grad, grad and set_grad belong to every handle of a leaf") {
   CHECK_FALSE(handle.requires_grad());
   a.set_grad({});
   CHECK_FALSE(handle.grad().defined());
+}
+
+TEST_CASE("a tensor may begin anywhere in its storage") {
+  const Tensor all = from_vector({1, 2, 3, 4, 5, 6}, {6});
+  const Tensor part(all.storage(), {2, 2}, DType::f32, 8);
+  CHECK(part.to_vector() == std::vector<double>{3, 4, 5, 6});
+  CHECK(part.with_shape({4}).to_vector() == part.detach().to_vector());
+  CHECK(part.clone().offset() == 0);
+  CHECK(same_bits(part.clone(), part));
+  copy_(part, full({2, 2}, 9));
+  CHECK(all.to_vector() == std::vector<double>{1, 2, 9, 9, 9, 9});
 }
 
 TEST_CASE("in-place routines write, raise the version, and keep to their bounds") {

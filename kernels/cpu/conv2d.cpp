@@ -16,6 +16,7 @@ using cpu::Convolution;
 using cpu::is_depthwise;
 using cpu::Isa;
 using cpu::Pairs;
+using cpu::Part;
 using cpu::Pictures;
 using cpu::Products;
 using cpu::scratch;
@@ -135,17 +136,21 @@ void convolve(const Way& way, const Conv2dProblem& s, Convolution c, const Tenso
 }
 
 Tensor packed_depthwise(const Conv2dProblem& s, const Convolution& c, const Tensor& weight,
-                        const Order& order) {
-  const Tiles& tiles = tiles_for(s.dtype);
-  Tensor to = cpu::kept(tiles.packed_depthwise_bytes(c));
-  tiles.pack_depthwise(c, weights_of(s, weight, order, 0), to.raw());
-  return to;
+                        const Order& order, bool keep) {
+  const DerivedKey key{kDepthwisePacking, s.groups,    c.kH,    c.kW,    c.depth, c.width,
+                       order.first,       order.group, order.k, order.i, order.j, order.c};
+  return derived_weights(weight, key, keep, [&] {
+    const Tiles& tiles = tiles_for(s.dtype);
+    Tensor to = cpu::kept(tiles.packed_depthwise_bytes(c));
+    tiles.pack_depthwise(c, weights_of(s, weight, order, 0), to.raw());
+    return to;
+  });
 }
 
 void convolve_depthwise(const Conv2dProblem& s, Convolution c, const Tensor& weight, const Order& order,
                         int64_t rows, int64_t columns) {
   const Tiles& tiles = tiles_for(s.dtype);
-  const Tensor ready = packed_depthwise(s, c, weight, order);
+  const Tensor ready = packed_depthwise(s, c, weight, order, worth_keeping(s.N * rows * columns));
   c.weights = ready.raw();
   const int64_t step = cpu::isa()->depthwise_channels, parts = blocks_of(c.width, step);
   const Grid grid(tiles.products.columns, rows, columns, c.stride, step, s.dtype);
@@ -190,7 +195,7 @@ template <WayOf kWay>
 void forward_onto(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight,
                   const Tensor& bias, const Tensor& skip, const Tensor& y) {
   const Conv2dProblem s = simplified(problem);
-  const Concatenation source(inputs), target({y});
+  const Concatenation source(inputs), target(y);
   const Tensor wide_bias = in_arithmetic(bias);
   Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), wide_bias);
   c.skip = skip.defined() ? skip.raw() : nullptr;
@@ -211,22 +216,23 @@ void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& 
   const Conv2dProblem &d = depth.problem, &p = point.problem;
   const Tiles& tiles = tiles_for(d.dtype);
   const Way way = kWay(p);
-  const Concatenation source(inputs), target({y});
+  const Concatenation source(inputs), target(y);
   const Tensor depth_bias = in_arithmetic(depth.bias), point_bias = in_arithmetic(point.bias);
   Convolution filter = window_of(d, source.pictures(d.H, d.W), {}, depth_bias);
   Convolution mix = window_of(p, {}, target.pictures(p.P, p.Q), point_bias);
-  const Tensor filters = packed_depthwise(d, filter, depth.weight, forward_order(d));
-  const Tensor mixture = packed(way, p, mix, point.weight, forward_order(p), worth_keeping(p.P * p.Q));
+  const bool keep = worth_keeping(p.P * p.Q);
+  const Tensor filters = packed_depthwise(d, filter, depth.weight, forward_order(d), keep);
+  const Tensor mixture = packed(way, p, mix, point.weight, forward_order(p), keep);
   filter.weights = filters.raw();
   mix.weights = mixture.raw();
   const int64_t step = cpu::isa()->depthwise_channels;
   const Grid grid(way.products.columns, d.P, d.Q, d.stride, d.K, d.dtype);
   run_chunks(grid.count(), [&](int64_t chunk) {
     const Tile tile = grid.at(chunk), line{0, 0, 0, 1, 0, tile.columns};
-    const Tensor between = empty({1, 1, tile.columns, d.K}, y.options());
-    const Concatenation middle({between});
+    const auto between = scratch(tile.columns * d.K * static_cast<int64_t>(size_of(d.dtype)));
+    const Part middle{between.raw(), d.K};
     Convolution to = filter, from = mix;
-    to.target = from.source = middle.pictures(1, tile.columns);
+    to.target = from.source = {&middle, 1, 1, tile.columns};
     to.column = -tile.column;
     from.column = tile.column;
     Tile row = tile;
@@ -262,7 +268,7 @@ template <WayOf kWay>
 void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor& weight,
                     const std::vector<int64_t>& channels, const Tensors& gx) {
   const Conv2dProblem s = simplified(problem);
-  const Concatenation source({gz}), target(gx, channels);
+  const Concatenation source(gz), target(gx, channels);
   const int64_t depth = s.C / s.groups, filter = s.kH * s.kW * depth;
   for (int64_t a = 0; a < s.stride; ++a) {
     for (int64_t b = 0; b < s.stride; ++b) {
@@ -411,7 +417,7 @@ void weight_gradient_in(const Conv2dProblem& s, const Convolution& c, const Tens
 void weight_gradient(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& gz,
                      const Tensor& gw) {
   const Conv2dProblem s = simplified(problem);
-  const Concatenation source(inputs), target({gz});
+  const Concatenation source(inputs), target(gz);
   const Convolution c = window_of(s, source.pictures(s.H, s.W), target.pictures(s.P, s.Q), {});
   if (s.dtype == DType::f64)
     weight_gradient_in<double>(s, c, gw);

@@ -131,7 +131,7 @@ Tensor exchanged(const Conv2dProblem& s, const Tensor& weight) {
 template <class T>
 void input_gradient_in(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                        const std::vector<int64_t>& channels, const Tensors& gx) {
-  const Concatenation source({gz}), target(gx, channels);
+  const Concatenation source(gz), target(gx, channels);
   const Patches<T> patches{
       source,        {s.stride, s.top, s.P, true}, {s.stride, s.left, s.Q, true}, s.H, s.W, s.kH, s.kW,
       s.K / s.groups};

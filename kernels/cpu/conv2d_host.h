@@ -48,6 +48,7 @@ struct Concatenation {
   void add(const Tensor& tensor, int64_t channels) {
     parts[static_cast<size_t>(count++)] = {tensor.defined() ? tensor.raw() : nullptr, channels};
   }
+  explicit Concatenation(const Tensor& tensor) { add(tensor, tensor.size(3)); }
   explicit Concatenation(const Tensors& tensors) {
     for (const Tensor& tensor : tensors) add(tensor, tensor.size(3));
   }

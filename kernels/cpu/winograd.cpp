@@ -166,7 +166,7 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
 template <WayOf kWay>
 void forward_onto(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                   const Tensor& skip, const Tensor& y) {
-  const Concatenation source(inputs), target({y});
+  const Concatenation source(inputs), target(y);
   Convolution c = convolution(source, target, s);
   c.skip = skip.defined() ? skip.raw() : nullptr;
   c.bias = bias.defined() ? bias.raw() : nullptr;
@@ -186,7 +186,7 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
 template <WayOf kWay>
 void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                     const std::vector<int64_t>& channels, const Tensors& gx) {
-  const Concatenation source({gz}), target(gx, channels);
+  const Concatenation source(gz), target(gx, channels);
   Conv2dProblem back = s;
   back.H = s.P;
   back.W = s.Q;
@@ -207,7 +207,7 @@ void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, con
              Activation activation, const Concatenation& target) {
   check((s.top - s.left) % 2 == 0, "winograd: expected rows from an even one on, got zeros ", s.top, " and ",
         s.left);
-  const Concatenation source({gz});
+  const Concatenation source(gz);
   const Convolution c{.source = source.pictures(s.P, s.Q),
                       .target = target.pictures(s.H, s.W),
                       .kH = s.kH,
@@ -236,7 +236,7 @@ void doubled_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tens
 template <WayOf kWay>
 void transposed(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, const Tensor& bias,
                 const Tensor& y) {
-  doubled<kWay>(s, x, weight, bias, s.activation, Concatenation({y}));
+  doubled<kWay>(s, x, weight, bias, s.activation, Concatenation(y));
 }
 
 // The products of a range of tiles are summed in registers and added to the sums of a share of the ranges;
@@ -244,7 +244,7 @@ void transposed(const Conv2dProblem& s, const Tensor& x, const Tensor& weight, c
 void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz, const Tensor& gw) {
   constexpr int64_t kMostShares = 32, kEnoughShares = 8;
   const Winograd& w = in_floats();
-  const Concatenation source(inputs), target({gz});
+  const Concatenation source(inputs), target(gz);
   const Convolution c = convolution(source, target, s);
   const Cut cut(w, s.N, c, kEnoughRanges);
   const int64_t bytes = w.weight_sums_bytes(c);
