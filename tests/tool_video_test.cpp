@@ -83,6 +83,29 @@ TEST_CASE("a film that the device has no memory for goes on on the CPU") {
   }
 }
 
+TEST_CASE("a film says once why a device runs its network launch by launch") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can refuse all graphs");
+    return;
+  }
+  const Workplace here;
+  spill(here.path("in.y4m"), y4m_noise(16, 8, 4));
+  const auto enhanced = [&](const char* output, const char* refuses) {
+    return here.run({"video", "in.y4m", "-o", output, "-g", "cuda:0"},
+                    {.environment = {{"LUX_EMULATED_NO_GRAPHS", refuses}}});
+  };
+  const std::string said =
+      "cuda:0: runs launch by launch, not as a CUDA graph, because the work was not recorded: ";
+  const ChildResult by_launches = enhanced("launches.y4m", "1"), as_graph = enhanced("graph.y4m", "");
+  INFO(by_launches.err);
+  CHECK(by_launches.code == 0);
+  CHECK(contains(by_launches.err, said));
+  CHECK(by_launches.err.find(said) == by_launches.err.rfind(said));
+  CHECK(as_graph.code == 0);
+  CHECK_FALSE(contains(as_graph.err, "launch by launch"));
+  CHECK(slurp(here.path("launches.y4m")) == slurp(here.path("graph.y4m")));
+}
+
 TEST_CASE("a film with a frame that is not finite in bf16 goes on in f32") {
   std::vector<std::string> devices;
   if (cpu::isa() != nullptr && cpu::isa()->pairs != nullptr) devices.emplace_back("cpu");
