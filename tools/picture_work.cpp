@@ -355,21 +355,21 @@ void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   const Tensor bright = lux::enhance(model_, photo, how());
   const Tensor mark = zeros({1}, {DType::f64, bright.device()});
   mark_not_finite_(mark, 0, {bright});
-  not_finite_.emplace(mark);
+  const cuda::Download& sent = not_finite_.emplace(mark);
   download_.emplace(to_samples(bright, after_.bits));
   upload_.reset();
-  if (rounds_more(model_.device())) check_mark();
+  if (rounds_more(model_.device())) check_mark(sent);
 }
 
-void PictureWork::check_mark() {
-  if (*static_cast<const double*>(not_finite_->arrived()) == 0) return;
+void PictureWork::check_mark(const cuda::Download& not_finite) {
+  if (*static_cast<const double*>(not_finite.arrived()) == 0) return;
   drop_copies();
   throw_not_finite(job_.input);
 }
 
-void PictureWork::receive() {
-  check_mark();
-  put_colors(download_->arrived(), after_);
+void PictureWork::receive(const cuda::Download& samples, const cuda::Download& not_finite) {
+  check_mark(not_finite);
+  put_colors(samples.arrived(), after_);
   drop_copies();
 }
 
@@ -444,7 +444,7 @@ void PictureWork::enhance_tensor() {
 void PictureWork::save() {
   attempt(save_seconds_, [&] {
     try {
-      if (download_) receive();
+      if (download_ && not_finite_) receive(*download_, *not_finite_);
       write_files();
     } catch (const std::bad_alloc&) {
       throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",

@@ -75,8 +75,8 @@ class PictureWork {
   void read_rows(int64_t first, const Tensor& rows) const;
   void drop_copies();
   void enhance_uploaded(cuda::Upload& upload);
-  void check_mark();
-  void receive();
+  void check_mark(const cuda::Download& not_finite);
+  void receive(const cuda::Download& samples, const cuda::Download& not_finite);
   void enhance_rows_of_photo();
   void enhance_tensor();
   void lay_next();
