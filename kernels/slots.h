@@ -126,6 +126,11 @@ struct Slots {
   /// x, y, gradient of the loss, which, epsilon; gx, gy
   Slot<Tensor, Tensor, Tensor, PixelLoss, double, Tensor, Tensor> pixel_loss_gradient;
 
+  /// x, y; distances [2] of hue and saturation; sums [N, 6] that are kept for the gradient
+  Slot<Tensor, Tensor, Tensor, Tensor> hsv_distance;
+  /// x, y, gradient of the distances, sums; gx, gy
+  Slot<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> hsv_distance_gradient;
+
   /// enhanced, low, curves, options; terms [4]: variation, spatial, colour, exposure; kept for the gradient
   Slot<Tensor, Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept> zero_reference;
   /// enhanced, curves, options, gradient of the terms, kept; genhanced, gcurves

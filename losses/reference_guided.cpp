@@ -6,7 +6,9 @@
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/hsv.h"
+#include "luxgrad/kernels/hsv_distance.h"
 #include "luxgrad/kernels/reductions.h"
+#include "luxgrad/kernels/reshape.h"
 #include "luxgrad/losses/pixel.h"
 
 namespace lux {
@@ -37,9 +39,19 @@ Tensor cosine_distance(const Tensor& x, const Tensor& y) {
   check(x.shape() == y.shape() && x.shape().rank() == 4,
         "cosine_distance: expected two equal shapes [N, H, W, C], got ", x.shape(), " and ", y.shape());
   const auto unit = [](const Tensor& map) {
-    return map / sqrt(at_least(sum(square(map), {1, 2}, true), 1e-12));
+    return map / sqrt(at_least(sum(square(map), {1, 2}, true), kLeastSquares));
   };
   return 1.0 - sum(unit(x) * unit(y)) / static_cast<double>(x.size(0) * x.size(3));
+}
+
+HsvDistance hsv_distance(const Tensor& x, const Tensor& y) {
+  if (const Tensor fused = fused_hsv_distance(x, y); fused.defined()) {
+    const auto of = [&](int64_t i) { return reshape(narrow(fused, 0, i, 1), {}); };
+    return {of(0), of(1)};
+  }
+  const Tensor before = rgb_to_hsv(x), after = rgb_to_hsv(y);
+  const auto of = [&](int64_t i) { return cosine_distance(narrow(before, 3, i, 1), narrow(after, 3, i, 1)); };
+  return {of(0), of(1)};
 }
 
 Tensor triplet_hinge(const Tensor& to_positive, const Tensor& to_negative, double margin) {
@@ -63,14 +75,10 @@ ReferenceGuidedLoss reference_guided_loss(const ReferenceGuidedPass& pass,
   loss.lum = triplet_hinge(loss.distance_to_reference, loss.distance_to_low, options.margin);
   loss.con = mse_loss(content_of(pass.low_features), content_of(pass.enhanced_features));
 
-  Tensor before = rgb_to_hsv(pass.low), after = rgb_to_hsv(pass.enhanced);
-  if (!options.hsv_gradient) {
-    before = before.detach();
-    after = after.detach();
-  }
-  const auto channel = [](const Tensor& hsv, int64_t index) { return narrow(hsv, 3, index, 1); };
-  loss.hue = cosine_distance(channel(before, 0), channel(after, 0));
-  loss.saturation = cosine_distance(channel(before, 1), channel(after, 1));
+  const HsvDistance colors = options.hsv_gradient ? hsv_distance(pass.low, pass.enhanced)
+                                                  : hsv_distance(pass.low.detach(), pass.enhanced.detach());
+  loss.hue = colors.hue;
+  loss.saturation = colors.saturation;
   loss.cont = (loss.hue + loss.saturation) * 0.5;
 
   loss.total = loss.rest + options.features * (loss.lum + loss.con) + options.colors * loss.cont;

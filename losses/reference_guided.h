@@ -12,6 +12,12 @@ namespace lux {
 /// other shapes.
 Tensor cosine_distance(const Tensor& x, const Tensor& y);
 
+/// The same of hue and saturation (kernels/hsv.h) of two pictures [N, H, W, 3], each of shape [].
+struct HsvDistance {
+  Tensor hue, saturation;
+};
+HsvDistance hsv_distance(const Tensor& x, const Tensor& y);
+
 /// max(to_positive − to_negative + margin, 0), element by element; slope 0 where it is 0.
 Tensor triplet_hinge(const Tensor& to_positive, const Tensor& to_negative, double margin);
 

@@ -248,7 +248,8 @@ struct Enhancer::Plan {
   EnhanceOptions options;
   DType dtype;
   Way way;
-  Device device;  // of the network, which the way depends on
+  Device device;                           // of the network; the way depends on it
+  Precision precision = lux::precision();  // and on this
 };
 
 namespace {
@@ -292,7 +293,7 @@ EnhancePlan Enhancer::plan() const {
 
 // The plan, if it keeps the limit.
 const Enhancer::Plan& Enhancer::affordable() const {
-  const auto& [wanted, size, options, dtype, way, device] = *plan_;
+  const auto& [wanted, size, options, dtype, way, device, precision] = *plan_;
   if (options.memory > 0 && way.bytes > options.memory) {
     throw OutOfMemory(cat("enhance: expected to need at most ", options.memory, " bytes, but ",
                           wanted.model.name(), " needs ", way.bytes));
@@ -303,11 +304,12 @@ const Enhancer::Plan& Enhancer::affordable() const {
 bool Enhancer::takes(const Tensor& picture) const {
   const Shape& s = picture.shape();
   return s.rank() == 4 && s[0] > 0 && s[1] == plan_->size.height && s[2] == plan_->size.width && s[3] == 3 &&
-         picture.dtype() == plan_->dtype && plan_->wanted.model.device() == plan_->device;
+         picture.dtype() == plan_->dtype && plan_->wanted.model.device() == plan_->device &&
+         precision() == plan_->precision;
 }
 
 Tensor Enhancer::operator()(const Tensor& picture) const {
-  const auto& [wanted, size, options, dtype, way, device] = affordable();
+  const auto& [wanted, size, options, dtype, way, device, precision] = affordable();
   check(wanted.curves == nullptr, "enhance: curves come as rows");
   check(takes(picture), "enhance: expected a picture ", Shape{1, size.height, size.width, 3}, ", got ",
         picture.shape());
@@ -318,7 +320,7 @@ Tensor Enhancer::operator()(const Tensor& picture) const {
 }
 
 void Enhancer::rows(RowSource source, PartSink sink) const {
-  const auto& [wanted, size, options, dtype, way, device] = affordable();
+  const auto& [wanted, size, options, dtype, way, device, precision] = affordable();
   check(dtype == DType::f32, "enhance: expected rows of f32, got ", dtype);
   const NoGrad no_grad;
   const KeepForThisRun keep(options);

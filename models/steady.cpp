@@ -70,22 +70,24 @@ SteadyEnhancer::SteadyEnhancer(const Model& model, double smoothing, const Enhan
   check(smoothing >= 0 && smoothing < 1, "steady: expected a smoothing from 0 to below 1, got ", smoothing);
 }
 
-Tensor SteadyEnhancer::next(const Tensor& frame) {
-  const NoGrad no_grad;
+Tensor SteadyEnhancer::answer(const Tensor& frame) {
   const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);  // all frames ask for the same
-  // First, for where it fails nothing is remembered of this frame.
   if (!enhancer_ || !enhancer_->takes(frame)) {
     check(frame.shape().rank() == 4, "steady: expected a frame [1, H, W, 3], got ", frame.shape());
     enhancer_.emplace(model_, frame.size(1), frame.size(2), options_, frame.dtype());
   }
-  Tensor bright = (*enhancer_)(frame);
+  return (*enhancer_)(frame);
+}
+
+Tensor SteadyEnhancer::steadied(const Tensor& frame, const Tensor& answer) {
+  const NoGrad no_grad;
   std::vector<double> light = block_light(frame);
   const bool cut = light.size() != last_input_.size() || is_cut(last_input_, light);
   if (cut) ++scenes_;
   input_.add(light, cut);
   last_input_ = std::move(light);
 
-  light = block_light(bright);
+  light = block_light(answer);
   before_.add(light, cut);
   // With L the logarithm of the answers' brightness, and S its exponential mean S <- s·S + (1 - s)·L, the
   // correction S - L follows from the one before and the change of L alone.
@@ -96,7 +98,7 @@ Tensor SteadyEnhancer::next(const Tensor& frame) {
   // As much of it as of the enhancement.
   const std::array<double, 2> logs = {options_.strength * correction_[0], options_.strength * correction_[1]};
   const bool same = logs[0] == 0 && logs[1] == 0;
-  if (!same) bright = corrected(bright, logs, change.level);
+  const Tensor bright = same ? answer : corrected(answer, logs, change.level);
   after_.add(same ? last_answer_ : block_light(bright), cut);
   return bright;
 }

@@ -29,7 +29,12 @@ class SteadyEnhancer {
   /// The brightness is corrected by one step of Zero-DCE's curve with one parameter for the whole frame,
   /// which keeps black and white in place and every order of values. The first frame of a scene is what the
   /// network makes of it, to the bit.
-  Tensor next(const Tensor& frame);
+  Tensor next(const Tensor& frame) { return steadied(frame, answer(frame)); }
+
+  /// What the network makes of a frame [1, H, W, 3], and `next` of that. The first changes nothing that the
+  /// second does, so that an answer may be had again, in another precision or on another device.
+  Tensor answer(const Tensor& frame);
+  Tensor steadied(const Tensor& frame, const Tensor& answer);
 
   FlickerReport report() const;
 

@@ -10,6 +10,7 @@
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
+#include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/batch_norm.h"
 #include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/concat.h"
@@ -24,6 +25,7 @@
 #include "luxgrad/kernels/selective_kernel.h"
 #include "luxgrad/kernels/slots.h"
 #include "luxgrad/losses/pixel.h"
+#include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/losses/zero_dce.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/training/optimizer.h"
@@ -311,6 +313,30 @@ TEST_CASE("losses of pixels") {
       {"charbonnier", large, [](const Tensors& x) { return charbonnier(x[0], x[1]); }, both},
       {"charbonnier of three numbers", small, [](const Tensors& x) { return charbonnier(x[0], x[1], 0.1); },
        both},
+  });
+}
+
+TEST_CASE("distances of hue and saturation") {
+  const auto distances = [](const Tensors& x) {
+    const HsvDistance of = hsv_distance(x[0], x[1]);
+    return of.hue + 2.0 * of.saturation;
+  };
+  const auto pair = [](std::initializer_list<int64_t> sizes) {
+    return std::vector<CaseInput>(2, CaseInput(sizes).range(0.1, 1));
+  };
+  const std::set<std::string> both = {"hsv_distance", "hsv_distance_gradient"};
+  const std::vector<CaseInput> black = {CaseInput{1, 4, 4, 3}.range(0, 0),
+                                        CaseInput{1, 4, 4, 3}.range(0.1, 1)};
+  check_rows({
+      {"colours one by one", pair({2, 61, 83, 3}), distances, both, 2e-5, 3e-2},
+      {"wide accesses", pair({3, 80, 120, 3}), distances, both, 2e-5, 3e-2},
+      {"two colours",
+       {CaseInput{1, 1, 2, 3}.range(0.1, 1).constant(), CaseInput{1, 1, 2, 3}.range(0.1, 1)},
+       distances,
+       both,
+       2e-5,
+       3e-2},
+      {"beside black", black, distances, both, 2e-5, 3e-2},
   });
 }
 

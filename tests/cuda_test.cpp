@@ -13,6 +13,7 @@
 
 #include "error_of.h"
 #include "luxgrad/kernels/cuda/floor.h"
+#include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/cuda_graph.h"
@@ -520,6 +521,17 @@ TEST_CASE("where memory is short, graphs give theirs back first") {
   CHECK(graphs.size() == 0);
   CHECK(cuda::memory_stats().live == 2004);
   CHECK_THROWS_AS(empty({5000}, {DType::f32, kCuda}), OutOfMemory);
+}
+
+TEST_CASE("graphs are forgotten before the libraries whose kernels they launch are stopped") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({3}, run), weight);
+  REQUIRE(graphs.size() == 1);
+  cuda::stop_vendor_libraries();
+  CHECK(graphs.size() == 0);
+  CHECK(run_joined(graphs, full({3}, 2), weight) == std::vector<double>{2, 2, 2, 1, 0.5});
 }
 
 TEST_CASE("graphs that make room for a copy are done by then") {

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "luxgrad/kernels/cpu/isa.h"
+#include "luxgrad/tensor/cuda.h"
 #include "terminal.h"
 #include "tool_workplace.h"
 
@@ -96,6 +97,42 @@ TEST_CASE("a network that bf16 would spoil runs in fp32, and says so") {
   CHECK(contains(result.err, "; fp32 it is"));
   CHECK(enhanced("fp32", "fp32.png").code == 0);
   CHECK(slurp(here.path("bf16.png")) == slurp(here.path("fp32.png")));
+}
+
+TEST_CASE("a picture whose result is not finite in bf16 is done again in f32, and said to be") {
+  std::vector<std::string> devices;
+  if (cpu::isa() != nullptr && cpu::isa()->pairs != nullptr) devices.emplace_back("cpu");
+  if (cuda::absence().empty()) devices.emplace_back("cuda:0");
+  if (devices.empty()) MESSAGE("skipped: this processor has no products of bf16");
+  const Workplace here;
+  save_near_the_edge(here.path("edge.safetensors"));
+  for (const char* const name : {"in/0.png", "in/2.png"}) save_noise(here.path(name), 50, 40);
+  Image white = noise(50, 40);
+  std::fill(white.samples.begin(), white.samples.end(), uint8_t{255});
+  save_image(here.path("in/1.png"), white);
+  for (const std::string& device : devices) {
+    for (const std::vector<std::string>& how :
+         {std::vector<std::string>(), {"--augment"}, {"--save-curves", "curves", "--overwrite"}}) {
+      CAPTURE(device);
+      const auto enhanced = [&](const char* precision, const std::string& input) {
+        std::vector<std::string> command = {
+            "enhance",     input,     "-m", "edge.safetensors",  "-g",         device,
+            "--precision", precision, "-o", cat(precision, "/"), "--overwrite"};
+        command.insert(command.end(), how.begin(), how.end());
+        return here.run(command);
+      };
+      const ChildResult result = enhanced("bf16", "in");
+      INFO(result.err);
+      CHECK(result.code == 0);
+      const std::string said = "1.png: done in exact f32, for the network's result is not finite in bf16\n";
+      CHECK(contains(result.err, said));
+      CHECK(result.err.find("not finite") == result.err.rfind("not finite"));
+      CHECK(enhanced("exact", "in/1.png").code == 0);
+      CHECK(slurp(here.path("bf16/1.png")) == slurp(here.path("exact/1.png")));
+      const std::string after = slurp(here.path("bf16/2.png"));
+      CHECK(after == slurp(here.path("bf16/0.png")));  // as before it
+    }
+  }
 }
 
 TEST_CASE("alpha and 16 bits are kept, and strength 0 changes nothing") {

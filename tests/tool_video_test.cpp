@@ -2,6 +2,7 @@
 #include "films.h"
 #include "luxgrad/data/video.h"
 #include "luxgrad/data/y4m.h"
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/tensor/cuda.h"
 
 using namespace lux;
@@ -79,6 +80,67 @@ TEST_CASE("a film that the device has no memory for goes on on the CPU") {
     CHECK(contains(result.err, said));
     CHECK(result.err.find(said) == result.err.rfind(said));
     CHECK(slurp(here.path(moved)) == slurp(here.path(cpu)));
+  }
+}
+
+TEST_CASE("a film says once why a device runs its network launch by launch") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can refuse all graphs");
+    return;
+  }
+  const Workplace here;
+  spill(here.path("in.y4m"), y4m_noise(16, 8, 4));
+  const auto enhanced = [&](const char* output, const char* refuses) {
+    return here.run({"video", "in.y4m", "-o", output, "-g", "cuda:0"},
+                    {.environment = {{"LUX_EMULATED_NO_GRAPHS", refuses}}});
+  };
+  const std::string said =
+      "cuda:0: runs launch by launch, not as a CUDA graph, because the work was not recorded: ";
+  const ChildResult by_launches = enhanced("launches.y4m", "1"), as_graph = enhanced("graph.y4m", "");
+  INFO(by_launches.err);
+  CHECK(by_launches.code == 0);
+  CHECK(contains(by_launches.err, said));
+  CHECK(by_launches.err.find(said) == by_launches.err.rfind(said));
+  CHECK(as_graph.code == 0);
+  CHECK_FALSE(contains(as_graph.err, "launch by launch"));
+  CHECK(slurp(here.path("launches.y4m")) == slurp(here.path("graph.y4m")));
+}
+
+TEST_CASE("a film with a frame that is not finite in bf16 goes on in f32") {
+  std::vector<std::string> devices;
+  if (cpu::isa() != nullptr && cpu::isa()->pairs != nullptr) devices.emplace_back("cpu");
+  if (cuda::absence().empty()) devices.emplace_back("cuda:0");
+  if (devices.empty()) MESSAGE("skipped: this processor has no products of bf16");
+  const Workplace here;
+  save_near_the_edge(here.path("edge.safetensors"));
+  constexpr int64_t kWidth = 16, kHeight = 8, kFrame = kWidth * kHeight * 3 / 2, kHead = sizeof("FRAME");
+  std::string film = y4m_noise(kWidth, kHeight, 4);
+  const size_t white = film.size() - 2 * (kHead + kFrame) + kHead;  // the third
+  std::fill_n(film.begin() + static_cast<int64_t>(white), kWidth * kHeight, static_cast<char>(235));
+  std::fill_n(film.begin() + static_cast<int64_t>(white) + kWidth * kHeight, kWidth * kHeight / 2,
+              static_cast<char>(128));
+  spill(here.path("in.y4m"), film);
+  for (const std::string& device : devices) {
+    for (const std::string smoothing : {"0", "0.8"}) {
+      const auto enhanced = [&](const char* precision) {
+        return here.run({"video", "in.y4m", "-m", "edge.safetensors", "-g", device, "--precision", precision,
+                         "--smoothing", smoothing, "-o", cat(precision, ".y4m"), "--overwrite"});
+      };
+      const ChildResult result = enhanced("bf16");
+      INFO(device, result.err);
+      CHECK(result.code == 0);
+      const std::string said =
+          "in.y4m: goes on in exact f32, for the network's result is not finite in bf16\n";
+      CHECK(contains(result.err, said));
+      CHECK(result.err.find(said) == result.err.rfind(said));
+      CHECK(enhanced("exact").code == 0);
+      const std::string coarse = slurp(here.path("bf16.y4m")), exact = slurp(here.path("exact.y4m"));
+      REQUIRE(coarse.size() == film.size());
+      REQUIRE(exact.size() == film.size());
+      for (size_t i = 0; i < film.size(); ++i)
+        CHECK(std::abs(static_cast<uint8_t>(coarse[i]) - static_cast<uint8_t>(exact[i])) <= 3);
+      if (smoothing == "0") CHECK(coarse.substr(white) == exact.substr(white));
+    }
   }
 }
 

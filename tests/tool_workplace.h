@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -70,6 +71,32 @@ inline lux::Image noise(int64_t width, int64_t height, int channels = 3, int bit
   lux::Generator generator{seed};
   for (uint8_t& sample : image.samples) sample = static_cast<uint8_t>(generator.below(90));
   return image;
+}
+
+/// Weights of zero_dce_plus with which a white pixel among others has a sum of f32 that bf16 rounds to
+/// infinity, and any other a finite one. Infinity passes the ReLUs by positive weights alone, and ends in
+/// 0·∞.
+inline void save_near_the_edge(const std::string& path) {
+  const std::unique_ptr<lux::Model> model = lux::make_model("zero_dce_plus");
+  lux::State state = model->state_dict();
+  const auto set = [&](const char* name, int64_t at, double value) {
+    state.at(name).data<float>()[at] = static_cast<float>(value);
+  };
+  constexpr int64_t kMiddle = 4;
+  const double colors[] = {171.1, 170.2, 170.1};  // of 512 that are out of range; the tie of bf16 is 511
+  for (int64_t c = 0; c < 3; ++c) {
+    set("e_conv1.depth_conv.weight", 9 * c + kMiddle, 1);
+    set("e_conv1.point_conv.weight", c, std::ldexp(colors[c], 119));
+  }
+  for (int64_t i = 0; i < 9; ++i) {
+    set("e_conv2.depth_conv.weight", i, i == kMiddle ? 1 : std::ldexp(1, -20));
+    set("e_conv6.depth_conv.weight", i, 0.125);
+  }
+  set("e_conv2.point_conv.weight", 0, std::ldexp(1, -126));
+  set("e_conv6.point_conv.weight", 0, 1);
+  set("e_conv7.depth_conv.weight", 9 * 32 + kMiddle, 1);
+  for (int64_t c = 0; c < 3; ++c) set("e_conv7.point_conv.weight", 64 * c + 32, 1);
+  lux::save_safetensors(path, {state, lux::to_metadata(*model)});
 }
 
 inline void save_noise(const std::string& path, int64_t width = 12, int64_t height = 9, uint64_t seed = 1) {

@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ "${1:-}" = --help ]; then
   cat << 'TEXT'
-tools/cuda_kernels.sh [FILE.cu...]   the tuned kernels, all of kernels/cuda/ where none are named; needs a configured build/release
+tools/cuda_kernels.sh [FILE.cu...]   the tuned kernels, all of kernels/cuda/ where none are named; needs a configured preset
 tools/cuda_kernels.sh --all          every source of the preset `cuda` that nvcc compiles, by the commands of the configured build/cuda
 Both need nvcc (in PATH, $CUDACXX or /usr/local/cuda).
 TEXT
@@ -25,9 +25,11 @@ if [ "${1:-}" = --all ]; then
   mapfile -t commands < <(sed -n 's/^ *"command": "\(.*nvcc .*\) -c \([^ ]*\) -o [^ ]*",$/\1 \2/p' build/cuda/compile_commands.json)
   [ ${#commands[@]} -gt 0 ] || { echo "cuda_kernels.sh: build/cuda names no source for nvcc" >&2; exit 1; }
 else
+  headers=$(ls -d build/*/include 2> /dev/null | head -n 1)
+  [ -n "$headers" ] || { echo "cuda_kernels.sh: no preset is configured; try cmake --preset release" >&2; exit 1; }
   if [ $# -gt 0 ]; then files=("$@"); else mapfile -t files < <(ls kernels/cuda/*.cu); fi
   for file in "${files[@]}"; do
-    commands+=("$nvcc -std=c++20 -O3 --expt-relaxed-constexpr -I build/release/include -gencode arch=compute_90,code=sm_90 $file")
+    commands+=("$nvcc -std=c++20 -O3 --expt-relaxed-constexpr -I $headers -gencode arch=compute_90,code=sm_90 $file")
   done
 fi
 

@@ -107,7 +107,7 @@ class Enhance final : public Command {
     const std::vector<Job> jobs = plan(batch_);
     const LoadedModel loaded = load_model(choice_, apply(where_));
     const Autotuning autotuning(where_);
-    try_precision(*loaded.model);
+    work_.weights = try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again

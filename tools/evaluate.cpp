@@ -142,7 +142,7 @@ class Evaluate final : public Command {
     const Autotuning autotuning(where_);
     const PictureList pairs = opened();
     const LoadedModel loaded = load_model(choice_, device);
-    try_precision(*loaded.model);
+    weights_ = try_precision(*loaded.model);
     load_lpips();
     check_table(pairs, loaded.source);
     if (loaded.model->name() == "gan") guidance_.seed = bootstrap_.seed;
@@ -219,10 +219,12 @@ class Evaluate final : public Command {
       const auto guided = [&](const Tensor& low, const Tensor& high) {
         const std::string& picture = pairs[static_cast<size_t>(done) % pairs.size()].name;
         const auto run = [&] { return enhance(model, guide, low, high); };
-        Tensor bright = on_cpu_if_exhausted(model, picture, run, run);
-        print_graph_notice();
-        check_finite(bright, picture);
-        return bright;
+        return in_f32_if_not_finite(model, weights_, picture, [&] {
+          Tensor bright = on_cpu_if_exhausted(model, picture, run, run);
+          print_graph_notice();
+          check_finite(bright, picture);
+          return bright;
+        });
       };
       evaluations.push_back(evaluate(guide.title, guided, pairs, each, lpips()));
     }
@@ -292,6 +294,7 @@ class Evaluate final : public Command {
   std::optional<Lpips> lpips_;
   Guidance guidance_;
   BootstrapOptions bootstrap_;
+  State weights_;  // as try_precision returned them
   double min_psnr_ = -1e9, min_ssim_ = -1e9;
   RunsOn where_;
   bool json_ = false;

@@ -19,8 +19,8 @@ ExitCode exit_code_of(FileErrorCode code) {
 }  // namespace
 
 void throw_not_finite(const std::string& name) {
-  throw CommandError(ExitCode::stopped,
-                     cat(name, ": the network's result is not finite; its weights are too large for it"));
+  throw NotFinite(ExitCode::stopped,
+                  cat(name, ": the network's result is not finite; its weights are too large for it"));
 }
 
 void check_finite(const Tensor& result, const std::string& name) {

@@ -44,9 +44,15 @@ void check_usage(bool ok, const Parts&... parts) {
   if (!ok) usage_error(parts...);
 }
 
-/// Refuses a network's result that is not finite, of the picture or film `name`.
+/// A network's result that is not finite.
+class NotFinite : public CommandError {
+ public:
+  using CommandError::CommandError;
+};
+
+/// Throws NotFinite, of the picture or film `name`.
 [[noreturn]] void throw_not_finite(const std::string& name);
-/// The same where it is not.
+/// The same where it is not finite.
 void check_finite(const Tensor& result, const std::string& name);
 
 /// An exception as a person and a script see it.

@@ -59,11 +59,14 @@ class Lut final : public Command {
     outputs.demand(output_);
     if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
     const LoadedModel loaded = load_model(choice_, apply(where_));
-    try_precision(*loaded.model);
+    const State weights = try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     const Tensor before = to_tensor(load_image(input_));
-    const Tensor after = enhance(*loaded.model, before, {.strength = strength_});
-    check_finite(after, input_);
+    const Tensor after = in_f32_if_not_finite(*loaded.model, weights, input_, [&] {
+      Tensor bright = enhance(*loaded.model, before, {.strength = strength_});
+      check_finite(bright, input_);
+      return bright;
+    });
     const ColorLut lut = fit_lut(before, after, size_);
     const std::string text = cube_text(lut, cat("luxgrad ", loaded.model->name(), ": ", input_));
     (void)write_file_atomically(output_, bytes_of(text)).value();

@@ -30,6 +30,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/on_cpu.h"
+#include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/training/step_numbers.h"
 
 namespace fs = std::filesystem;
@@ -187,6 +188,7 @@ EnhanceOptions PictureWork::how() const {
 }
 
 void PictureWork::plan_network() {
+  planned_in_ = precision();
   upright_ = std::make_unique<const Enhancer>(model_, height_, width_, how());
   if (options_.augment) turned_ = std::make_unique<const Enhancer>(model_, width_, height_, how());
   if (curves_written_ || batch_.curves.empty()) return;
@@ -287,6 +289,11 @@ void PictureWork::enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expec
 
 void PictureWork::run_network() {
   if (options_.raw_linear) before_.icc.clear();  // it describes what the values were
+  in_f32_if_not_finite(model_, options_.weights, job_.input, [&] { run_in_precision(); });
+}
+
+void PictureWork::run_in_precision() {
+  if (planned_in_ != precision()) plan_network();
   if (model_.device() == kCpu) {
     upload_.reset();
     return run_in_memory();
@@ -339,8 +346,8 @@ void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
   if (options_.raw_linear) encode_srgb(rows);
 }
 
-// Leaves the result on its way; what the device is still at is awaited by who saves it. Photos go there and
-// back as the samples of their files.
+// Leaves the result on its way; what the device is still at is awaited by who saves it, or here where f32 may
+// have to do it again. Photos go there and back as the samples of their files.
 void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   after_ = blank_like(before_);
   Tensor photo = upload.arrived();
@@ -348,13 +355,20 @@ void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   const Tensor bright = lux::enhance(model_, photo, how());
   const Tensor mark = zeros({1}, {DType::f64, bright.device()});
   mark_not_finite_(mark, 0, {bright});
-  not_finite_.emplace(mark);
+  const cuda::Download& sent = not_finite_.emplace(mark);
   download_.emplace(to_samples(bright, after_.bits));
   upload_.reset();
+  if (rounds_more(model_.device())) check_mark(sent);
+}
+
+void PictureWork::check_mark(const cuda::Download& not_finite) {
+  if (*static_cast<const double*>(not_finite.arrived()) == 0) return;
+  drop_copies();
+  throw_not_finite(job_.input);
 }
 
 void PictureWork::receive(const cuda::Download& samples, const cuda::Download& not_finite) {
-  if (*static_cast<const double*>(not_finite.arrived()) != 0) throw_not_finite(job_.input);
+  check_mark(not_finite);
   put_colors(samples.arrived(), after_);
   drop_copies();
 }

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "luxgrad/data/image.h"
+#include "luxgrad/kernels/precision.h"
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/function_ref.h"
@@ -28,6 +29,7 @@ struct PictureOptions {
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
   bool verify_tiles = false;  ///< run a part of the picture both ways and say how they differ
+  State weights{};            ///< of the network, as try_precision returned them
 };
 
 class PictureWork {
@@ -67,11 +69,13 @@ class PictureWork {
   void check_memory();
   void verify_tiles() const;
   void run_network();
+  void run_in_precision();
   void run_in_memory();
   void run_once();
   void read_rows(int64_t first, const Tensor& rows) const;
   void drop_copies();
   void enhance_uploaded(cuda::Upload& upload);
+  void check_mark(const cuda::Download& not_finite);
   void receive(const cuda::Download& samples, const cuda::Download& not_finite);
   void enhance_rows_of_photo();
   void enhance_tensor();
@@ -98,6 +102,7 @@ class PictureWork {
   bool skipped_ = false, curves_written_ = false;
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   std::atomic<int64_t> photo_bytes_ = -1;
+  Precision planned_in_ = Precision::exact;
   int64_t beside_ = 0;  // of other pictures
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows

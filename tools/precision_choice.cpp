@@ -20,24 +20,9 @@ bool has_pairs(Device device) {
   return device == kCpu && cpu::isa() != nullptr && cpu::isa()->pairs != nullptr;
 }
 
-// Whether anything is computed in another way than in `exact`.
-bool differs(Device device) {
-  switch (precision()) {
-    case Precision::exact:
-      return false;
-    case Precision::fp32:
-      return has_pairs(device) && cpu::isa()->pairs->tiles;
-    case Precision::tf32:
-      return true;
-    case Precision::bf16:
-      return has_pairs(device) || device != kCpu;
-  }
-  return false;
-}
-
-State copied(const State& state) {
+State on_host(const State& state) {
   State copy;
-  for (const auto& [name, tensor] : state) copy[name] = tensor.clone();
+  for (const auto& [name, tensor] : state) copy[name] = tensor.to(kCpu);
   return copy;
 }
 
@@ -60,6 +45,20 @@ Likeness likeness(const Tensor& a, const Tensor& b) {
 
 }  // namespace
 
+bool rounds_more(Device device) {
+  switch (precision()) {
+    case Precision::exact:
+      return false;
+    case Precision::fp32:
+      return has_pairs(device) && cpu::isa()->pairs->tiles;
+    case Precision::tf32:
+      return true;
+    case Precision::bf16:
+      return has_pairs(device) || device != kCpu;
+  }
+  return false;
+}
+
 void add_precision_option(CLI::App& app, std::string& name) {
   app.add_option("--precision", name,
                  "Of convolutions: exact, fp32, bf16, and tf32 on CUDA devices (default fp32)")
@@ -72,19 +71,19 @@ void apply_precision(const std::string& name, Device device) {
   const Precision wanted = *named;
   check_usage(wanted != Precision::tf32 || device != kCpu, "--precision: only CUDA devices have tf32");
   set_precision(wanted);
-  if (wanted == Precision::bf16 && !differs(device))
+  if (wanted == Precision::bf16 && !rounds_more(device))
     print_note("note: this processor has no products of bf16 that are faster than those of f32; fp32 it is");
 }
 
-void try_precision(Model& model) {
-  if (!differs(model.device())) return;
+State try_precision(Model& model) {
+  if (!rounds_more(model.device())) return {};
   const Precision wanted = precision();
   const Tensor probe = noise_picture(1, kProbeSide, kProbeSide);
   set_precision(Precision::exact);
   const Tensor exact = enhance(model, probe);
   set_precision(wanted);
   const bool stored = stored_as(model.dtype(), model.device()) == DType::bf16;
-  const auto weights = stored ? copied(model.state_dict()) : State();
+  State weights = stored ? on_host(model.state_dict()) : State();
   if (stored) model.to(DType::bf16);
   const Likeness near = likeness(enhance(model, probe), exact);
   const std::string found = near.difference == 0
@@ -93,7 +92,7 @@ void try_precision(Model& model) {
                                       fixed(255 * near.difference, 2), " of 255");
   if (near.psnr >= (wanted == Precision::fp32 ? kFine : kCoarse)) {
     if (wanted != Precision::fp32) print_note(cat("note: ", wanted, " is ", found));
-    return;
+    return weights;
   }
   set_precision(wanted == Precision::fp32 ? Precision::exact : Precision::fp32);
   if (stored) {
@@ -101,7 +100,28 @@ void try_precision(Model& model) {
     model.load_state_dict(weights);
   }
   print_note(cat("note: ", wanted, " would be ", found, "; ", precision(), " it is"));
-  try_precision(model);  // which has to be near enough, too
+  return try_precision(model);  // which has to be near enough, too
+}
+
+InF32::InF32(Model& model, const State& weights)
+    : model_(model), dtype_(model.dtype()), scope_(Precision::exact) {
+  if (weights.empty()) return;
+  try {
+    model.to(DType::f32);
+    model.load_state_dict(weights);
+  } catch (const std::bad_alloc&) {
+    model.to(dtype_);
+    throw;
+  }
+}
+
+InF32::~InF32() {
+  try {
+    model_.to(dtype_);
+  } catch (const std::bad_alloc&) {
+    model_.to(kCpu);  // what had not become narrower
+    model_.to(dtype_);
+  }
 }
 
 }  // namespace lux

@@ -16,7 +16,7 @@ TEXT
 
 preset=release
 choice=(-LE long)
-targets=()
+targets=() more=()  # of some presets; more are tests that are no targets
 for argument in "$@"; do
   case $argument in
     --asan) preset=asan ;;
@@ -27,10 +27,13 @@ for argument in "$@"; do
     --cuda)
       preset=cuda
       targets=(cuda_test operators_test parallel_test tensor_test tool_test)
+      more=(cpu_bits cuda_kernels cuda_kernels_all)
       ;;
     --emulated)
       preset=emulated
-      targets=(cuda_test emulated_gpu_test gpu_test)
+      targets=(cuda_test emulated_gpu_test gpu_test tool_enhance_test tool_guidance_test tool_test tool_video_test
+        trainer_test zero_dce_golden_test)
+      more=(gpu_check zero_dce_golden_on_device)
       ;;
     --long) choice=() ;;
     -h | --help) usage; exit 0 ;;
@@ -40,9 +43,13 @@ done
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 tools/packages.sh
+if [ "$preset" = cuda ]; then  # cpu_bits compares with it
+  cmake --preset release
+  cmake --build --preset release --target luxgrad_tool
+fi
 cmake --preset "$preset"
 cmake --build --preset "$preset" ${targets:+--target "${targets[@]}"}
-if [ ${#targets[@]} -gt 0 ]; then choice+=(-R "^($(IFS='|'; echo "${targets[*]}"))\$"); fi
+if [ ${#targets[@]} -gt 0 ]; then choice+=(-R "^($(IFS='|' names=("${targets[@]}" "${more[@]}"); echo "${names[*]}"))\$"); fi
 
 status=0
 summary=$(mktemp)

@@ -112,7 +112,7 @@ class Video final : public Command {
     check_options();
     const LoadedModel loaded = load_model(choice_, apply(where_));
     const Autotuning autotuning(where_);
-    try_precision(*loaded.model);
+    weights_ = try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     stop_on_signals();
     Tally tally;
@@ -191,6 +191,7 @@ class Video final : public Command {
     const VideoFormat format = source_->format();
     memory::set_slack(100);  // so that frames find their blocks in the cache
     SteadyEnhancer steady(model, smoothing_, {.strength = strength_});
+    std::optional<InF32> in_f32;
     VideoFrame frame, bright;
     const Clock::time_point start = Clock::now();
     while (!stop_requested && !reader_left_) {
@@ -208,10 +209,9 @@ class Video final : public Command {
       }
       const Clock::time_point before = Clock::now();
       const Tensor dark = to_tensor(frame, format);
-      const Tensor enhanced = enhanced_frame(model, steady, dark);
+      Tensor enhanced = finite_frame(model, steady, dark, in_f32);
+      if (compat_.empty()) enhanced = steady.steadied(dark, enhanced);
       tally.network += seconds_since(before);
-      print_graph_notice();
-      check_finite(enhanced, input_);
       from_tensor(enhanced, format, bright);
       bright.time = frame.time;
       put(bright, tally);
@@ -224,10 +224,30 @@ class Video final : public Command {
     if (live_ != nullptr) tally.dropped = live_->dropped();
   }
 
+  /// Where the precision does not do for a frame, the film goes on in f32: the next one is much the same.
+  Tensor finite_frame(Model& model, SteadyEnhancer& steady, const Tensor& dark,
+                      std::optional<InF32>& in_f32) const {
+    const auto run = [&] {
+      Tensor bright = enhanced_frame(model, steady, dark);
+      print_graph_notice();
+      check_finite(bright, input_);
+      return bright;
+    };
+    if (!rounds_more(model.device())) return run();
+    try {
+      return run();
+    } catch (const NotFinite&) {
+      print_note(
+          cat(input_, ": goes on in exact f32, for the network's result is not finite in ", precision()));
+    }
+    in_f32.emplace(model, weights_);
+    return run();
+  }
+
   /// Where the device has no memory left for a frame, the film goes on on the CPU: the next one is as large.
   Tensor enhanced_frame(Model& model, SteadyEnhancer& steady, const Tensor& dark) const {
     const auto run = [&] {
-      return compat_.empty() ? steady.next(dark) : published_video_frame(model, dark, strength_);
+      return compat_.empty() ? steady.answer(dark) : published_video_frame(model, dark, strength_);
     };
     if (model.device() == kCpu) return run();
     try {
@@ -296,6 +316,7 @@ class Video final : public Command {
   ModelChoice choice_;
   Guidance guidance_;
   RunsOn where_;
+  State weights_;  // as try_precision returned them
   double strength_ = 1, smoothing_ = 0.8, latency_ = -1;
   WriteFilmOptions write_;
   std::string from_, to_;

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "luxgrad/kernels/cuda/matrix_products.h"
+#include "luxgrad/tensor/cuda_graph.h"
 
 namespace lux::cuda {
 namespace {
@@ -110,7 +111,10 @@ void start_vendor_libraries(const DeviceStream& device) {
   slot() = std::make_unique<Vendor>(device);
 }
 
-void stop_vendor_libraries() { slot().reset(); }
+void stop_vendor_libraries() {
+  forget_graphs();
+  slot().reset();
+}
 bool vendor_libraries_started() { return slot() != nullptr; }
 
 void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type) {

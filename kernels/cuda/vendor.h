@@ -20,7 +20,8 @@ struct DeviceStream {
 /// library is missing or too old, and Error where there is no device; then nothing is started. Again: from
 /// the beginning.
 void start_vendor_libraries(const DeviceStream& device);
-/// Gives the handles back. The libraries stay open.
+/// Gives the handles back, and before that all graphs, which launch what belongs to them. The libraries stay
+/// open.
 void stop_vendor_libraries();
 bool vendor_libraries_started();
 

@@ -76,6 +76,14 @@ OP_CASE("loss cosine_distance", {CaseInput{2, 5, 4, 3}.range(0.1, 1), CaseInput{
         {.large = {CaseInput{2, 60, 70, 3}.range(0.1, 1), CaseInput{2, 60, 70, 3}.range(0.1, 1)},
          .f32_bound = 1e-4,
          .half = false});
+OP_CASE("loss hsv_distance", {CaseInput{2, 5, 4, 3}.range(0.1, 1), CaseInput{2, 5, 4, 3}.range(0.1, 1)},
+        [](const Tensors& x) {
+          const HsvDistance of = hsv_distance(x[0], x[1]);
+          return of.hue + 2.0 * of.saturation;
+        },
+        {.large = {CaseInput{2, 60, 70, 3}.range(0.1, 1), CaseInput{2, 60, 70, 3}.range(0.1, 1)},
+         .f32_bound = 1e-4,
+         .half = false});
 OP_CASE("loss triplet_hinge", {CaseInput{40}.range(0, 0.4), CaseInput{40}.range(0.5, 0.9)},
         [](const Tensors& x) { return triplet_hinge(x[0], x[1], 1); },
         {.large = {CaseInput{20000}.range(0, 0.4), CaseInput{20000}.range(0.5, 0.9)}});
