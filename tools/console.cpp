@@ -170,7 +170,7 @@ void ProgressLine::show(int64_t done, int64_t total, const std::string& detail) 
     std::fill_n(bar.begin(), kWidth * std::min(done, total) / total, '#');
     const std::string left = done == 0 ? "" : cat(", ", remaining(done, total), " left");
     draw(cat("[", bar, "] ", done, "/", total, left, "  ", printable(detail)));
-  } else if (!terminal_ && now - last_line_ >= std::chrono::seconds(10)) {
+  } else if (!terminal_ && total != 1 && now - last_line_ >= std::chrono::seconds(10)) {
     last_line_ = now;
     print_note(total < 0 ? cat(done, "  ", detail)
                          : cat(done, "/", total, ", ", remaining(done, total), " left  ", detail));
