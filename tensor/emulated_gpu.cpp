@@ -20,7 +20,7 @@ namespace lux::emulated_gpu {
 namespace {
 
 constexpr unsigned kTeam = 16;
-constexpr size_t kStack = 256 * 1024;
+constexpr size_t kStack = size_t{256} << 10;
 
 // One lock of bytes for everything on the device: open while a kernel or a copy runs.
 constexpr size_t kMemory = size_t{4} << 30, kAlignment = 256, kGuard = 256;  // of addresses

@@ -8,10 +8,12 @@
 #include <memory>
 #include <utility>
 
-// The words of CUDA C++, as far as the drivers use them.
+// The words of CUDA C++, as far as the drivers use them; their names are CUDA's.
+// NOLINTBEGIN(bugprone-reserved-identifier, readability-identifier-naming)
 #define __global__
 #define __device__
 #define __launch_bounds__(threads, blocks)
+// NOLINTEND(bugprone-reserved-identifier, readability-identifier-naming)
 
 namespace lux::emulated_gpu {
 
@@ -56,6 +58,7 @@ int64_t overruns();
 #define blockIdx (::lux::emulated_gpu::block_index)
 #define gridDim (::lux::emulated_gpu::grid_size)
 
+// NOLINTBEGIN(bugprone-reserved-identifier, readability-identifier-naming)
 template <class A>
 A __shfl_xor_sync(unsigned, A value, int mask, int) {
   uint64_t bits = 0;
@@ -64,3 +67,4 @@ A __shfl_xor_sync(unsigned, A value, int mask, int) {
   std::memcpy(&value, &bits, sizeof(A));
   return value;
 }
+// NOLINTEND(bugprone-reserved-identifier, readability-identifier-naming)
