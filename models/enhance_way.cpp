@@ -13,7 +13,7 @@ constexpr int64_t kCacheBytes = int64_t{8} << 20;      // of all rows at a time
 constexpr int64_t kLeastBand = 16;                     // rows, where memory is no matter
 constexpr int64_t kLeastPixels = 32768;                // of a band: a layer reads all its weights for each
 constexpr int64_t kLowestBand = 4;
-constexpr int64_t kSampleSide = 64;                // of the picture that a program is recorded on
+constexpr int64_t kSampleSide = 32;                // of the picture that a program is recorded on
 constexpr int64_t kMostSquare = 2048;              // side of a tile with what is read around it
 constexpr int64_t kCopyPixels = int64_t{1} << 20;  // of a reduced copy: more say little more, and take time
 
