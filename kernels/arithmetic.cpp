@@ -2,7 +2,7 @@
 // are kept only where the other one wants a gradient.
 #include "luxgrad/kernels/arithmetic.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/broadcast.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/unary.h"
@@ -105,7 +105,7 @@ Tensor pairwise(const char* name, const Tensor& a, const Tensor& b, const F& f) 
 }
 
 // The tensor if it is needed for a gradient that somebody wants, else nothing.
-Saved keep(const Tensor& tensor, bool wanted) { return Saved(wanted ? tensor : Tensor()); }
+SavedMap keep(const Tensor& tensor, bool wanted) { return SavedMap(wanted ? tensor : Tensor()); }
 
 // With a number: the formulas of `unary`. Quotients stay divisions, which round once.
 struct Affine {  // y = factor·x + offset

@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/slots.h"
@@ -144,9 +144,9 @@ Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
 
   return differentiable(
       "batch_norm", y, {x, weight, bias},
-      [xs = Saved(x), ws = Saved(weight), bs = Saved(bias), statistics, factor, eps, of_batch](
+      [xs = SavedMap(x), ws = Saved(weight), bs = Saved(bias), statistics, factor, eps, of_batch](
           const Tensor& gy, const Need& need) {
-        const Tensor& from = xs.get();
+        const Tensor from = xs.get();
         const int64_t C = from.size(3), pixels = from.numel() / C;
         Grads grads(3);
         const bool sums = need(0) && of_batch;

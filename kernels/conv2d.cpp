@@ -2,7 +2,7 @@
 // concatenation of several inputs exists only as a list of pointers.
 #include "luxgrad/kernels/conv2d.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/cuda/vendor.h"
@@ -119,14 +119,14 @@ struct WeightGradient {
   }
 };
 
-// gz = gy · activation'(y), and its sum over all pixels on the way.
-template <class T>
+// gz = gy · activation'(y), and its sum over all pixels on the way. Y: what y was kept as.
+template <class T, class Y>
 struct BiasGradient {
   Activation activation;
   double slope;
   int64_t K;
   const T* gy;
-  const T* y;  // null without an activation
+  const Y* y;  // null without an activation
   T* gz;       // null without an activation
   T* gb;       // null when nobody wants it
 
@@ -383,12 +383,18 @@ Tensor output_gradient(Activation activation, double slope, const Tensor& gy, co
                                   linear ? Tensor() : gz, gb))
     return gz;
   const int64_t K = gy.size(3);
-  dispatch(gy.dtype(), [&](auto t) {
+  const auto run = [&](auto t, auto kept) {
     using T = decltype(t);
-    reduce_columns(gy.device(), 1, gy.numel() / K, K,
-                   BiasGradient<T>{activation, slope, K, gy.data<T>(), linear ? nullptr : y.data<T>(),
-                                   linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
-  });
+    using Y = decltype(kept);
+    reduce_columns(
+        gy.device(), 1, gy.numel() / K, K,
+        BiasGradient<T, Y>{activation, slope, K, gy.data<T>(), linear ? nullptr : y.data<Y>(),
+                           linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+  };
+  if (!linear && y.dtype() != gy.dtype())
+    run(float{}, bf16{});
+  else
+    dispatch(gy.dtype(), [&](auto t) { run(t, t); });
   return gz;
 }
 
@@ -436,7 +442,7 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
 
   // 3. Backward. The weight gradient needs the inputs, the inputs' gradients need the weight.
   std::vector<int64_t> channels;
-  std::vector<Saved> saved;
+  std::vector<SavedMap> saved;
   bool any_input = false;
   for (const Tensor& x : inputs) {
     channels.push_back(x.size(3));
@@ -444,17 +450,18 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
     any_input = any_input || x.requires_grad();
   }
   auto backward = [s, channels, xs = std::move(saved), w = Saved(any_input ? weight : Tensor()),
-                   ys = Saved(s.activation == Activation::none ? Tensor() : y), weight_shape = weight.shape(),
+                   ys = SavedMap(s.activation == Activation::none ? Tensor() : y),
+                   weight_shape = weight.shape(),
                    skips = skip.defined()](const Tensor& gy, const Need& need) {
     const size_t count = channels.size(), of_weight = skips ? count + 1 : count, of_bias = of_weight + 1;
     Grads grads(of_bias + 1);
     if (skips && need(count)) grads[count] = gy;
     if (need(of_bias)) grads[of_bias] = empty({s.K}, gy.options());
-    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[of_bias]);
+    const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.kept(), grads[of_bias]);
     const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), s);
     if (need(of_weight)) {
       Tensors x;
-      for (const Saved& input : xs) x.push_back(input.get());
+      for (const SavedMap& input : xs) x.push_back(input.get());
       kernels.weight_gradient(s, x, gz, grads[of_weight] = empty(weight_shape, gy.options()));
     }
     Tensors gx(count);

@@ -2,7 +2,7 @@
 // round. That convolution's weight has inputs and outputs exchanged.
 #include "luxgrad/kernels/conv_transpose2d.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/rows.h"
@@ -177,14 +177,14 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
 
   return differentiable(
       "conv_transpose2d", y, {x, weight, bias},
-      [s, xs = Saved(weight.requires_grad() ? x : Tensor()),
+      [s, xs = SavedMap(weight.requires_grad() ? x : Tensor()),
        ws = Saved(x.requires_grad() ? weight : Tensor()),
-       ys = Saved(s.activation == Activation::none ? Tensor() : y)](const Tensor& gy, const Need& need) {
+       ys = SavedMap(s.activation == Activation::none ? Tensor() : y)](const Tensor& gy, const Need& need) {
         const Conv2dProblem sums = sums_of(s);
         const Conv2dKernels& kernels = conv2d_kernels().pick(gy.device(), sums);
         Grads grads(3);
         if (need(2)) grads[2] = empty({s.C}, gy.options());
-        const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.get(), grads[2]);
+        const Tensor gz = output_gradient(s.activation, s.slope, gy, ys.kept(), grads[2]);
         if (need(0)) {
           grads[0] = empty({s.N, s.P, s.Q, s.K}, gy.options());
           kernels.forward(sums, {gz}, exchanged_weight(s, ws.get()), {}, grads[0]);

@@ -31,8 +31,9 @@ std::mutex& guard() {
 }
 
 const Tensor* find(Storage& weights, const DerivedKey& key) {
-  if (weights.derived() == nullptr) return nullptr;
-  for (const Kept::Entry& entry : static_cast<Kept&>(*weights.derived()).entries) {
+  const auto* const kept = dynamic_cast<const Kept*>(weights.derived().get());
+  if (kept == nullptr) return nullptr;
+  for (const Kept::Entry& entry : kept->entries) {
     if (entry.key == key) return &entry.made;
   }
   return nullptr;
@@ -42,7 +43,9 @@ void add(Storage& weights, const DerivedKey& key, const Tensor& made) {
   const int64_t bytes = made.storage()->bytes();
   if (kept_bytes + bytes > cap) return;
   if (weights.derived() == nullptr) weights.derived() = std::make_unique<Kept>();
-  static_cast<Kept&>(*weights.derived()).entries.push_back({key, made});
+  auto* const kept = dynamic_cast<Kept*>(weights.derived().get());
+  if (kept == nullptr) return;  // something else is kept beside them
+  kept->entries.push_back({key, made});
   kept_bytes += bytes;
 }
 

@@ -2,7 +2,7 @@
 // gy_k·k. The three poolings are one tensor to the graph, of which the caller gets the parts.
 #include "luxgrad/kernels/dual_attention.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/amax.h"
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/largest.h"
@@ -44,7 +44,7 @@ struct Pool {
 
 template <class T>
 struct PoolGradient {
-  const T *x, *y, *gy;
+  const T *x, *gy;
   T* gx;
   Packed at;
 
@@ -53,7 +53,7 @@ struct PoolGradient {
     const T* const from = x + pixel * at.C;
     const T* const of_channels = gy + at.mean(pixel / at.pixels);
     T* const to = gx + pixel * at.C;
-    const A largest = y[at.largest(pixel)], pixels = static_cast<A>(at.pixels);
+    const A largest = largest_of(from, at.C), pixels = static_cast<A>(at.pixels);
     const double equal = team.sum(at.C, [&](int64_t c) { return A(from[c]) == largest ? 1.0 : 0.0; });
     const A share = A(gy[at.largest(pixel)]) / static_cast<A>(equal);
     const A even = A(gy[at.average(pixel)]) / static_cast<A>(at.C);
@@ -138,14 +138,14 @@ AttentionPools attention_pool(const Tensor& x) {
   }
 
   const Tensor all =
-      differentiable("attention_pool", y, {x}, [s, at, xs = Saved(x), ys = Saved(y)](const Tensor& gy) {
+      differentiable("attention_pool", y, {x}, [s, at, xs = SavedMap(x), ys = Saved(y)](const Tensor& gy) {
         Tensor gx = empty(s, gy.options());
-        if (slots().attention_pool_gradient(gy.device(), xs.get(), ys.get(), gy, gx)) return Grads{gx};
+        const Tensor from = xs.get();
+        if (slots().attention_pool_gradient(gy.device(), from, ys.get(), gy, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          parallel_rows(
-              gy.device(), s[0] * at.pixels, at.C,
-              PoolGradient<T>{xs.get().data<T>(), ys.get().data<T>(), gy.data<T>(), gx.data<T>(), at});
+          parallel_rows(gy.device(), s[0] * at.pixels, at.C,
+                        PoolGradient<T>{from.data<T>(), gy.data<T>(), gx.data<T>(), at});
         });
         return Grads{gx};
       });
@@ -177,8 +177,9 @@ Tensor attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& chan
 
   return differentiable(
       "attention_scale", y, {x, pixels, channels},
-      [order, first, xs = Saved(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
-        const Tensor &from = xs.get(), &by_pixel = ps.get(), &by_channel = cs.get();
+      [order, first, xs = SavedMap(x), ps = Saved(pixels), cs = Saved(channels)](const Tensor& gy) {
+        const Tensor from = xs.get();
+        const Tensor &by_pixel = ps.get(), &by_channel = cs.get();
         Tensor gx = empty(from.shape(), gy.options()), gpixels = empty(by_pixel.shape(), gy.options()),
                gchannels = empty(by_channel.shape(), gy.options());
         if (slots().attention_scale_gradient(gy.device(), from, by_pixel, by_channel, gy, first, gx, gpixels,

@@ -1,7 +1,7 @@
 // With w the softmax: y = Σ w·x, gx = w·gy, and the gradient of a logit is w·(gy·x - gy·y).
 #include "luxgrad/kernels/global_context.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/softmax.h"
 #include "luxgrad/tensor/parallel.h"
@@ -58,7 +58,7 @@ Tensor global_context(const Tensor& x, const Tensor& logits) {
 
   return differentiable(
       "global_context", y, {x, logits},
-      [s, xs = Saved(x), ws = Saved(weights), ys = Saved(y)](const Tensor& gy, const Need& need) {
+      [s, xs = SavedMap(x), ws = Saved(weights), ys = Saved(y)](const Tensor& gy, const Need& need) {
         Grads grads(2);
         if (need(0)) grads[0] = empty(s, gy.options());
         if (need(1)) grads[1] = empty(s.with(3, 1), gy.options());

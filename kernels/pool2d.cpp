@@ -1,7 +1,7 @@
 // One call per window, for all its channels; the backward gathers, per pixel, from the windows that see it.
 #include "luxgrad/kernels/pool2d.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/pool2d_axis.h"
 #include "luxgrad/kernels/rows.h"
@@ -248,13 +248,14 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   describe_rows(y, {x}, PooledRows(max_pool2d, options));
 
   return differentiable(
-      "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = Saved(x)](const Tensor& gy) {
+      "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = SavedMap(x)](const Tensor& gy) {
         Tensor gx = empty(s, gy.options());
-        if (slots().max_pool2d_gradient(gy.device(), xs.get(), gy, rows, columns, gx)) return Grads{gx};
+        const Tensor from = xs.get();
+        if (slots().max_pool2d_gradient(gy.device(), from, gy, rows, columns, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
           parallel_pixels(
-              gx, MaxPoolGradient<T>{{xs.get().data<T>(), rows, columns, s[3]}, gy.data<T>(), gx.data<T>()});
+              gx, MaxPoolGradient<T>{{from.data<T>(), rows, columns, s[3]}, gy.data<T>(), gx.data<T>()});
         });
         return Grads{gx};
       });

@@ -16,7 +16,8 @@ enum class Precision : uint8_t {
   exact,  ///< products of f32, directly or by Winograd: errors like those of a direct sum in f32
   fp32,   ///< the same, or where no gradient is recorded three products of bf16 for one: 1e-5 relative
   tf32,   ///< products of 11 bits, on CUDA devices only: 1e-3
-  bf16,   ///< products of 8 bits or more where the processor gains by it: 1e-2; CUDA devices store so, too
+  bf16,   ///< products of 8 bits or more where the processor multiplies pairs of them: 1e-2. On CUDA devices
+          ///< networks are stored so, and all that they compute; on the CPU what gradients need of it
 };
 
 const char* name_of(Precision precision);

@@ -3,7 +3,7 @@
 // vectors.
 #include "luxgrad/kernels/prelu.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
@@ -73,11 +73,12 @@ Tensor prelu(const Tensor& x, const Tensor& weight) {
   describe_pointwise(y, {x}, [w = weight.detach()](const Tensors& in) { return prelu(in[0], w); });
 
   return differentiable("prelu", y, {x, weight},
-                        [xs = Saved(x), ws = Saved(weight)](const Tensor& gy, const Need& need) {
+                        [xs = SavedMap(x), ws = Saved(weight)](const Tensor& gy, const Need& need) {
                           Grads grads(2);
                           dispatch(gy.dtype(), [&](auto t) {
                             using T = decltype(t);
-                            const T* const from = xs.get().data<T>();
+                            const Tensor wide = xs.get();
+                            const T* const from = wide.data<T>();
                             if (need(0)) {
                               grads[0] = empty(gy.shape(), gy.options());
                               with_slope(gy.device(), gy.numel(), ws.get().data<T>(),

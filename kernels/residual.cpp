@@ -2,7 +2,7 @@
 // and that of the skip gy. z is made anew, so that nothing is kept but x, which others keep as well.
 #include "luxgrad/kernels/residual.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/formulas.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
@@ -71,7 +71,7 @@ Tensor residual(const Tensor& x, const Tensor& bias, double negative_slope, cons
 
   return differentiable(
       "residual", y, {x, bias, skip},
-      [s, rectifier, C, pixels, xs = Saved(x), bs = Saved(bias)](const Tensor& gy, const Need& need) {
+      [s, rectifier, C, pixels, xs = SavedMap(x), bs = Saved(bias)](const Tensor& gy, const Need& need) {
         Grads grads(3);
         if (need(2)) grads[2] = gy;
         if (!need(0) && !need(1)) return grads;

@@ -1,7 +1,7 @@
 // The gradient of a weight is the sum over all pixels of gy · stream; that of a stream gy · weight.
 #include "luxgrad/kernels/selective_kernel.h"
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/kernels/slots.h"
 #include "luxgrad/tensor/parallel.h"
@@ -175,7 +175,7 @@ Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
     const auto first = in.begin() + static_cast<std::ptrdiff_t>(count);
     return weighted_sum({first, in.end()}, {in.begin(), first});
   });
-  std::vector<Saved> saved;
+  std::vector<SavedMap> saved;
   for (const Tensor& operand : operands) saved.emplace_back(operand);
   return differentiable(
       "weighted_sum", y, operands,

@@ -6,7 +6,7 @@
 //   slope_of_input(x)  the graph keeps the input
 #pragma once
 
-#include "luxgrad/autograd/node.h"
+#include "luxgrad/autograd/saved_map.h"
 #include "luxgrad/kernels/rows.h"
 #include "luxgrad/tensor/parallel.h"
 
@@ -62,13 +62,14 @@ Tensor unary(const char* name, const Tensor& x, const F& f) {
   });
   describe_pointwise(y, {x}, [name, f](const Tensors& in) { return unary(name, in[0], f); });
 
-  const Saved kept(detail::ConstantSlope<F> ? Tensor() : detail::SlopeOfOutput<F> ? y : x);
+  const SavedMap kept(detail::ConstantSlope<F> ? Tensor() : detail::SlopeOfOutput<F> ? y : x);
   return differentiable(name, y, {x}, [f, kept](const Tensor& gy) {
     Tensor gx = empty(gy.shape(), gy.options());
     dispatch(gy.dtype(), [&](auto t) {
       using T = decltype(t);
       const T* saved = nullptr;
-      if constexpr (!detail::ConstantSlope<F>) saved = kept.get().template data<T>();
+      const Tensor wide = kept.get();
+      if constexpr (!detail::ConstantSlope<F>) saved = wide.template data<T>();
       parallel_for(gy.device(), gy.numel(),
                    detail::UnaryGradient<T, F>{saved, gy.data<T>(), gx.data<T>(), f});
     });

@@ -219,29 +219,40 @@ TEST_CASE("a resumed run ends with the bits of one that was never interrupted") 
   }
 }
 
-TEST_CASE("a run in bf16 on a device says so, keeps f32, and resumes with the same bits") {
-  if (!cuda::absence().empty()) {
-    MESSAGE("skipped: ", cuda::absence());
-    return;
+TEST_CASE("a run in bf16 says so, keeps f32, and resumes with the same bits") {
+  std::vector<Device> devices{kCpu};
+  if (cuda::absence().empty())
+    devices.push_back({Device::Type::cuda, 0});
+  else
+    MESSAGE("skipped on a device: ", cuda::absence());
+  for (const Device device : devices) {
+    CAPTURE(device != kCpu);
+    const Setting setting;
+    const PrecisionScope scope(Precision::bf16);
+    const auto options = [&](const char* name) {
+      TrainOptions small = setting.options(name, "official", 2);
+      small.recipe.batch = 1;
+      small.recipe.size = 16;
+      small.device = device;
+      return small;
+    };
+    Witness whole, first(1), second;
+    const TrainResult expected = run(options("whole"), whole);
+    CHECK(whole.config.at("precision") == "bf16");
+    TrainOptions parts = options("parts");
+    CHECK_FALSE(run(parts, first).finished);
+    parts.resume = true;
+    const TrainResult resumed = run(parts, second);
+    CHECK(resumed.finished);
+    check_equal(expected.checkpoint, resumed.checkpoint);
+    const Checkpoint checkpoint = read_checkpoint(resumed.checkpoint).value();
+    for (const State* state : {&checkpoint.weights, &checkpoint.optimizer}) {
+      for (const auto& [name, tensor] : *state) CHECK_MESSAGE(tensor.dtype() != DType::bf16, name);
+    }
+    set_precision(Precision::fp32);
+    CHECK_THROWS_WITH_AS(run(parts, second),
+                         "train: the run to be resumed has precision = bf16, got (nothing)", Error);
   }
-  const Setting setting;
-  const PrecisionScope scope(Precision::bf16);
-  Witness whole, first(1), second;
-  const TrainResult expected = run(setting.on_device("whole"), whole);
-  CHECK(whole.config.at("precision") == "bf16");
-  TrainOptions parts = setting.on_device("parts");
-  CHECK_FALSE(run(parts, first).finished);
-  parts.resume = true;
-  const TrainResult resumed = run(parts, second);
-  CHECK(resumed.finished);
-  check_equal(expected.checkpoint, resumed.checkpoint);
-  const Checkpoint checkpoint = read_checkpoint(resumed.checkpoint).value();
-  for (const State* state : {&checkpoint.weights, &checkpoint.optimizer}) {
-    for (const auto& [name, tensor] : *state) CHECK_MESSAGE(tensor.dtype() != DType::bf16, name);
-  }
-  set_precision(Precision::fp32);
-  CHECK_THROWS_WITH_AS(run(parts, second), "train: the run to be resumed has precision = bf16, got (nothing)",
-                       Error);
 }
 
 TEST_CASE("where the device has no memory left for a step, the steps before it are kept") {

@@ -59,9 +59,9 @@ bool rounds_more(Device device) {
   return false;
 }
 
-void add_precision_option(CLI::App& app, std::string& name) {
+void add_precision_option(CLI::App& app, std::string& name, const char* more) {
   app.add_option("--precision", name,
-                 "Of convolutions: exact, fp32, bf16, and tf32 on CUDA devices (default fp32)")
+                 cat("Of convolutions: exact, fp32, bf16", more, ", and tf32 on CUDA devices (default fp32)"))
       ->type_name("NAME");
 }
 
@@ -72,7 +72,9 @@ void apply_precision(const std::string& name, Device device) {
   check_usage(wanted != Precision::tf32 || device != kCpu, "--precision: only CUDA devices have tf32");
   set_precision(wanted);
   if (wanted == Precision::bf16 && !rounds_more(device))
-    print_note("note: this processor has no products of bf16 that are faster than those of f32; fp32 it is");
+    print_note(
+        "note: this processor has no products of bf16 that are faster than those of f32, so its products are "
+        "of f32");
 }
 
 State try_precision(Model& model) {

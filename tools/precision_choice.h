@@ -14,7 +14,8 @@ class App;
 
 namespace lux {
 
-void add_precision_option(CLI::App& app, std::string& name);
+/// `more` stands behind the name of bf16.
+void add_precision_option(CLI::App& app, std::string& name, const char* more = "");
 
 /// Sets the precision of this process. Throws CommandError for a name that is none, or that `device` does not
 /// have.

@@ -90,7 +90,7 @@ class Train final : public Command {
     app.add_flag("--resume", options_.resume, "Continue the run in the run folder");
     add_network_options(app, choice_);
     add_device_options(app, where_);
-    add_precision_option(app, where_.precision);
+    add_precision_option(app, where_.precision, " (which also keeps what gradients need in half the memory)");
     add_autotune_option(app, where_);
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")

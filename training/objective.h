@@ -59,7 +59,8 @@ class Objective {
   /// network of another kind and for missing references.
   Loss loss(const Model& model, const StepInput& input, size_t update = 0) const;
   /// The same with its gradients, added to those of the parameters that the update moves. In bf16 on a CUDA
-  /// device the network computes with copies of its parameters, and losses in the dtype of the pictures.
+  /// device the network computes with copies of its parameters, and losses in the dtype of the pictures; on
+  /// the CPU it keeps as bf16 what gradients need (`NarrowMaps`).
   Loss differentiate(Model& model, const StepInput& input, size_t update = 0) const;
 
  private:
