@@ -240,14 +240,24 @@ struct Straight {
 
   // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
   Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    const int64_t place = r * row + q * pixel + k;
-    return {data + place,
+    return {data + r * row + q * pixel + k,
             pixel,
-            skip == nullptr ? nullptr : skip + place,
             c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
             c.activation == static_cast<uint8_t>(Activation::relu),
             c.activation == static_cast<uint8_t>(Activation::leaky_relu),
             static_cast<T>(c.slope)};
+  }
+
+  // To so many channels of pixels that were just written, from the same place on.
+  void add_skip(int64_t r, int64_t q, int64_t k, int64_t pixels, int64_t channels) const {
+    if (skip == nullptr) return;
+    const int64_t first = r * row + q * pixel + k;
+    for (int64_t p = 0; p < pixels; ++p) {
+      for (int64_t channel = 0; channel < channels; channel += kLanes<T>) {
+        T* const to = data + first + p * pixel + channel;
+        store<T>(to, load(to) + load(skip + (to - data)));
+      }
+    }
   }
 };
 

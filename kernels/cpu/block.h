@@ -94,33 +94,24 @@ void into_sums(T* data, int64_t step, bool add, const Run& run) {
     run(Sums<T, false>{data, step});
 }
 
-// Or in the target itself, through bias and activation, with what stands at the same place of another.
+// Or in the target itself, through bias and activation.
 template <class T>
 struct Outputs {
   T* data;
   int64_t step;
-  const T *skip, *bias;  // or null
-  bool relu, leaky;      // or none
-  T slope;               // of leaky
+  const T* bias;     // or null
+  bool relu, leaky;  // or none
+  T slope;           // of leaky
 
   Outputs at(int64_t row, int64_t lane) const {
-    const int64_t further = row * step + lane;
-    return {data + further,
-            step,
-            skip == nullptr ? nullptr : skip + further,
-            bias == nullptr ? nullptr : bias + lane,
-            relu,
-            leaky,
-            slope};
+    return {data + row * step + lane, step, bias == nullptr ? nullptr : bias + lane, relu, leaky, slope};
   }
 
   void operator()(int r, int v, Vector<T> sum) const {
     if (bias != nullptr) sum += load(bias + v * kLanes<T>);
     if (relu) sum = sum < Vector<T>{} ? Vector<T>{} : sum;
     if (leaky) sum = sum < Vector<T>{} ? sum * slope : sum;
-    const int64_t place = r * step + v * kLanes<T>;
-    if (skip != nullptr) sum += load(skip + place);
-    store<T>(data + place, sum);
+    store<T>(data + r * step + v * kLanes<T>, sum);
   }
 };
 

@@ -439,6 +439,7 @@ void convolve_at_once(const Convolution& c, const Tile& t, const char* ahead, vo
             b.ahead_step = bytes * 2 * kOutputs / count / (c.depth / 2);
           }
           multiply_into<kPlanes>(vectors, b, to.outputs(c, t.group * c.width + k, r, q, k));
+          to.add_skip(r, q, k, kStrip, vectors * kOutputs);
         }
       }
       for (int64_t strip = 0; strip < strips.count && !in_place; strip += 2) {

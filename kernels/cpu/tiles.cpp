@@ -153,10 +153,12 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
             else
               multiply<T>(vectors, x, x_step, w, c.kH, along_row, y);
           };
-          if (in_place)
+          if (in_place) {
             run(to.outputs(c, t.group * c.width + k, r, q, k));
-          else
+            to.add_skip(r, q, k, along, vectors * kLanes<T>);
+          } else {
             into_sums(sums + (r * columns + q) * step + k, step, c0 > 0, run);
+          }
         }
       }
     }
@@ -278,10 +280,12 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
     const auto run = [&](int64_t pixels, const auto& y) {
       slides ? slide_row<T>(x, w, pixels, step, y) : depthwise_row<T>(c, x, w, pixels, step, y);
     };
-    if (in_place)
+    if (in_place) {
       run(t.columns, to.outputs(c, t.group, r, 0, 0));
-    else
+      to.add_skip(r, 0, 0, t.columns, channels);
+    } else {
       run(columns, Sums<T, false>{sums + r * columns * step, step});
+    }
   }
   if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
