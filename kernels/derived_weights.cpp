@@ -66,7 +66,8 @@ Tensor derived_weights(const Tensor& weight, const DerivedKey& key, bool keep, F
   }
   Tensor made = make();
   const std::lock_guard lock(guard());
-  if (find(weights, key) == nullptr) add(weights, key, made);  // another thread may have been faster
+  if (const Tensor* const theirs = find(weights, key)) return *theirs;  // another thread was faster
+  add(weights, key, made);
   return made;
 }
 

@@ -8,7 +8,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <memory_resource>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -98,9 +97,8 @@ class Extents {
     bytes_ -= bytes;
   }
 
-  std::pmr::unsynchronized_pool_resource notes_;  // kept, so that coming and going takes no memory
-  std::pmr::map<char*, int64_t> by_address_{&notes_};
-  std::pmr::set<std::pair<int64_t, char*>> by_size_{&notes_};
+  std::map<char*, int64_t> by_address_;
+  std::set<std::pair<int64_t, char*>> by_size_;
   int64_t bytes_ = 0;
 };
 

@@ -94,6 +94,7 @@ TEST_CASE("the memory of a training step is predicted from small ones") {
   check_prediction("mirnet_v2", {1, 64, 64, 3}, true, Precision::bf16);
   check_prediction("zero_dce", {4, 128, 128, 3}, false, Precision::bf16, kCpu);
   check_prediction("unet", {8, 64, 64, 3}, false, Precision::bf16, kCpu);
+  check_prediction("unet", {4, 128, 128, 3}, false, Precision::bf16, kCpu);
   check_prediction("mirnet_v2", {2, 64, 64, 3}, false, Precision::bf16, kCpu);
 }
 

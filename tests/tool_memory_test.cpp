@@ -100,7 +100,7 @@ TEST_CASE("whatever ffmpeg says under a limit of memory, it counts as one, and i
       {"in.webp", "o.png"}, {"in.tif", "o.png"}, {"in.png", "o.webp"}, {"in.mp4", "o.mp4"}};
   for (const auto& [input, output] : works) {
     int refused = 0;
-    for (const rlim_t megabytes : {16u, 24u, 100u, 280u, 300u, 320u, 440u, 512u}) {
+    for (const rlim_t megabytes : {28u, 32u, 100u, 280u, 300u, 320u, 440u, 512u}) {
       CAPTURE(input);
       CAPTURE(megabytes);
       const ChildResult result = here.run({input == "in.mp4" ? "video" : "enhance", "-i", input, "-o", output,
@@ -202,11 +202,15 @@ TEST_CASE("where one allocation fails, a picture is done with less at a time, an
                                      {"LUX_FAILING_ALLOCATION", cat(failing)},
                                      {"LUX_FAILURES_LAST", lasting}}});
   };
-  int64_t beyond = 1;  // the last allocation
-  while (enhanced(beyond, "1").code != 0) beyond *= 2;
+  int64_t beyond = 1, within = 0;  // the last allocation
+  while (enhanced(beyond, "1").code != 0) within = std::exchange(beyond, 2 * beyond);
+  while (beyond - within > 8) {
+    const int64_t middle = (within + beyond) / 2;
+    (enhanced(middle, "1").code == 0 ? beyond : within) = middle;
+  }
   const std::string expected = slurp(here.path("bright.png"));
   int smaller = 0, refused = 0;
-  for (int64_t k = 1; k < beyond; k += beyond / 300 + 1) {  // few of which are at work
+  for (int64_t k = 1; k < beyond; k += 3) {  // few of which are at work
     CAPTURE(k);
     fs::remove(here.path("bright.png"));
     const ChildResult result = enhanced(k, "0");

@@ -38,6 +38,8 @@ class Marks final : public Observer {
   int64_t before_;
 };
 
+constexpr int64_t kMostWorkspace = int64_t{32} << 20;  // as kernels/cpu/winograd.cpp has it
+
 struct StepBytes {
   BytesAt alive, besides;
 };
@@ -90,11 +92,12 @@ int64_t predicted_step_memory(const TrainOptions& where, int64_t pixels) {
   while (next + 1 < steps.size() && steps[next].alive.pixels < pixels) ++next;
   const StepBytes &small = steps[next - 1], &large = steps[next];
   const std::vector<int64_t> alive = bytes_at(pixels, small.alive, large.alive),
-                             besides = bytes_at(std::min(pixels, large.besides.pixels), small.besides,
-                                                large.besides);
+                             besides = bytes_at(pixels, small.besides, large.besides);
   int64_t most = 0;
-  for (size_t i = 0; i < alive.size(); ++i)
-    most = std::max(most, alive[i] + std::max<int64_t>(besides[i], 0));
+  for (size_t i = 0; i < alive.size(); ++i) {
+    const int64_t limit = std::max(kMostWorkspace, large.besides.bytes[i]);
+    most = std::max(most, alive[i] + std::clamp<int64_t>(besides[i], 0, limit));
+  }
   return most;
 }
 
