@@ -464,12 +464,13 @@ inline const char* pixels_behind(const Convolution& c, const Tile& t) {
   return static_cast<const char*>(c.source.parts->data) + bytes_of<float>(pixel * c.depth);
 }
 
-// A pointwise convolution takes a few pixels at a time, and asks for the next ones meanwhile: it has too
-// little to do with a pixel to wait for it.
+// Without tiles a pointwise convolution takes a few pixels at a time, and asks for the next ones meanwhile:
+// it has too little to do with a pixel to wait for it.
 template <int kPlanes>
 void convolve(const Convolution& c, const Tile& t, void* scratch) {
   constexpr int64_t kFew = 4 * kStrip;
-  if (c.kH * c.kW > 1 || c.stride > 1 || t.rows > 1) return convolve_at_once<kPlanes>(c, t, nullptr, scratch);
+  if (kTiles || c.kH * c.kW > 1 || c.stride > 1 || t.rows > 1)
+    return convolve_at_once<kPlanes>(c, t, nullptr, scratch);
   Tile piece = t;
   for (int64_t done = 0; done < t.columns; done += piece.columns) {
     piece.column = t.column + done;
