@@ -196,7 +196,8 @@ void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
     const T* xs = x.data + i * x.i;
     LUX_UNROLL
     for (int p = 0; p < kAlong + kSide - 1; ++p) {
-      const Vector<T> pixel = load(xs);
+      Vector<T> pixel = load(xs);
+      keep_loaded(pixel);
       LUX_UNROLL
       for (int j = 0; j < kSide; ++j) {
         if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[i][j];
