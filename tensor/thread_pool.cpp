@@ -40,23 +40,34 @@ inline void relax() {
 #endif
 }
 
+// Chunks that one thread begins with. The same part of a section as of the section before it, so that a
+// thread finds in its cache what it has just written there.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 // One parallel section. Workers hold it by count, so it lives on the caller's stack.
 struct Section {
   FunctionRef<void(int64_t)> task;
-  int64_t chunks;
-  std::atomic<int64_t> next{0};
+  Share* shares;
+  int64_t count;  // of shares
   std::mutex error_mutex{};
   std::exception_ptr error{};
 
-  void work() {
+  // All shares in turn from `own` on: whoever is ready helps the others.
+  void work(int64_t own) {
     const FlushDenormals flush;
     const bool outer = std::exchange(inside_task, true);
-    for (int64_t chunk = next.fetch_add(1); chunk < chunks; chunk = next.fetch_add(1)) {
-      try {
-        task(chunk);
-      } catch (...) {
-        const std::lock_guard lock(error_mutex);
-        if (error == nullptr) error = std::current_exception();
+    for (int64_t i = 0; i < count; ++i) {
+      Share& share = shares[(own + i) % count];
+      for (int64_t chunk = share.next.fetch_add(1); chunk < share.end; chunk = share.next.fetch_add(1)) {
+        try {
+          task(chunk);
+        } catch (...) {
+          const std::lock_guard lock(error_mutex);
+          if (error == nullptr) error = std::current_exception();
+        }
       }
     }
     inside_task = outer;
@@ -84,26 +95,39 @@ class ThreadPool {
 
   void run(int64_t chunks, FunctionRef<void(int64_t)> task) {
     if (chunks > 1) divided.fetch_add(1, std::memory_order_relaxed);
-    Section section{task, chunks};
+    Share all{0, chunks};
+    Section section{task, &all, 1};
     std::unique_lock<std::mutex> owner;
     if (chunks > 1 && !inside_task) owner = std::unique_lock(owner_, std::try_to_lock);
     if (owner.owns_lock() && start()) {
+      divide(chunks, section);
       publish(&section);
-      section.work();
+      section.work(0);
       retire();
     } else {  // nested, tiny, or another thread's section is running: chunks do not care who runs them
-      section.work();
+      section.work(0);
     }
     if (section.error != nullptr) std::rethrow_exception(section.error);
   }
 
  private:
+  // A share for each thread.
+  void divide(int64_t chunks, Section& section) {
+    section.shares = shares_;
+    section.count = static_cast<int64_t>(workers_.size()) + 1;
+    for (int64_t i = 0; i < section.count; ++i) {
+      shares_[i].next = i * chunks / section.count;
+      shares_[i].end = (i + 1) * chunks / section.count;
+    }
+  }
+
   // Starts the workers on first use; false when there is nobody but the caller.
   bool start() {
     while (static_cast<int>(workers_.size()) < wanted_ - 1) {
       const BlockedSignals blocked;
       try {
-        workers_.emplace_back([this, seen = generation_.load()]() mutable { serve(seen); });
+        const auto own = static_cast<int64_t>(workers_.size()) + 1;
+        workers_.emplace_back([this, own, seen = generation_.load()] { serve(own, seen); });
       } catch (const std::system_error&) {
         go_on_with_half();
       } catch (const std::bad_alloc&) {
@@ -156,7 +180,7 @@ class ThreadPool {
     }
   }
 
-  void serve(uint64_t seen) {
+  void serve(int64_t own, uint64_t seen) {
     for (;;) {
       const auto start = std::chrono::steady_clock::now();
       while (generation_.load() == seen && std::chrono::steady_clock::now() - start < kSpin) relax();
@@ -170,7 +194,7 @@ class ThreadPool {
         seen = generation_.load();
         section = section_;
       }
-      section->work();
+      section->work(own);
       if (busy_.fetch_sub(1) == 1) {
         const std::lock_guard lock(mutex_);
         done_.notify_one();
@@ -201,6 +225,7 @@ class ThreadPool {
   std::mutex owner_;  // held by the thread whose section runs
   std::atomic<int> wanted_;
   std::vector<std::thread> workers_;
+  Share shares_[kMaxThreads];  // of the section that runs
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;

@@ -1,6 +1,7 @@
 // The thread pool of the process: numbered chunks, no per-thread state, so results cannot depend on the
 // thread count.
 //
+// Each thread begins with its own share of the chunks, which are neighbours, and then helps the others.
 // A worker spins for at most 20 µs after its last chunk, then sleeps. While chunks run, denormals are flushed
 // to zero in every participating thread (a quarter of a trained network's weights can be denormal, and each
 // costs a microcode assist); the caller's floating-point mode is restored afterwards.
