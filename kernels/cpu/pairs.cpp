@@ -364,12 +364,13 @@ void convert(const float* from, Half* to, int64_t plane, int64_t count) {
   }
 }
 
-// As load_band, for pixels that touch each other.
+// As load_band, for pixels that touch each other, with so many zeros behind them.
 template <int kPlanes>
-void load_planes(const Pictures& x, int64_t n, const Region& region, Half* band, int64_t plane) {
-  const int64_t kept = lies_inside(x, region) ? region.pixels() * region.channels : 0;
+void load_planes(const Pictures& x, int64_t n, const Region& region, int64_t zeros, Half* band,
+                 int64_t plane) {
+  const int64_t size = region.pixels() * region.channels, kept = lies_inside(x, region) ? size : 0;
   for (int p = 0; p < kPlanes; ++p)
-    std::memset(band + p * plane + kept, 0, static_cast<size_t>(bytes_of<Half>(plane - kept)));
+    std::memset(band + p * plane + kept, 0, static_cast<size_t>(bytes_of<Half>(size - kept + zeros)));
   each_piece<float>(x, n, region, [&](const Piece<float>& piece) {
     Half* const to = band + piece.pixel * region.channels + piece.channel;
     if (piece.step == piece.channels && piece.channels == region.channels)
@@ -413,7 +414,9 @@ void convolve_at_once(const Convolution& c, const Tile& t, const char* ahead, vo
   for (int64_t c0 = 0; c0 < c.depth; c0 += pass) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
     const int64_t channels = region.channels, plane = plane_size(c, t, channels);
-    load_planes<kPlanes>(c.source, t.n, region, band, plane);
+    // What is written in place reads no pixels behind the last.
+    const int64_t zeros = in_place ? kChunk : plane - region.pixels() * channels;
+    load_planes<kPlanes>(c.source, t.n, region, zeros, band, plane);
     const int64_t row = region.columns * channels, step = c.stride * channels;
     const int64_t per_output = packed_size<kPlanes>(c, channels) / width;
     for (int64_t k = 0; k < width; k += 2 * kOutputs) {
@@ -457,9 +460,9 @@ void convolve_at_once(const Convolution& c, const Tile& t, const char* ahead, vo
   store_tile<float>(c, t, t.group * c.width, c.width, sums, strips.across * kStrip * width, width);
 }
 
-// The pixels that touch those of a row, as far as they are all of one picture's; null where they are not.
+// The pixels that follow in a row, where all of its channels are one part's; null where they are not.
 inline const char* pixels_behind(const Convolution& c, const Tile& t) {
-  if (c.source.count != 1 || c.groups != 1) return nullptr;
+  if (c.source.count != 1 || c.groups != 1 || t.column + t.columns >= c.source.W) return nullptr;
   const int64_t pixel = (t.n * c.source.H + t.row) * c.source.W + t.column + t.columns;
   return static_cast<const char*>(c.source.parts->data) + bytes_of<float>(pixel * c.depth);
 }
