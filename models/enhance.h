@@ -18,7 +18,7 @@ struct EnhanceOptions {
   /// keep it, then columns run tile by tile; statistics of the whole picture take passes of their own.
   int64_t memory = 0;
   /// Columns of the result that are made at a time, or side of its squares, rounded up to the network's grid;
-  /// 0: all, or as many as `memory` allows.
+  /// 0: all, or as many as `memory` allows, or as the cache holds where a network hardly looks beyond them.
   int64_t tile = 0;
   /// Where a network needs statistics that no pass makes, and the picture as a whole exceeds `memory` or is
   /// cut into tiles: take them from a reduced copy, and make the result square by square. Only then is it not

@@ -4,20 +4,24 @@
 #include <limits>
 
 #include "luxgrad/models/liveness.h"
+#include "luxgrad/tensor/parallel.h"
 
 namespace lux {
 namespace {
+
+using detail::blocks_of;
 
 constexpr int64_t kSmallPicture = int64_t{128} * 128;  // pixels: below, rows at a time gain nothing
 constexpr int64_t kCacheBytes = int64_t{8} << 20;      // of all rows at a time
 constexpr int64_t kLeastBand = 16;                     // rows, where memory is no matter
 constexpr int64_t kLeastPixels = 32768;                // of a band: a layer reads all its weights for each
 constexpr int64_t kLowestBand = 4;
+constexpr int64_t kFewTwice = 32;                  // one column in so many may be made twice
 constexpr int64_t kSampleSide = 32;                // of the picture that a program is recorded on
 constexpr int64_t kMostSquare = 2048;              // side of a tile with what is read around it
 constexpr int64_t kCopyPixels = int64_t{1} << 20;  // of a reduced copy: more say little more, and take time
 
-int64_t next_multiple(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+int64_t next_multiple(int64_t size, int64_t multiple) { return blocks_of(size, multiple) * multiple; }
 
 RowProgram program_of(const Wanted& wanted, DType dtype) {
   return RowProgram::record(wanted, next_multiple(kSampleSide, 4 * wanted.model.traits().size_multiple),
@@ -47,9 +51,8 @@ class Chooser {
   EnhancePlan plan() const {
     if (!program_.makes_statistics()) return squares();
     EnhancePlan plan = bands(options_.tile);
-    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere() && !whole_rows_)
-      plan = bands(widest_tile());
-    return plan;
+    if (options_.tile > 0 || !program_.same_everywhere() || whole_rows_) return plan;
+    return plan.bytes > limit_ ? bands(widest_tile()) : in_cache(plan);
   }
 
  private:
@@ -73,6 +76,17 @@ class Chooser {
       plan.band = next_multiple(plan.band / 2, kLowestBand);
       plan.bytes = band_bytes(read, plan.band);
     }
+    return plan;
+  }
+
+  // The same bands, in tiles of so many columns that their rows stay in the cache, where little is made twice
+  // for that.
+  EnhancePlan in_cache(EnhancePlan plan) const {
+    const int64_t tiles = blocks_of(plan.bytes, kCacheBytes);
+    if (tiles == 1 || tiles * 2 * halo_ > size_.wide / kFewTwice) return plan;
+    plan.tile = next_multiple(blocks_of(size_.wide, tiles), grid_);
+    plan.halo = halo_;
+    plan.bytes = band_bytes(std::min(size_.wide, plan.tile + 2 * plan.halo), plan.band);
     return plan;
   }
 

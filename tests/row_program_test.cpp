@@ -472,6 +472,21 @@ TEST_CASE("bands are low where few weights are read for each") {
   CHECK(many.band == 28);
 }
 
+TEST_CASE("a wide picture goes by columns whose rows stay in the cache, where few are computed twice") {
+  const NoGrad no_grad;
+  const std::unique_ptr<Model> few = make_model("zero_dce_plus"), many = make_model("zero_dce");
+  few->init_(Generator{5});
+  const EnhancePlan plan = enhance_plan(*few, 900, 4000);
+  CHECK(plan.tile == 800);
+  CHECK(plan.halo < 10);
+  CHECK(plan.bytes < int64_t{9} << 20);
+  CHECK(enhance_plan(*few, 900, 800).tile == 0);
+  CHECK(enhance_plan(*many, 900, 4000).tile == 0);  // 28 columns on each side
+  const Tensor picture = noise({1, 12, 1700, 3}, 4);
+  REQUIRE(enhance_plan(*few, 12, 1700).tile > 0);
+  CHECK(same_bits(enhance(*few, picture), enhance(*few, picture, {.order = EnhanceOptions::whole})));
+}
+
 TEST_CASE("memory does not grow with the height of the picture") {
   const std::unique_ptr<Model> model = make_model("zero_dce");
   model->init_(Generator{5});
