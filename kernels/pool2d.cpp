@@ -84,23 +84,40 @@ struct AveragePoolGradient {
   }
 };
 
-// The position, in x, of the largest pixel of a window, first come first served.
+// Which pixel of its window is the largest, counted along the rows of the kernel; first come first served.
 template <class T>
-struct Largest {
+struct LargestTaps {
   const T* x;
+  int32_t* taps;
   Axis rows, columns;
   int64_t C;
 
-  LUX_HD int64_t operator()(const Pixel& window, int64_t c) const {
-    int64_t best = -1;
-    for (int64_t h = rows.begin(window.h); h < rows.end(window.h); ++h) {
-      for (int64_t w = columns.begin(window.w); w < columns.end(window.w); ++w) {
-        const int64_t at = Pixel{window.n, h, w}.index(rows.size, columns.size) * C + c;
-        const Arith<T> value = x[at];
-        if (best < 0 || value > Arith<T>(x[best]) || value != value) best = at;
+  LUX_HD int32_t tap(const Pixel& window, int64_t h, int64_t w) const {
+    return static_cast<int32_t>((h - rows.begin(window.h)) * columns.kernel + w - columns.begin(window.w));
+  }
+
+  LUX_HD void operator()(const Team& team, int64_t index) const {
+    const Pixel window = Pixel::of(index, rows.windows, columns.windows);
+    const int64_t h0 = rows.begin(window.h), h1 = rows.end(window.h);
+    const int64_t w0 = columns.begin(window.w), w1 = columns.end(window.w);
+    team.each((C + kLanes - 1) / kLanes, [&](int64_t group) {
+      const int64_t c = group * kLanes, lanes = C - c < kLanes ? C - c : kLanes;
+      Arith<T> best[kLanes];
+      int32_t* const to = taps + index * C + c;
+      for (int64_t h = h0; h < h1; ++h) {
+        for (int64_t w = w0; w < w1; ++w) {
+          const T* const from = x + Pixel{window.n, h, w}.index(rows.size, columns.size) * C + c;
+          const bool first = h == h0 && w == w0;
+          const int32_t here = tap(window, h, w);
+          each_lane(lanes, [&](int64_t lane) {
+            const Arith<T> value = from[lane];
+            const bool larger = first || value > best[lane] || value != value;
+            best[lane] = larger ? value : best[lane];
+            to[lane] = larger ? here : to[lane];
+          });
+        }
       }
-    }
-    return best;
+    });
   }
 };
 
@@ -131,7 +148,7 @@ struct MaxPool {
 
 template <class T>
 struct MaxPoolGradient {
-  Largest<T> largest;
+  LargestTaps<T> largest;
   const T* gy;
   T* gx;
 
@@ -141,16 +158,22 @@ struct MaxPoolGradient {
     const int64_t C = largest.C;
     const int64_t first_p = rows.first_window(h), last_p = rows.last_window(h);
     const int64_t first_q = columns.first_window(w), last_q = columns.last_window(w);
-    team.each(C, [&, n = n](int64_t c) {
-      double sum = 0;
+    team.each((C + kLanes - 1) / kLanes, [&, n = n, h = h, w = w](int64_t group) {
+      const int64_t c = group * kLanes, lanes = C - c < kLanes ? C - c : kLanes;
+      double sums[kLanes] = {};
       for (int64_t p = first_p; p <= last_p; ++p) {
         for (int64_t q = first_q; q <= last_q; ++q) {
           const Pixel window{n, p, q};
-          if (largest(window, c) == pixel * C + c)
-            sum += static_cast<double>(Arith<T>(gy[window.index(rows.windows, columns.windows) * C + c]));
+          const int64_t at = window.index(rows.windows, columns.windows) * C + c;
+          const int32_t here = largest.tap(window, h, w);
+          each_lane(lanes, [&](int64_t lane) {
+            const Arith<T> g = gy[at + lane];
+            sums[lane] += static_cast<double>(largest.taps[at + lane] == here ? g : Arith<T>(0));
+          });
         }
       }
-      gx[pixel * C + c] = T(static_cast<Arith<T>>(sum));
+      T* const to = gx + pixel * C + c;
+      each_lane(lanes, [&](int64_t lane) { to[lane] = T(static_cast<Arith<T>>(sums[lane])); });
     });
   }
 };
@@ -254,8 +277,11 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
         if (slots().max_pool2d_gradient(gy.device(), from, gy, rows, columns, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          parallel_pixels(
-              gx, MaxPoolGradient<T>{{from.data<T>(), rows, columns, s[3]}, gy.data<T>(), gx.data<T>()});
+          const Storage taps(gy.numel() * static_cast<int64_t>(sizeof(int32_t)), gy.device());
+          const LargestTaps<T> largest{from.data<T>(), static_cast<int32_t*>(taps.data()), rows, columns,
+                                       s[3]};
+          parallel_pixels(gy, largest);
+          parallel_pixels(gx, MaxPoolGradient<T>{largest, gy.data<T>(), gx.data<T>()});
         });
         return Grads{gx};
       });
