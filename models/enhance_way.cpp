@@ -47,8 +47,10 @@ class Chooser {
   EnhancePlan plan() const {
     if (!program_.makes_statistics()) return squares();
     EnhancePlan plan = bands(options_.tile);
-    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere() && !whole_rows_)
+    if (options_.tile == 0 && plan.bytes > limit_ && program_.same_everywhere() && !whole_rows_) {
       plan = bands(widest_tile());
+      plan.limited = true;
+    }
     return plan;
   }
 
@@ -68,12 +70,14 @@ class Chooser {
     const int64_t least = next_multiple(rows, kLowestBand);
     plan.band = 4 * least;
     plan.bytes = band_bytes(read, plan.band);
-    while ((plan.bytes > kCacheBytes && plan.band > least) ||
-           (plan.bytes > limit_ && plan.band > kLowestBand)) {
+    for (;;) {
+      const bool too_wide = plan.bytes > kCacheBytes && plan.band > least;
+      const bool too_much = plan.bytes > limit_ && plan.band > kLowestBand;
+      if (!too_wide && !too_much) return plan;
+      plan.limited |= !too_wide;
       plan.band = next_multiple(plan.band / 2, kLowestBand);
       plan.bytes = band_bytes(read, plan.band);
     }
-    return plan;
   }
 
   // Of the rows of so many columns, which are in proportion to them, and of the passes for statistics.
@@ -100,7 +104,7 @@ class Chooser {
       return liveness.between(std::max<int64_t>(1, size_.height / reduction),
                               std::max<int64_t>(1, size_.width / reduction));
     };
-    EnhancePlan plan;
+    EnhancePlan plan{.limited = true};
     if (options_.tile > 0) {
       plan.tile = next_multiple(options_.tile, grid_);
       plan.halo = halo_;
@@ -160,6 +164,7 @@ Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const Enha
         " cannot run tile by tile: an operator depends on where the picture ends");
   if (!obstacle.empty() || (!forced && fits && program.statistic_count() > 0)) return whole;
   Way way{Chooser(wanted, program, size, options).plan(), {}};
+  way.limited |= !fits && (small || program.statistic_count() > 0);  // else it would run as a whole
   way.program = std::move(program);
   return way;
 }

@@ -192,8 +192,9 @@ class Enhance final : public Command {
   std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
+    SharedPlans plans(model);
     std::deque<PictureWork> works;  // which do not move
-    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model);
+    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model, plans);
     const auto all = static_cast<int64_t>(jobs.size());
     std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {

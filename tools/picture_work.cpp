@@ -112,6 +112,19 @@ Tensor curve_map(const Tensor& curves, int64_t n) {
 
 }  // namespace
 
+std::shared_ptr<const Enhancer> SharedPlans::of(int64_t height, int64_t width,
+                                                const EnhanceOptions& options) {
+  constexpr size_t kSizes = 4;  // upright and lying ones of two cameras
+  const auto one = std::find_if(latest_.begin(), latest_.end(),
+                                [&](const auto& plan) { return plan->serves(height, width, options); });
+  std::shared_ptr<const Enhancer> plan =
+      one != latest_.end() ? *one : std::make_shared<const Enhancer>(model_, height, width, options);
+  if (one != latest_.end()) latest_.erase(one);
+  latest_.push_front(plan);
+  if (latest_.size() > kSizes) latest_.pop_back();
+  return plan;
+}
+
 template <class F>
 void PictureWork::attempt(double& seconds, const F& f) {
   if (settled()) return;
@@ -189,8 +202,8 @@ EnhanceOptions PictureWork::how() const {
 
 void PictureWork::plan_network() {
   planned_in_ = precision();
-  upright_ = std::make_unique<const Enhancer>(model_, height_, width_, how());
-  if (options_.augment) turned_ = std::make_unique<const Enhancer>(model_, width_, height_, how());
+  upright_ = plans_.of(height_, width_, how());
+  if (options_.augment) turned_ = plans_.of(width_, height_, how());
   if (curves_written_ || batch_.curves.empty()) return;
   // Maps are kept beside the photo, which has no result yet.
   EnhanceOptions options = how();
@@ -285,6 +298,8 @@ void PictureWork::enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expec
     if (options_.strip) after_.exif.clear();
     before_ = {};
   });
+  upright_ = turned_ = nullptr;
+  curves_ = nullptr;
 }
 
 void PictureWork::run_network() {

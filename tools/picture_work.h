@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,11 +33,29 @@ struct PictureOptions {
   State weights{};            ///< of the network, as try_precision returned them
 };
 
+/// What pictures of one size share: how the network runs is found out once, and not for each.
+class SharedPlans {
+ public:
+  explicit SharedPlans(const Model& model) : model_(model) {}
+  /// As the constructor of Enhancer.
+  std::shared_ptr<const Enhancer> of(int64_t height, int64_t width, const EnhanceOptions& options);
+
+ private:
+  const Model& model_;
+  std::deque<std::shared_ptr<const Enhancer>> latest_;  // the last first
+};
+
 class PictureWork {
  public:
   /// A network on a device that has no memory left for the picture enhances it on the CPU.
-  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model)
-      : job_(job), batch_(batch), options_(options), model_(model), on_device_(model.device() != kCpu) {}
+  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model,
+              SharedPlans& plans)
+      : job_(job),
+        batch_(batch),
+        options_(options),
+        model_(model),
+        plans_(plans),
+        on_device_(model.device() != kCpu) {}
 
   /// Leaves out what is not begun.
   void skip() { skipped_ = true; }
@@ -91,6 +110,7 @@ class PictureWork {
   const BatchOptions& batch_;
   const PictureOptions& options_;
   Model& model_;
+  SharedPlans& plans_;
   bool on_device_;  // as long as there is memory
   Image before_, after_;
   std::optional<cuda::Upload> upload_;  // of a photo that waits for the network
@@ -106,7 +126,7 @@ class PictureWork {
   int64_t beside_ = 0;  // of other pictures
   int64_t memory_ = 0;  // that the network may take, 0: no limit
   int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
-  std::unique_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
+  std::shared_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
   std::unique_ptr<const Enhancer> curves_;            // until they are written
   int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;
