@@ -266,7 +266,7 @@ class Enhance final : public Command {
         bytes += *photo;
       }
     }
-    return bytes / known * static_cast<int64_t>(end - first) - *works[one].photo_bytes();
+    return bytes / known * static_cast<int64_t>(end - first) - works[one].photo_bytes().value_or(0);
   }
 
   /// What is there, then what comes, until a signal.
