@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <tuple>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/autograd/observer.h"
@@ -289,6 +290,22 @@ EnhancePlan Enhancer::plan() const {
   EnhancePlan plan = plan_->way;
   if (!plan_->way.program && plan.bytes == 0) plan.bytes = whole_bytes(plan_->wanted.model, plan_->size);
   return plan;
+}
+
+bool Enhancer::serves(int64_t height, int64_t width, const EnhanceOptions& options) const {
+  const EnhanceOptions& own = plan_->options;
+  const auto same_but_memory = [](const EnhanceOptions& o) {
+    return std::tuple(o.strength, o.order, o.tile, o.approximate, o.reduction);
+  };
+  const auto fits = [&](int64_t limit) { return plan_->way.bytes <= limit; };
+  const bool more = options.memory == 0 || options.memory > own.memory;
+  // Without a limit nobody has counted how many bytes it takes as a whole.
+  const bool memory = own.memory == 0
+                          ? options.memory == 0
+                          : fits(own.memory) && (more ? !plan_->way.limited : fits(options.memory));
+  return memory && same_but_memory(own) == same_but_memory(options) && plan_->size.height == height &&
+         plan_->size.width == width && plan_->wanted.model.device() == plan_->device &&
+         precision() == plan_->precision;
 }
 
 // The plan, if it keeps the limit.

@@ -37,6 +37,7 @@ struct EnhancePlan {
   /// What is held at once besides the parameters: what the network keeps between picture and result, and both
   /// of them where it needs its picture as a whole.
   int64_t bytes = 0;
+  bool limited = false;  ///< with more memory it would be another
 };
 
 /// Throws as `enhance`, but not OutOfMemory: where nothing keeps `options.memory`, it is the way that needs
@@ -72,6 +73,10 @@ class Enhancer {
 
   /// As `enhance_plan`.
   EnhancePlan plan() const;
+  /// Whether one that is made now, for the same model and pictures [N, height, width, 3] under `options`,
+  /// would have the same plan: pictures of one size can share this one, though each leaves other memory to
+  /// it.
+  bool serves(int64_t height, int64_t width, const EnhanceOptions& options) const;
 
   bool takes(const Tensor& picture) const;
   /// Throws Error for a picture that it does not take and where curves are wanted, and OutOfMemory as

@@ -52,7 +52,12 @@ class Chooser {
     if (!program_.makes_statistics()) return squares();
     EnhancePlan plan = bands(options_.tile);
     if (options_.tile > 0 || !program_.same_everywhere() || whole_rows_) return plan;
-    return plan.bytes > limit_ ? bands(widest_tile()) : in_cache(plan);
+    plan = in_cache(plan);
+    if (plan.bytes > limit_) {
+      plan = bands(widest_tile());
+      plan.limited = true;
+    }
+    return plan;
   }
 
  private:
@@ -71,12 +76,14 @@ class Chooser {
     const int64_t least = next_multiple(rows, kLowestBand);
     plan.band = 4 * least;
     plan.bytes = band_bytes(read, plan.band);
-    while ((plan.bytes > kCacheBytes && plan.band > least) ||
-           (plan.bytes > limit_ && plan.band > kLowestBand)) {
+    for (;;) {
+      const bool too_wide = plan.bytes > kCacheBytes && plan.band > least;
+      const bool too_much = plan.bytes > limit_ && plan.band > kLowestBand;
+      if (!too_wide && !too_much) return plan;
+      plan.limited |= !too_wide;
       plan.band = next_multiple(plan.band / 2, kLowestBand);
       plan.bytes = band_bytes(read, plan.band);
     }
-    return plan;
   }
 
   // The same bands, in tiles of so many columns that their rows stay in the cache, where little is made twice
@@ -114,7 +121,7 @@ class Chooser {
       return liveness.between(std::max<int64_t>(1, size_.height / reduction),
                               std::max<int64_t>(1, size_.width / reduction));
     };
-    EnhancePlan plan;
+    EnhancePlan plan{.limited = true};
     if (options_.tile > 0) {
       plan.tile = next_multiple(options_.tile, grid_);
       plan.halo = halo_;
@@ -174,6 +181,7 @@ Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const Enha
         " cannot run tile by tile: an operator depends on where the picture ends");
   if (!obstacle.empty() || (!forced && fits && program.statistic_count() > 0)) return whole;
   Way way{Chooser(wanted, program, size, options).plan(), {}};
+  way.limited |= !fits && (small || program.statistic_count() > 0);  // else it would run as a whole
   way.program = std::move(program);
   return way;
 }

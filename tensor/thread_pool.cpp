@@ -25,6 +25,7 @@
 
 #include "luxgrad/tensor/blocked_signals.h"
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tensor/many_at_work.h"
 
 namespace lux {
 namespace {
@@ -33,6 +34,7 @@ constexpr auto kSpin = std::chrono::microseconds(20);
 
 thread_local bool inside_task = false;
 std::atomic<int64_t> divided{0};
+std::atomic<int> at_work{0};  // with work of their own
 
 inline void relax() {
 #if defined(__x86_64__)
@@ -98,13 +100,14 @@ class ThreadPool {
     Share all{0, chunks};
     Section section{task, &all, 1};
     std::unique_lock<std::mutex> owner;
-    if (chunks > 1 && !inside_task) owner = std::unique_lock(owner_, std::try_to_lock);
+    if (chunks > 1 && !inside_task && at_work.load(std::memory_order_relaxed) < 2)
+      owner = std::unique_lock(owner_, std::try_to_lock);
     if (owner.owns_lock() && start()) {
       divide(chunks, section);
       publish(&section);
       section.work(0);
       retire();
-    } else {  // nested, tiny, or another thread's section is running: chunks do not care who runs them
+    } else {  // nested, tiny, or other threads are at work: chunks do not care who runs them
       section.work(0);
     }
     if (section.error != nullptr) std::rethrow_exception(section.error);
@@ -247,6 +250,9 @@ int num_threads() { return pool().threads(); }
 void set_num_threads(int threads) { pool().resize(threads); }
 int64_t divided_sections() { return divided.load(); }
 void run_chunks(int64_t chunks, FunctionRef<void(int64_t)> task) { pool().run(chunks, task); }
+
+ManyAtWork::ManyAtWork() { at_work.fetch_add(1); }
+ManyAtWork::~ManyAtWork() { at_work.fetch_sub(1); }
 
 #if defined(__x86_64__)
 FlushDenormals::FlushDenormals() : saved_(_mm_getcsr()) { _mm_setcsr(saved_ | 0x8040u); }

@@ -246,16 +246,23 @@ struct TextStages {
   std::string throwing;  // a stage, at job kThrows
   std::array<std::string, kJobs> texts{};
   size_t reported = 0;
+  bool in_order = true;
 
   void pass(const char* stage, size_t job) {
     if (stage == throwing && job == kThrows) throw Error(throwing);
     texts[job] += cat(std::string(40, ' '), stage);
   }
-  void run(int loaders, int savers) {
+  void run(int loaders, int workers, int savers) {
     for (std::string& text : texts) text = {};
     reported = 0;
-    run_stages(kJobs, loaders, savers,
+    size_t begun = 0;
+    run_stages(kJobs, loaders, workers, savers,
                {.load = [&](size_t i) { pass("load", i); },
+                .begin =
+                    [&](size_t i) {
+                      in_order &= i == begun++;
+                      pass("begin", i);
+                    },
                 .work = [&](size_t i) { pass("work", i); },
                 .save = [&](size_t i) { pass("save", i); },
                 .report =
@@ -271,14 +278,17 @@ struct TextStages {
 
 TEST_CASE("stages do their work with fewer threads, or end them and pass the error on") {
   TextStages stages;
-  fail_every_allocation(
-      "stages",
-      [&] {
-        const OnExit drop_texts([&] { stages.texts = {}; });
-        stages.run(2, 1);
-        CHECK(stages.reported == TextStages::kJobs);
-      },
-      [&] { CHECK(stages.reported <= TextStages::kJobs); });
+  for (const int workers : {1, 3}) {
+    fail_every_allocation(
+        "stages",
+        [&] {
+          const OnExit drop_texts([&] { stages.texts = {}; });
+          stages.run(2, workers, 1);
+          CHECK(stages.reported == TextStages::kJobs);
+          CHECK(stages.in_order);
+        },
+        [&] { CHECK(stages.reported <= TextStages::kJobs); });
+  }
 }
 
 TEST_CASE("where no thread can be started, the caller does all of the work") {
@@ -289,17 +299,17 @@ TEST_CASE("where no thread can be started, the caller does all of the work") {
   CHECK(sum == 64 * 63 / 2);
   CHECK(num_threads() == 1);
   TextStages stages;
-  stages.run(3, 3);
+  stages.run(3, 3, 3);
   CHECK(stages.reported == TextStages::kJobs);
 }
 
 TEST_CASE("what a stage throws reaches the caller, once nothing is at work") {
-  for (const char* const stage : {"load", "work", "save", "report"}) {
+  for (const char* const stage : {"load", "begin", "work", "save", "report"}) {
     CAPTURE(stage);
     for (const int threads : {0, 1, 3}) {
       CAPTURE(threads);
       TextStages stages{stage};
-      CHECK_THROWS_WITH_AS(stages.run(threads, threads), stage, Error);
+      CHECK_THROWS_WITH_AS(stages.run(threads, threads, threads), stage, Error);
       CHECK(stages.reported <= TextStages::kThrows);
     }
   }

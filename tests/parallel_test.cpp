@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
 #include <limits>
 #include <mutex>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tensor/many_at_work.h"
 #include "scopes.h"
 
 using namespace lux;
@@ -67,6 +69,27 @@ TEST_CASE("several threads take part") {
   });
   CHECK(ids.size() == 3);
   CHECK(ids.contains(std::this_thread::get_id()));
+}
+
+TEST_CASE("while several are at work their sections run in place, and the last has the pool again") {
+  const Threads scope(4);
+  const auto threads_of_a_section = [] {
+    std::mutex mutex;
+    std::set<std::thread::id> seen;
+    run_chunks(100, [&](int64_t) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      const std::lock_guard lock(mutex);
+      seen.insert(std::this_thread::get_id());
+    });
+    return seen.size();
+  };
+  const ManyAtWork one;
+  CHECK(threads_of_a_section() > 1);
+  {
+    const ManyAtWork another;
+    CHECK(threads_of_a_section() == 1);
+  }
+  CHECK(threads_of_a_section() > 1);
 }
 
 TEST_CASE("a section inside a task runs in place") {

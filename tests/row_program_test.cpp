@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <tuple>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/kernels/activations.h"
@@ -338,6 +339,42 @@ TEST_CASE("how pictures of a size run is found out once, before the first") {
     CHECK(same_bits(carrier.result, enhancer(picture)));
   }
   CHECK(model.looks == looks);
+}
+
+TEST_CASE("a plan serves other limits of memory only where it would be the same") {
+  const int64_t height = 136, width = 144;
+  const std::vector<int64_t> limits = {0, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1 << 30};
+  for (const char* const name : {"zero_dce", "reference_guided", "mirnet_v2"}) {
+    CAPTURE(name);
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator{5});
+    int served = 0;
+    for (const int64_t own : limits) {
+      const Enhancer enhancer(*model, height, width, {.memory = own, .approximate = true});
+      for (const int64_t limit : limits) {
+        CAPTURE(own);
+        CAPTURE(limit);
+        const EnhanceOptions options{.memory = limit, .approximate = true};
+        const bool serves = enhancer.serves(height, width, options);
+        const EnhancePlan plan = enhancer.plan();
+        if (own == limit && own > 0) CHECK(serves == (plan.bytes <= own));
+        if (own == (1 << 30) && limit == (1 << 26)) CHECK(serves == (plan.bytes <= limit));
+        if (!serves) continue;
+        ++served;
+        const EnhancePlan other = enhance_plan(*model, height, width, options);
+        CHECK(std::tuple(plan.band, plan.tile, plan.halo, plan.reduction, plan.bytes) ==
+              std::tuple(other.band, other.tile, other.halo, other.reduction, other.bytes));
+      }
+    }
+    CHECK(served > 6);
+    const Enhancer enhancer(*model, height, width, {.memory = 1 << 30});
+    CHECK(enhancer.serves(height, width, {.memory = 1 << 30}));
+    CHECK_FALSE(enhancer.serves(width, height, {.memory = 1 << 30}));
+    CHECK_FALSE(enhancer.serves(height, width, {.strength = 0.5, .memory = 1 << 30}));
+    CHECK_FALSE(enhancer.serves(height, width, {.order = EnhanceOptions::whole, .memory = 1 << 30}));
+    const PrecisionScope exact(Precision::exact);
+    CHECK_FALSE(enhancer.serves(height, width, {.memory = 1 << 30}));
+  }
 }
 
 TEST_CASE("a limit of memory makes bands narrower, makes passes of means, or refuses before any work") {

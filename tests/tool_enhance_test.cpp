@@ -266,6 +266,33 @@ TEST_CASE("five pictures with a corrupt third: four results, exit code 1") {
   }
 }
 
+TEST_CASE("photos of a folder are enhanced side by side as far as memory allows, and are the same") {
+  const Workplace here;
+  for (uint64_t i = 1; i <= 9; ++i) save_noise(here.path(cat("in/", i, ".png")), 300, 200, i);
+  const auto most_said = [&](const std::string& out, std::vector<std::string> options) {
+    options.insert(options.begin(), {"enhance", "in", "--json", "-o", out});
+    const ChildResult result = here.run(options);
+    INFO(result.err);
+    CHECK(result.code == 0);
+    const std::vector<nlohmann::json> lines = json_lines(result.out);
+    REQUIRE(lines.size() == 9);
+    int64_t most = 0;
+    for (size_t i = 0; i < 9; ++i) {
+      CHECK(lines[i]["input"] == cat("in/", i + 1, ".png"));
+      most = std::max(most, lines[i]["memory_estimate"].get<int64_t>());
+    }
+    return most;
+  };
+  const int64_t one = most_said("one", {"-j", "1"});
+  const int64_t limit = one + (int64_t{2} << 20);  // photos that wait are more
+  CHECK(most_said("three", {"-j", "3"}) > limit);
+  CHECK(most_said("limited", {"-j", "3", "--memory", cat(limit)}) <= limit);
+  for (const std::string& name : here.files("one")) {
+    for (const char* const other : {"three/", "limited/"})
+      CHECK(slurp(here.path(other + name)) == slurp(here.path("one/" + name)));
+  }
+}
+
 TEST_CASE("one refused input: one sentence with its name, exit code 3, nothing written") {
   const Workplace here;
   save_noise(here.path("whole.png"), 40, 30);

@@ -3,9 +3,11 @@
 #include <charconv>
 #include <deque>
 #include <filesystem>
+#include <mutex>
 #include <optional>
 #include <set>
 
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/thread_pool.h"
@@ -27,6 +29,10 @@ namespace fs = std::filesystem;
 
 namespace lux {
 namespace {
+
+// Of weights as kernels want them, four times as large for Winograd's. The small networks, for which making
+// them anew for each band of a photo is a part of the time, find room for all.
+constexpr int64_t kKeptWeights = int64_t{2} << 20;
 
 class Enhance final : public Command {
  public:
@@ -113,11 +119,13 @@ class Enhance final : public Command {
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
     work_.program = std::max<int64_t>(0, held) + kFirstWork;
+    set_derived_weight_cap(kKeptWeights);
     work_.loading = peak_resident_bytes();
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
-    if (arrivals) return watch(*arrivals, jobs, *loaded.model);
-    const std::vector<ExitCode> failures = finish(jobs, *loaded.model);
+    SharedPlans plans(*loaded.model);
+    if (arrivals) return watch(*arrivals, jobs, *loaded.model, plans);
+    const std::vector<ExitCode> failures = finish(jobs, *loaded.model, plans);
     if (failures.empty()) return ExitCode::ok;
     // Of one picture that was named; one of a folder, a pattern or a shard is one of many.
     if (batch_.inputs.size() == 1 && jobs.front().input == batch_.inputs.front()) return failures.front();
@@ -189,14 +197,18 @@ class Enhance final : public Command {
   }
 
   /// Does the jobs and reports them; the codes of those that failed.
-  std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model) const {
+  std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model, SharedPlans& plans) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
+    MemoryAtWork at_work;
     std::deque<PictureWork> works;  // which do not move
-    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model);
+    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model, plans, at_work);
+    std::mutex console;  // of the progress
     const auto all = static_cast<int64_t>(jobs.size());
     std::vector<ExitCode> failures;
+    const int workers = workers_for(jobs.size(), model);
     const auto report = [&](size_t i) {
+      const std::lock_guard lock(console);
       if (const auto& failure = works[i].failure()) {
         progress.clear();
         print_failure(*failure);
@@ -209,28 +221,43 @@ class Enhance final : public Command {
       }
       progress.show(static_cast<int64_t>(i) + 1, all, jobs[i].input);
     };
-    run_stages(jobs.size(), loaders_, savers_,
+    run_stages(jobs.size(), loaders_, workers, savers_,
                {.load =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
                       works[i].load();
                     },
-                .work =
+                .begin =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
-                      works[i].enhance(bytes_beside(works, i), [&](int64_t bytes) {
+                      works[i].begin(bytes_beside(works, i, workers), [&](int64_t bytes) {
+                        const std::lock_guard lock(console);
                         progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
                       });
                     },
+                .work = [&](size_t i) { works[i].enhance(); },
                 .save = [&](size_t i) { works[i].save(); },
                 .report = report});
     return failures;
   }
 
+  /// How many photos are enhanced at the same time: where there are plenty, each in a thread of its own, so
+  /// that none waits for others at the end of every operator. Not where one may be done again in another
+  /// precision, which is that of all, nor where more than its network takes memory.
+  int workers_for(size_t jobs, const Model& model) const {
+    const bool rows = !work_.augment && !work_.side_by_side && !work_.verify_tiles && batch_.page.empty() &&
+                      batch_.curves.empty();
+    const bool alike = model.device() == kCpu && !rounds_more(kCpu);
+    const int threads = num_threads();
+    return rows && alike && jobs >= 2 * static_cast<size_t>(threads) ? threads : 1;
+  }
+
   /// Of the photos that are read ahead or not yet written while one is enhanced. Those that nobody has read
   /// yet are taken to be like the others.
-  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one) const {
-    const size_t before = 2 * static_cast<size_t>(savers_) + 1, after = 2 * static_cast<size_t>(loaders_) + 1;
+  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one, int workers) const {
+    const auto others = static_cast<size_t>(workers - 1);
+    const size_t before = 2 * static_cast<size_t>(savers_) + 1 + others;
+    const size_t after = 2 * static_cast<size_t>(loaders_) + 1;
     const size_t first = one - std::min(one, before), end = std::min(works.size(), one + after + 1);
     int64_t known = 0, bytes = 0;
     for (size_t i = first; i < end; ++i) {
@@ -239,17 +266,17 @@ class Enhance final : public Command {
         bytes += *photo;
       }
     }
-    return bytes / known * static_cast<int64_t>(end - first) - *works[one].photo_bytes();
+    return bytes / known * static_cast<int64_t>(end - first) - works[one].photo_bytes().value_or(0);
   }
 
   /// What is there, then what comes, until a signal.
-  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, Model& model) {
+  ExitCode watch(FolderWatch& arrivals, const std::vector<Job>& jobs, Model& model, SharedPlans& plans) {
     std::set<std::string> done;  // here: a picture that comes again under its name is enhanced again
     for (const Job& job : jobs) {
       if (!job.skip && !job.refused) done.insert(fs::path(job.input).filename());
     }
     const bool any = !(jobs.size() == 1 && jobs.front().input == watched_);
-    size_t failed = any ? finish(jobs, model).size() : 0;
+    size_t failed = any ? finish(jobs, model, plans).size() : 0;
     while (!stop_requested) {
       const std::optional<std::string> name = arrivals.next(stop_requested);
       if (!name || !image_format_of(*name)) continue;
@@ -259,7 +286,7 @@ class Enhance final : public Command {
         one.overwrite = true;
         one.skip_existing = false;
       }
-      failed += finish(plan(one), model).size();
+      failed += finish(plan(one), model, plans).size();
     }
     if (failed > 0) print_note(cat("luxgrad: pictures that failed: ", failed));
     if (arrivals.missed()) {

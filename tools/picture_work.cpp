@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/file.h"
@@ -18,10 +19,12 @@
 #include "luxgrad/kernels/arithmetic.h"
 #include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/concat.h"
+#include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/tensor/many_at_work.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
@@ -112,6 +115,36 @@ Tensor curve_map(const Tensor& curves, int64_t n) {
 
 }  // namespace
 
+std::shared_ptr<const Enhancer> SharedPlans::of(int64_t height, int64_t width,
+                                                const EnhanceOptions& options) {
+  constexpr size_t kSizes = 4;  // upright and lying ones of two cameras
+  const std::lock_guard lock(mutex_);
+  const auto one = std::find_if(latest_.begin(), latest_.end(),
+                                [&](const auto& plan) { return plan->serves(height, width, options); });
+  std::shared_ptr<const Enhancer> plan =
+      one != latest_.end() ? *one : std::make_shared<const Enhancer>(model_, height, width, options);
+  if (one != latest_.end()) latest_.erase(one);
+  latest_.push_front(plan);
+  if (latest_.size() > kSizes) latest_.pop_back();
+  return plan;
+}
+
+int64_t MemoryAtWork::join(int64_t bytes, int64_t room) {
+  std::unique_lock lock(mutex_);
+  left_.wait(lock, [&] { return pictures_ == 0 || bytes_ <= room; });
+  ++pictures_;
+  return std::exchange(bytes_, bytes_ + bytes);
+}
+
+void MemoryAtWork::leave(int64_t bytes) {
+  {
+    const std::lock_guard lock(mutex_);
+    --pictures_;
+    bytes_ -= bytes;
+  }
+  left_.notify_all();
+}
+
 template <class F>
 void PictureWork::attempt(double& seconds, const F& f) {
   if (settled()) return;
@@ -125,7 +158,7 @@ void PictureWork::attempt(double& seconds, const F& f) {
     before_ = after_ = {};
     drop_copies();
   }
-  seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  seconds += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 void PictureWork::load() {
@@ -189,8 +222,8 @@ EnhanceOptions PictureWork::how() const {
 
 void PictureWork::plan_network() {
   planned_in_ = precision();
-  upright_ = std::make_unique<const Enhancer>(model_, height_, width_, how());
-  if (options_.augment) turned_ = std::make_unique<const Enhancer>(model_, width_, height_, how());
+  upright_ = plans_.of(height_, width_, how());
+  if (options_.augment) turned_ = plans_.of(width_, height_, how());
   if (curves_written_ || batch_.curves.empty()) return;
   // Maps are kept beside the photo, which has no result yet.
   EnhanceOptions options = how();
@@ -218,7 +251,8 @@ void PictureWork::check_memory() {
   const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0;
   const int64_t around = options_.program + beside_ + (sum ? 1 : 2) * photo +
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
-  // An eighth more goes to rounding and cache of the allocator, and to workspaces of convolutions.
+  // An eighth more goes to rounding and cache of the allocator, to workspaces of convolutions, and to the
+  // weights that are kept in their form.
   if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_network();
   const EnhancePlan plan = upright_->plan();
@@ -232,17 +266,23 @@ void PictureWork::check_memory() {
     const int64_t rows = model_.device() == kCpu ? curves_->plan().bytes : 0;
     need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
   }
+  own_ = network / 8 * 9 + photo;
   reduction_ = plan.reduction;
   if (reduction_ > 0) {
     print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
                    " times smaller; --exact refuses that, --verify-tiles measures it"));
   }
-  const std::string sentence =
-      cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
   if (options_.memory > 0 && need_ > options_.memory)
-    throw CommandError(ExitCode::exhausted,
-                       cat(job_.input, ": ", sentence, ", --memory allows ", megabytes(options_.memory)));
-  if (options_.say_memory) print_note(cat(job_.input, ": ", sentence));
+    throw CommandError(ExitCode::exhausted, cat(job_.input, ": ", need_sentence(), ", --memory allows ",
+                                                megabytes(options_.memory)));
+}
+
+std::string PictureWork::need_sentence() const {
+  return cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
+}
+
+void PictureWork::say_need() const {
+  if (options_.say_memory) print_note(cat(job_.input, ": ", need_sentence()));
 }
 
 // The middle of the picture, as a whole and tile by tile.
@@ -271,20 +311,46 @@ void PictureWork::verify_tiles() const {
                  width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
-void PictureWork::enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
-  beside_ = beside;
+// Where memory is wanted, the failure says what the network needs.
+template <class F>
+void PictureWork::attempt_network(const F& f) {
   attempt(network_seconds_, [&] {
     try {
-      check_memory();
-      if (need_ > 0) expects(need_);
-      if (options_.verify_tiles) verify_tiles();
-      run_network();
+      f();
     } catch (...) {
       rethrow_with_need(job_.input, model_, width_, height_);
     }
-    if (options_.strip) after_.exif.clear();
-    before_ = {};
   });
+}
+
+void PictureWork::begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
+  beside_ = beside;
+  attempt_network([&] { check_memory(); });
+  if (settled()) return;
+  constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+  const int64_t others = at_work_.join(own_, options_.memory > 0 ? options_.memory - need_ : kNoLimit);
+  joined_ = true;
+  if (need_ > 0) need_ += others;
+  attempt_network([&] {
+    if (need_ == 0) return;
+    say_need();
+    expects(need_);
+  });
+}
+
+void PictureWork::enhance() {
+  {
+    const ManyAtWork at_work;
+    attempt_network([&] {
+      if (options_.verify_tiles) verify_tiles();
+      run_network();
+      if (options_.strip) after_.exif.clear();
+      before_ = {};
+    });
+  }
+  upright_ = turned_ = nullptr;
+  curves_ = nullptr;
+  if (std::exchange(joined_, false)) at_work_.leave(own_);
 }
 
 void PictureWork::run_network() {
@@ -307,6 +373,7 @@ void PictureWork::run_in_precision() {
       [&] {
         drop_copies();
         check_memory();
+        say_need();
         run_in_memory();
       });
 }
@@ -336,6 +403,7 @@ void PictureWork::run_in_memory() {
 }
 
 void PictureWork::run_once() {
+  const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);  // for all bands, and the next photos
   if (curves_) save_curves();
   if (upload_) return enhance_uploaded(*upload_);
   needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();

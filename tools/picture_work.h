@@ -2,7 +2,10 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
+#include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 
@@ -32,19 +35,55 @@ struct PictureOptions {
   State weights{};            ///< of the network, as try_precision returned them
 };
 
+/// What pictures of one size share: how the network runs is found out once, and not for each.
+class SharedPlans {
+ public:
+  explicit SharedPlans(const Model& model) : model_(model) {}
+  /// As the constructor of Enhancer.
+  std::shared_ptr<const Enhancer> of(int64_t height, int64_t width, const EnhanceOptions& options);
+
+ private:
+  const Model& model_;
+  std::mutex mutex_;
+  std::deque<std::shared_ptr<const Enhancer>> latest_;  // the last first
+};
+
+/// The memory of pictures that are enhanced at the same time.
+class MemoryAtWork {
+ public:
+  /// Waits until nobody is at work, or no more than `room` bytes are. Returns how many are, besides the
+  /// `bytes` that join them.
+  int64_t join(int64_t bytes, int64_t room);
+  void leave(int64_t bytes);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable left_;
+  int64_t bytes_ = 0, pictures_ = 0;
+};
+
 class PictureWork {
  public:
   /// A network on a device that has no memory left for the picture enhances it on the CPU.
-  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model)
-      : job_(job), batch_(batch), options_(options), model_(model), on_device_(model.device() != kCpu) {}
+  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model,
+              SharedPlans& plans, MemoryAtWork& at_work)
+      : job_(job),
+        batch_(batch),
+        options_(options),
+        model_(model),
+        plans_(plans),
+        at_work_(at_work),
+        on_device_(model.device() != kCpu) {}
 
   /// Leaves out what is not begun.
   void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
   void load();
-  /// `beside`: bytes of photos that are read ahead or not yet written meanwhile. `expects` is told
-  /// before the work how many bytes the program is thought to take.
-  void enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expects);
+  /// Waits until there is memory beside the pictures that are enhanced at present. `beside`: bytes of photos
+  /// that are read ahead or not yet written meanwhile. `expects` is told before the work how many bytes the
+  /// program is thought to take.
+  void begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects);
+  void enhance();
   void save();
 
   /// Of the photo, 0 where none is needed; nothing before it is read. For any thread.
@@ -59,6 +98,8 @@ class PictureWork {
  private:
   template <class F>
   void attempt(double& seconds, const F& f);
+  template <class F>
+  void attempt_network(const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_tensors() const;
   bool travels() const;
@@ -67,6 +108,8 @@ class PictureWork {
   void plan_network();
   const Enhancer& network() const;
   void check_memory();
+  std::string need_sentence() const;
+  void say_need() const;
   void verify_tiles() const;
   void run_network();
   void run_in_precision();
@@ -91,6 +134,8 @@ class PictureWork {
   const BatchOptions& batch_;
   const PictureOptions& options_;
   Model& model_;
+  SharedPlans& plans_;
+  MemoryAtWork& at_work_;
   bool on_device_;  // as long as there is memory
   Image before_, after_;
   std::optional<cuda::Upload> upload_;  // of a photo that waits for the network
@@ -103,10 +148,12 @@ class PictureWork {
   int64_t width_ = 0, height_ = 0, bytes_ = 0;
   std::atomic<int64_t> photo_bytes_ = -1;
   Precision planned_in_ = Precision::exact;
-  int64_t beside_ = 0;  // of other pictures
-  int64_t memory_ = 0;  // that the network may take, 0: no limit
-  int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
-  std::unique_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
+  int64_t beside_ = 0;   // of other pictures
+  int64_t memory_ = 0;   // that the network may take, 0: no limit
+  int64_t own_ = 0;      // of this picture while it is enhanced, and its network
+  bool joined_ = false;  // those at work
+  int64_t need_ = 0;     // of the program with this picture, before the work; 0: nobody knows
+  std::shared_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
   std::unique_ptr<const Enhancer> curves_;            // until they are written
   int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;

@@ -10,15 +10,17 @@ namespace lux {
 
 struct Stages {
   FunctionRef<void(size_t)> load;    ///< of any number of jobs at the same time
-  FunctionRef<void(size_t)> work;    ///< one job after the other, in the caller's thread
+  FunctionRef<void(size_t)> begin;   ///< one job after the other, in their order; may wait for work under way
+  FunctionRef<void(size_t)> work;    ///< what began; of as many jobs at the same time as there are workers
   FunctionRef<void(size_t)> save;    ///< as load
   FunctionRef<void(size_t)> report;  ///< in the caller's thread, in the order of the jobs
 };
 
-/// Runs each job through the stages, in `loaders` and `savers` threads beside the caller's. At most
-/// 2·(loaders + savers) + 3 jobs are between their load and their report. Where the system has no more
-/// threads or memory for them, those that there are do the work. Throws what a stage throws, the first where
-/// several do; by then no job is at work any more, and those that had not begun never will.
-void run_stages(size_t jobs, int loaders, int savers, const Stages& stages);
+/// Runs each job through the stages, in `loaders` and `savers` threads beside the caller's; of several
+/// `workers` each has a thread, else the caller does their part. At most 2·(loaders + savers) + workers + 2
+/// jobs are between their load and their report. Where the system has no more threads or memory for them,
+/// those that there are do the work. Throws what a stage throws, the first where several do; by then no job
+/// is at work any more, and those that had not begun never will.
+void run_stages(size_t jobs, int loaders, int workers, int savers, const Stages& stages);
 
 }  // namespace lux
