@@ -391,7 +391,12 @@ TEST_CASE("parity prints a line per operator, and names the first beyond its bou
 
   for (const char* side : {"cpu/f8", "cpu/tf32", "cpu/f32/tuned", "gpu"})
     CHECK(here.run({"parity", "--with", side}).code == 2);
-  CHECK(here.run({"parity", "--filter", "no such case"}).code == 2);
+  for (const auto& [option, value] :
+       {std::pair{"-n", "bogus"}, {"--filter", "no such case"}, {"--filter", "("}}) {
+    const ChildResult refused = here.run({"parity", option, value});
+    CHECK(refused.code == 2);
+    CHECK(refused.out.empty());
+  }
 }
 
 TEST_CASE("gradcheck prints a line per case") {
