@@ -3,6 +3,7 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/lpips.h"
 #include "luxgrad/tensor/cuda.h"
@@ -468,6 +469,19 @@ TEST_CASE("bench times the pictures that it is asked for") {
   CHECK(report["images_per_second"] == doctest::Approx(3000 / report["forward_ms"].get<double>()));
   CHECK(bench("20", "32").code == 2);
   CHECK(bench("20x18", "8").code == 2);
+}
+
+TEST_CASE("bench tries a precision on each network first") {
+  if (cpu::isa() == nullptr || cpu::isa()->pairs == nullptr) {
+    MESSAGE("skipped: this processor has no products of bf16");
+    return;
+  }
+  const Workplace here;
+  const ChildResult result = here.run({"bench", "-n", "zero_dce", "--size", "32x32", "--only", "inference",
+                                       "--repeat", "1", "--precision", "bf16", "-g", "cpu", "--json"});
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, " dB from exact on a probe picture"));
+  CHECK(nlohmann::json::parse(result.out)["precision"] == "bf16");
 }
 
 TEST_CASE("bench states the memory of the pictures that it is asked for") {
