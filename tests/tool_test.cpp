@@ -3,6 +3,7 @@
 
 #include "luxgrad/data/file.h"
 #include "luxgrad/data/sha256.h"
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/layers/init.h"
 #include "luxgrad/models/lpips.h"
 #include "luxgrad/tensor/cuda.h"
@@ -391,7 +392,12 @@ TEST_CASE("parity prints a line per operator, and names the first beyond its bou
 
   for (const char* side : {"cpu/f8", "cpu/tf32", "cpu/f32/tuned", "gpu"})
     CHECK(here.run({"parity", "--with", side}).code == 2);
-  CHECK(here.run({"parity", "--filter", "no such case"}).code == 2);
+  for (const auto& [option, value] :
+       {std::pair{"-n", "bogus"}, {"--filter", "no such case"}, {"--filter", "("}}) {
+    const ChildResult refused = here.run({"parity", option, value});
+    CHECK(refused.code == 2);
+    CHECK(refused.out.empty());
+  }
 }
 
 TEST_CASE("gradcheck prints a line per case") {
@@ -463,6 +469,19 @@ TEST_CASE("bench times the pictures that it is asked for") {
   CHECK(report["images_per_second"] == doctest::Approx(3000 / report["forward_ms"].get<double>()));
   CHECK(bench("20", "32").code == 2);
   CHECK(bench("20x18", "8").code == 2);
+}
+
+TEST_CASE("bench tries a precision on each network first") {
+  if (cpu::isa() == nullptr || cpu::isa()->pairs == nullptr) {
+    MESSAGE("skipped: this processor has no products of bf16");
+    return;
+  }
+  const Workplace here;
+  const ChildResult result = here.run({"bench", "-n", "zero_dce", "--size", "32x32", "--only", "inference",
+                                       "--repeat", "1", "--precision", "bf16", "-g", "cpu", "--json"});
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, " dB from exact on a probe picture"));
+  CHECK(nlohmann::json::parse(result.out)["precision"] == "bf16");
 }
 
 TEST_CASE("bench states the memory of the pictures that it is asked for") {

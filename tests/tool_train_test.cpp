@@ -2,6 +2,7 @@
 // runs as a child.
 #include <sys/stat.h>
 
+#include "luxgrad/kernels/cpu/isa.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/models/vgg16.h"
 #include "luxgrad/training/checkpoint.h"
@@ -213,6 +214,31 @@ TEST_CASE("--dry-run plans and writes nothing; --config gives options that the c
   const ChildResult refused = planned({"--recompute"});
   CHECK(refused.code == 2);
   CHECK(contains(refused.err, "--recompute: zero_dce has no blocks worth it"));
+}
+
+TEST_CASE("a network that bf16 would spoil is trained in fp32, which is said; another says how near it is") {
+  if (cpu::isa() == nullptr || cpu::isa()->pairs == nullptr) {
+    MESSAGE("skipped: this processor has no products of bf16");
+    return;
+  }
+  const Workplace here;
+  make_photos(here);
+  save_wild(here.path("wild.safetensors"));
+  const auto planned = [&](std::vector<std::string> more) {
+    std::vector<std::string> command = {"train", "zero_dce_plus", "--data",   "photos",      "--size",
+                                        "32",    "--batch",       "1",        "--precision", "bf16",
+                                        "-g",    "cpu",           "--dry-run"};
+    command.insert(command.end(), more.begin(), more.end());
+    return here.run(command);
+  };
+  const ChildResult near = planned({}), wild = planned({"-m", "wild.safetensors"});
+  INFO(near.err, wild.err);
+  CHECK(near.code == 0);
+  CHECK(contains(near.err, "note: bf16 is "));
+  CHECK(contains(near.out, "precision = bf16\n"));
+  CHECK(wild.code == 0);
+  CHECK(contains(wild.err, "; fp32 it is\n"));
+  CHECK_FALSE(contains(wild.out, "precision = "));
 }
 
 TEST_CASE("--dry-run measures the step, and not the pictures that the loader keeps") {

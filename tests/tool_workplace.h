@@ -99,6 +99,17 @@ inline void save_near_the_edge(const std::string& path) {
   lux::save_safetensors(path, {state, lux::to_metadata(*model)});
 }
 
+/// Weights of zero_dce_plus whose sums are of large terms that nearly cancel, so that bf16 is far from f32.
+inline void save_wild(const std::string& path) {
+  const std::unique_ptr<lux::Model> model = lux::make_model("zero_dce_plus");
+  model->init_(lux::Generator{7});
+  lux::State state = model->state_dict();
+  for (auto& [name, tensor] : state) {
+    for (int64_t i = 0; i < tensor.numel(); ++i) tensor.data<float>()[i] *= 40;
+  }
+  lux::save_safetensors(path, {state, lux::to_metadata(*model)});
+}
+
 inline void save_noise(const std::string& path, int64_t width = 12, int64_t height = 9, uint64_t seed = 1) {
   lux::save_image(path, noise(width, height, 3, 8, seed));
 }

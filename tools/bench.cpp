@@ -168,9 +168,11 @@ class Bench final : public Command {
   }
 
   void measure(const std::string& name, int64_t width, int64_t height) const {
+    const PrecisionScope own(precision());  // of this network, for which bf16 may be too coarse
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator{1});
     model->to(device_);
+    (void)try_precision(*model);
     nlohmann::ordered_json report = {{"model", name},
                                      {"threads", num_threads()},
                                      {"instruction_set", instruction_set()},
@@ -179,7 +181,6 @@ class Bench final : public Command {
     if (!json_)
       print_result(cat(name, ", ", num_threads(), " threads, ", instruction_set(),
                        device_ == kCpu ? "" : ", cuda:0", ", ", precision()));
-    model->to(stored_as(DType::f32, device_));
     if (only_ != "step") measure_inference(*model, width, height, report);
     model->to(DType::f32);  // as training has it
     if (only_ != "inference") measure_step(*model, report);

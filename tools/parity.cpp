@@ -187,16 +187,17 @@ class Parity final : public Command {
                                   : with_),
         against(against_);
     const bool rows = model_.name.empty() && model_.weights.empty();
-    if (!json_) {
-      print_result(
-          cat(with.text, " against ", against.text, ", ",
-              rows ? "largest difference over largest value" : "root mean squares of difference over value"));
-      print_result("         result of bound         gradient of bound   operator");
-    }
     return rows ? operators(with, against) : network(with, against);
   }
 
  private:
+  /// The head of the table, once there is a line to stand below it.
+  void print_head(const Side& with, const Side& against, const char* measure) const {
+    if (json_) return;
+    print_result(cat(with.text, " against ", against.text, ", ", measure));
+    print_result("         result of bound         gradient of bound   operator");
+  }
+
   /// Every row by itself.
   ExitCode operators(const Side& with, const Side& against) {
     std::regex pattern;
@@ -215,8 +216,8 @@ class Parity final : public Command {
       Line line{row.name, 1, worst(actual.tensors[0], expected.tensors[0]), 0, bound, bound};
       for (size_t i = 1; i < expected.tensors.size(); ++i)
         line.gradient = std::max(line.gradient, worst(actual.tensors[i], expected.tensors[i]));
+      if (compared++ == 0) print_head(with, against, "largest difference over largest value");
       print(line);
-      ++compared;
       if (!line.passed() && first.empty()) first = line.name;
     }
     check_usage(compared > 0, "--filter: no case matches ", filter_);
@@ -279,6 +280,7 @@ class Parity final : public Command {
                     " of ", expected.size());
       }
     }
+    print_head(with, against, "root mean squares of difference over value");
     for (const Line& line : lines) print(line);
     return verdict(first);
   }

@@ -15,6 +15,7 @@
 #include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/training/plan.h"
+#include "luxgrad/training/setup.h"
 #include "luxgrad/training/step_memory.h"
 
 namespace lux {
@@ -143,6 +144,8 @@ class Train final : public Command {
     if (!choice_.weights.empty()) options_.first_weights = first_weights();
     check_usage(!options_.recompute || make_model(choice_.name, options_.model_config)->traits().blocks,
                 "--recompute: ", choice_.name, " has no blocks worth it");
+    // On the values that a run begins with, also where it goes on: so a resumed one computes as before.
+    if (rounds_more(options_.device)) (void)try_precision(*make_trainee(options_));
   }
 
   // Read into the very network that is trained, whatever the file says of its own.
