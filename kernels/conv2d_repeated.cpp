@@ -120,6 +120,7 @@ struct SummedRows final : RowOperator {
 }  // namespace
 
 Tensor sum_taps(const Tensor& products, int64_t kernel_size, int doublings) {
+  const OperatorScope scope("sum_taps", products);
   const Shape s = products.shape();
   const TapGeometry g = geometry_of(s, kernel_size, doublings);
   Tensor y = empty({s[0], g.tall(), g.wide(), g.out}, products.options());

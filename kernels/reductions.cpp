@@ -78,6 +78,7 @@ struct MeanOfPixels final : RowSummary {
 
 // Sums x down to `kept`, which has 1 where x is summed, and returns the result under the shape `shape`.
 Tensor reduce(const char* name, const Tensor& x, const Shape& kept, const Shape& shape, double divisor) {
+  const OperatorScope scope(name, x);
   Tensor y = empty(shape, x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);

@@ -135,6 +135,7 @@ struct ResizedRows final : RowOperator {
 }  // namespace
 
 Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOptions& options) {
+  const OperatorScope scope("resize", x);
   const Shape s = x.shape();
   check(s.rank() == 4 && s.numel() > 0, "resize: expected a picture [N, H, W, C], got ", s);
   check(height >= 1 && width >= 1, "resize: expected a size of at least 1x1, got ", height, "x", width);
