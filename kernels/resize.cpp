@@ -117,7 +117,7 @@ struct ResizedRows final : RowOperator {
     const Geometry g(x.shape().with(1, inputs.height), y.height, y.tensor.size(2), options);
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_rows(kCpu, y.rows.count(), g.columns.out * g.C,
+      parallel_rows(x.device(), y.rows.count(), g.columns.out * g.C,
                     Resize<T>{x.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, inputs.rows.begin,
                               y.rows.begin});
     });
