@@ -226,10 +226,10 @@ void PictureWork::check_memory() {
   const bool limited = model_.device() == kCpu || options_.memory_asked;  // else it is the host's
   if (options_.memory > 0 && limited) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_network();
-  const EnhancePlan plan = upright_->plan();
-  int64_t network = plan.bytes;
-  if (turned_) network = std::max(network, turned_->plan().bytes);
-  if (!limited) network = 0;
+  // Otherwise a whole picture, and what it takes would be found out on the device, in its memory.
+  const EnhancePlan plan = limited || options_.tile > 0 ? upright_->plan() : EnhancePlan();
+  int64_t network = limited ? plan.bytes : 0;
+  if (turned_ && limited) network = std::max(network, turned_->plan().bytes);
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
   if (curves_) {  // before the result, one of the maps is packed at a time
@@ -279,11 +279,14 @@ void PictureWork::verify_tiles() const {
 void PictureWork::enhance(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
   beside_ = beside;
   attempt(network_seconds_, [&] {
-    try {
+    const auto work = [&] {
       check_memory();
       if (need_ > 0) expects(need_);
       if (options_.verify_tiles) verify_tiles();
       run_network();
+    };
+    try {
+      on_cpu_if_exhausted(model_, job_.input, work, work);
     } catch (...) {
       rethrow_with_need(job_.input, model_, width_, height_);
     }
@@ -299,17 +302,9 @@ void PictureWork::run_network() {
 
 void PictureWork::run_in_precision() {
   if (planned_in_ != precision()) plan_network();
-  if (model_.device() == kCpu) upload_.reset();
-  on_cpu_if_exhausted(
-      model_, job_.input,
-      [&] {
-        run_in_memory();
-        print_graph_notice();
-      },
-      [&] {
-        check_memory();
-        run_in_memory();
-      });
+  if (model_.device() == kCpu) drop_copies();
+  run_in_memory();
+  print_graph_notice();
 }
 
 // Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.
