@@ -54,6 +54,7 @@ TEST_CASE("every row has the bits of the CPU on the device") {
   int64_t compared = 0;
   for (const OpCase& row : op_cases()) {
     if (row.op().starts_with("model ")) continue;  // made of these operators
+    if (row.op() == "conv2d_repeated") continue;   // made of others there than on the CPU
     for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
       if (!row.options.half && dtype != DType::f32) continue;
       CAPTURE(row.name);
