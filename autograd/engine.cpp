@@ -129,6 +129,7 @@ void backward(const Tensor& y, const Tensor& gy) {
       if (again.requires_grad()) deliver(agenda, again.grad_slot(), now.grad);
       continue;
     }
+    const OperatorScope scope(OperatorScope::Gradient{}, node.name, now.grad);
     Grads grads = closure->run(now.grad, Need(inputs));
     check(grads.size() == inputs.size(), node.name, ": expected ", inputs.size(), " gradients, got ",
           grads.size());

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "luxgrad/tensor/operator_scope.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux {
@@ -110,7 +111,7 @@ struct ClosureOf final : Closure {
 
 /// Marks `y` as the result of operator `name` on `inputs`. `backward` is called at most once, as `(gy, need)`
 /// or `(gy)`, and returns one gradient per input; it captures tensors through `Saved`, and the least that it
-/// needs. Optional inputs (a bias) may be undefined.
+/// needs. Optional inputs (a bias) may be undefined. The operator begins with an OperatorScope of that name.
 template <class F>
 Tensor differentiable(const char* name, Tensor y, const Tensors& inputs, F backward) {
   detail::announce(name, y, inputs);

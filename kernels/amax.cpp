@@ -35,6 +35,7 @@ struct Backward {
 }  // namespace
 
 Tensor amax(const Tensor& x) {
+  const OperatorScope scope("amax", x);
   const int last = x.shape().rank() - 1;
   check(last >= 0 && x.size(last) > 0, "amax: expected elements along the last dimension, got ", x.shape());
   const int64_t C = x.size(last);

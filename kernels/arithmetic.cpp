@@ -150,6 +150,7 @@ struct Divide {
 }  // namespace
 
 Tensor add(const Tensor& a, const Tensor& b) {
+  const OperatorScope scope("add", a, b);
   const Tensor y = pairwise("add", a, b, Add{});
   return differentiable(
       "add", y, {a, b}, [sa = a.shape(), sb = b.shape()](const Tensor& gy, const Need& need) {
@@ -158,6 +159,7 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 Tensor sub(const Tensor& a, const Tensor& b) {
+  const OperatorScope scope("sub", a, b);
   const Tensor y = pairwise("sub", a, b, Sub{});
   return differentiable(
       "sub", y, {a, b}, [sa = a.shape(), sb = b.shape()](const Tensor& gy, const Need& need) {
@@ -166,6 +168,7 @@ Tensor sub(const Tensor& a, const Tensor& b) {
 }
 
 Tensor mul(const Tensor& a, const Tensor& b) {
+  const OperatorScope scope("mul", a, b);
   const Tensor y = pairwise("mul", a, b, Mul{});
   const auto backward = [sa = a.shape(), sb = b.shape(), a = keep(a, b.requires_grad()),
                          b = keep(b, a.requires_grad())](const Tensor& gy, const Need& need) {
@@ -176,6 +179,7 @@ Tensor mul(const Tensor& a, const Tensor& b) {
 }
 
 Tensor div(const Tensor& a, const Tensor& b) {
+  const OperatorScope scope("div", a, b);
   const Tensor y = pairwise("div", a, b, Div{});
   const auto backward = [sa = a.shape(), sb = b.shape(), y = keep(y, b.requires_grad()), b = Saved(b)](
                             const Tensor& gy, const Need& need) {

@@ -106,6 +106,7 @@ Normalize<T> normalize_of(const Tensor& x, const Tensor& weight, const Tensor& b
 }
 
 ChannelStatistics statistics_of(const Tensor& x) {
+  const OperatorScope scope("batch_norm", x);
   const int64_t C = x.size(3), pixels = x.numel() / C;
   const TensorOptions options{arith_dtype(x.dtype()), x.device()};
   ChannelStatistics result{empty({C}, options), empty({C}, options)};
@@ -123,6 +124,7 @@ ChannelStatistics statistics_of(const Tensor& x) {
 
 Tensor normalize(const Tensor& x, const Tensor& weight, const Tensor& bias,
                  const ChannelStatistics& statistics, double eps, bool of_batch) {
+  const OperatorScope scope("batch_norm", x, weight, bias);
   Tensor y = empty(x.shape(), x.options());
   const Tensor factor = empty(statistics.variance.shape(), statistics.variance.options());
   const bool done =

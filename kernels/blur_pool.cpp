@@ -121,6 +121,7 @@ struct BlurredRows final : RowOperator {
 }  // namespace
 
 Tensor blur_pool(const Tensor& x) {
+  const OperatorScope scope("blur_pool", x);
   const Shape s = x.shape();
   check(s.rank() == 4 && s[1] > 0 && s[2] > 0, "blur_pool: expected a picture [N, H, W, C] with pixels, got ",
         s);

@@ -54,6 +54,7 @@ struct CastGradient {
 }  // namespace
 
 Tensor color_constancy(const Tensor& enhanced, ColorForm form) {
+  const OperatorScope scope("color_constancy", enhanced);
   const Shape s = enhanced.shape();
   check(s.rank() == 4 && s[3] == 3 && s.numel() > 0, "color_constancy: expected a picture [N, H, W, 3], got ",
         s);

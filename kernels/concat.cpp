@@ -74,6 +74,7 @@ Tensor widen(const Tensor& gy, const Shape& shape, int d, int64_t start) {
 }  // namespace
 
 Tensor concat(const Tensors& tensors, int dim) {
+  const OperatorScope scope("concat", tensors);
   check(!tensors.empty(), "concat: expected at least one tensor");
   const Tensor& first = tensors.front();
   const int d = checked_dim("concat", first.shape(), dim);
@@ -116,6 +117,7 @@ Tensor concat(const Tensors& tensors, int dim) {
 }
 
 Tensor narrow(const Tensor& x, int dim, int64_t start, int64_t length) {
+  const OperatorScope scope("narrow", x);
   const Shape s = x.shape();
   const int d = checked_dim("narrow", s, dim);
   check(start >= 0 && length >= 0 && length <= s[d] && start <= s[d] - length,

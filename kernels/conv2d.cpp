@@ -425,6 +425,7 @@ Tensor conv2d(const Tensors& inputs, const Tensor& weight, const Tensor& bias, c
   if (skip.defined()) operands.push_back(skip);
   operands.push_back(weight);
   operands.push_back(bias);
+  const OperatorScope scope("conv2d", operands);
   Conv2dProblem s = problem_of(together(inputs), weight, options);
   s.precision = precision_for(operands, options.fine);
   const Shape shape{s.N, s.P, s.Q, s.K};

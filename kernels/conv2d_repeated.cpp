@@ -107,7 +107,7 @@ struct SummedRows final : RowOperator {
     const TapGeometry g = geometry_of(x.shape().with(1, inputs.height), side, doublings);
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_rows(kCpu, y.rows.count(), g.wide() * g.channels(),
+      parallel_rows(x.device(), y.rows.count(), g.wide() * g.channels(),
                     SumTaps<T>{x.data<T>(), y.tensor.data<T>(), g, inputs.rows.begin, y.rows.begin});
     });
   }
@@ -120,6 +120,7 @@ struct SummedRows final : RowOperator {
 }  // namespace
 
 Tensor sum_taps(const Tensor& products, int64_t kernel_size, int doublings) {
+  const OperatorScope scope("sum_taps", products);
   const Shape s = products.shape();
   const TapGeometry g = geometry_of(s, kernel_size, doublings);
   Tensor y = empty({s[0], g.tall(), g.wide(), g.out}, products.options());

@@ -168,6 +168,7 @@ struct TransposedRows final : RowOperator {
 
 Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bias,
                         const ConvTranspose2dOptions& options) {
+  const OperatorScope scope("conv_transpose2d", x, weight, bias);
   check_operands(x, weight, bias, options);
   Conv2dProblem s = problem_of(x.shape(), weight, options);
   s.precision = precision_for({x, weight, bias});

@@ -126,6 +126,7 @@ struct CurvedRows final : RowOperator {
 }  // namespace
 
 Tensor curve_iterations(const Tensor& x, const Tensor& curves, int iterations) {
+  const OperatorScope scope("curve_iterations", x, curves);
   const Shape s = x.shape();
   check(s.rank() == 4 && s[3] == kChannels, "curve_iterations: expected a picture [N, H, W, 3], got ", s);
   check(iterations >= 1 && iterations <= kMaxIterations, "curve_iterations: expected 1 to ", kMaxIterations,

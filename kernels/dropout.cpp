@@ -38,6 +38,7 @@ Tensor masked(const Tensor& x, double p, uint64_t key) {
 }  // namespace
 
 Tensor dropout(const Tensor& x, double p, uint64_t key) {
+  const OperatorScope scope("dropout", x);
   check(p >= 0 && p < 1, "dropout: expected a probability in [0, 1), got ", p);
   return differentiable("dropout", masked(x, p, key), {x},
                         [p, key](const Tensor& gy) { return Grads{masked(gy, p, key)}; });

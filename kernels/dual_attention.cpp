@@ -122,6 +122,7 @@ Scale<T> scale_of(const Tensor& x, const Tensor& pixels, const Tensor& channels,
 }  // namespace
 
 AttentionPools attention_pool(const Tensor& x) {
+  const OperatorScope scope("attention_pool", x);
   const Shape s = x.shape();
   check(s.rank() == 4 && s.numel() > 0, "attention_pool: expected a picture [N, H, W, C] with pixels, got ",
         s);
@@ -155,6 +156,7 @@ AttentionPools attention_pool(const Tensor& x) {
 }
 
 Tensor attention_scale(const Tensor& x, const Tensor& pixels, const Tensor& channels, AttentionOrder order) {
+  const OperatorScope scope("attention_scale", x, pixels, channels);
   const Shape s = x.shape();
   check(s.rank() == 4, "attention_scale: expected a picture [N, H, W, C], got ", s);
   const Shape of_pixels = s.with(3, 1), of_channels{s[0], 1, 1, s[3]};

@@ -26,6 +26,7 @@ struct Expand {
 }  // namespace
 
 Tensor expand_as(const Tensor& x, const Tensor& like) {
+  const OperatorScope scope("expand_as", x, like);
   const Shape s = x.shape();
   check(s.rank() == 4 && like.shape().rank() == 4 && s == Shape{like.size(0), 1, 1, s[3]},
         "expand_as: expected x [N, 1, 1, C] and a picture [N, H, W, …], got ", s, " and ", like.shape());

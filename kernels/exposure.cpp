@@ -83,6 +83,7 @@ struct ExposureGradient {
 }  // namespace
 
 Tensor exposure(const Tensor& enhanced, ExposureForm form, int64_t patch, double target) {
+  const OperatorScope scope("exposure", enhanced);
   const Shape s = enhanced.shape();
   check(patch >= 1, "exposure: expected a patch of at least 1 pixel, got ", patch);
   check(s.rank() == 4 && s[0] >= 1 && s[1] >= patch && s[2] >= patch && s[3] >= 1,

@@ -42,6 +42,7 @@ struct Gradient {
 }  // namespace
 
 Tensor global_context(const Tensor& x, const Tensor& logits) {
+  const OperatorScope scope("global_context", x, logits);
   const Shape s = x.shape();
   check(s.rank() == 4 && s.numel() > 0, "global_context: expected a picture [N, H, W, C] with pixels, got ",
         s);

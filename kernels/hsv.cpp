@@ -40,6 +40,7 @@ struct Backward {
 }  // namespace
 
 Tensor rgb_to_hsv(const Tensor& x) {
+  const OperatorScope scope("rgb_to_hsv", x);
   check(x.shape().rank() == 4 && x.size(3) == 3, "rgb_to_hsv: expected [N, H, W, 3], got ", x.shape());
   Tensor y = empty(x.shape(), x.options());
   dispatch(x.dtype(), [&](auto t) {

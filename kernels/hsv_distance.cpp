@@ -11,6 +11,7 @@ constexpr const char* kName = "hsv_distance";  // has no row of its own: that of
 }  // namespace
 
 Tensor fused_hsv_distance(const Tensor& x, const Tensor& y) {
+  const OperatorScope scope(kName, x, y);
   const Device device = x.device();
   const Shape& s = x.shape();
   if (!slots().hsv_distance.filled(device) || s.rank() != 4 || s[3] != 3 || s.numel() == 0 ||

@@ -11,6 +11,7 @@ constexpr const char* kName = "pixel_loss";  // has no row of its own: those of 
 }  // namespace
 
 Tensor fused_pixel_loss(PixelLoss loss, const Tensor& x, const Tensor& y, double epsilon) {
+  const OperatorScope scope(kName, x, y);
   if (!slots().pixel_loss.filled(x.device()) || x.dtype() != y.dtype()) return {};
   Tensor result = empty({}, x.options());
   if (!slots().pixel_loss(x.device(), x, y, loss, epsilon, result)) return {};

@@ -231,6 +231,7 @@ struct PooledRows final : RowOperator {
 }  // namespace
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  const OperatorScope scope("avg_pool2d", x);
   const Shape s = x.shape();
   const auto [rows, columns] = windows_of("avg_pool2d", s, options);
   Tensor y = empty({s[0], rows.windows, columns.windows, s[3]}, x.options());
@@ -255,6 +256,7 @@ Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
 }
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  const OperatorScope scope("max_pool2d", x);
   const Shape s = x.shape();
   const auto [rows, columns] = windows_of("max_pool2d", s, options);
   for (const Axis& axis : {rows, columns}) {

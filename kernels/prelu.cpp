@@ -63,6 +63,7 @@ struct WeightGradient {
 }  // namespace
 
 Tensor prelu(const Tensor& x, const Tensor& weight) {
+  const OperatorScope scope("prelu", x, weight);
   check(weight.shape() == Shape{1} && weight.dtype() == x.dtype(), "prelu: expected a weight [1] of dtype ",
         x.dtype(), ", got ", weight.shape(), " of ", weight.dtype());
   Tensor y = empty(x.shape(), x.options());

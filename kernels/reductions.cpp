@@ -39,12 +39,15 @@ struct MeanOfPixels final : RowSummary {
           rank(rank),
           partial(static_cast<size_t>(blocks * C)) {}
 
+    // Summed by the host wherever they are: the sums of the device have the same order.
     void add(const Band& rows) override {
+      device = rows.tensor.device();
+      const Tensor here = rows.tensor.to(kCpu);
       const int64_t W = rows.tensor.size(2), begin = rows.rows.begin * W, end = rows.rows.end * W;
       const int64_t first = begin / detail::kColumnBlock;
       dispatch(dtype, [&](auto t) {
         using T = decltype(t);
-        const T* const x = rows.tensor.data<T>();
+        const T* const x = here.data<T>();
         run_chunks(detail::blocks_of(end, detail::kColumnBlock) - first, [&](int64_t chunk) {
           const int64_t block = first + chunk, to = std::min(end, (block + 1) * detail::kColumnBlock);
           double* const sums = partial.data() + block * C;
@@ -64,10 +67,11 @@ struct MeanOfPixels final : RowSummary {
           y.data<T>()[c] = T(static_cast<Arith<T>>(sum / static_cast<double>(pixels)));
         }
       });
-      return y;
+      return y.to(device);
     }
 
     int64_t C, pixels, blocks;
+    Device device = kCpu;
     DType dtype;
     int rank;
     std::vector<double> partial;  // [blocks, C]
@@ -78,6 +82,7 @@ struct MeanOfPixels final : RowSummary {
 
 // Sums x down to `kept`, which has 1 where x is summed, and returns the result under the shape `shape`.
 Tensor reduce(const char* name, const Tensor& x, const Shape& kept, const Shape& shape, double divisor) {
+  const OperatorScope scope(name, x);
   Tensor y = empty(shape, x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);

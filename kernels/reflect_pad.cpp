@@ -87,6 +87,7 @@ struct MirrorGradient {
 }  // namespace
 
 Tensor reflect_pad(const Tensor& x, const Padding& padding) {
+  const OperatorScope scope("reflect_pad", x);
   const Shape s = x.shape();
   check(s.rank() == 4 && s[1] > 0 && s[2] > 0, "reflect_pad: expected a picture [N, H, W, C], got ", s);
   const Walk rows(s[1], padding.top, padding.bottom), columns(s[2], padding.left, padding.right);

@@ -49,6 +49,7 @@ struct Gradient {
 }  // namespace
 
 Tensor residual(const Tensor& x, const Tensor& bias, double negative_slope, const Tensor& skip) {
+  const OperatorScope scope("residual", x, bias, skip);
   const Shape s = x.shape();
   check(s.rank() == 4, "residual: expected a picture [N, H, W, C], got ", s);
   const Shape of_bias{s[0], 1, 1, s[3]};

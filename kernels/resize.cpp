@@ -117,7 +117,7 @@ struct ResizedRows final : RowOperator {
     const Geometry g(x.shape().with(1, inputs.height), y.height, y.tensor.size(2), options);
     dispatch(x.dtype(), [&](auto t) {
       using T = decltype(t);
-      parallel_rows(kCpu, y.rows.count(), g.columns.out * g.C,
+      parallel_rows(x.device(), y.rows.count(), g.columns.out * g.C,
                     Resize<T>{x.data<T>(), y.tensor.data<T>(), g.rows, g.columns, g.C, inputs.rows.begin,
                               y.rows.begin});
     });
@@ -135,6 +135,7 @@ struct ResizedRows final : RowOperator {
 }  // namespace
 
 Tensor resize(const Tensor& x, int64_t height, int64_t width, const ResizeOptions& options) {
+  const OperatorScope scope("resize", x);
   const Shape s = x.shape();
   check(s.rank() == 4 && s.numel() > 0, "resize: expected a picture [N, H, W, C], got ", s);
   check(height >= 1 && width >= 1, "resize: expected a size of at least 1x1, got ", height, "x", width);

@@ -282,9 +282,14 @@ class Window {
     const int64_t bytes = row_bytes(buffer_.shape(), buffer_.dtype());
     auto* const base = static_cast<char*>(buffer_.raw());
     for (int64_t done = 0; done < count; done += distance) {
-      run_chunks(std::min(distance, count - done), [&](int64_t row) {
-        char* const to = base + (done + row) * bytes;
-        std::memcpy(to, to + distance * bytes, static_cast<size_t>(bytes));
+      const int64_t some = std::min(distance, count - done), to = first_ + done, from = to + distance;
+      if (buffer_.device() != kCpu) {
+        copy_(at({to, to + some}), at({from, from + some}));
+        continue;
+      }
+      run_chunks(some, [&](int64_t row) {
+        char* const target = base + (done + row) * bytes;
+        std::memcpy(target, target + distance * bytes, static_cast<size_t>(bytes));
       });
     }
   }
@@ -295,18 +300,18 @@ class Window {
 
 // Of all steps, in one block: a band goes through every window, which together have more pages than the
 // processor finds at once, unless they are the huge ones that large blocks have.
-std::vector<Window> windows_for(const Passage& plan, size_t steps, DType dtype) {
+std::vector<Window> windows_for(const Passage& plan, size_t steps, TensorOptions options) {
   constexpr int64_t kPage = 4096;
   std::vector<int64_t> begins{0};
   for (size_t i = 0; i < steps; ++i) {
-    const int64_t bytes = plan.wants(i) ? plan.room(i) * row_bytes(plan.shape(i), dtype) : 0;
+    const int64_t bytes = plan.wants(i) ? plan.room(i) * row_bytes(plan.shape(i), options.dtype) : 0;
     begins.push_back(begins.back() + next_multiple(bytes, kPage));
   }
-  const auto block = std::make_shared<Storage>(begins.back(), kCpu);
+  const auto block = std::make_shared<Storage>(begins.back(), options.device);
   std::vector<Window> windows(steps);
   for (size_t i = 0; i < steps; ++i) {
     if (!plan.wants(i)) continue;
-    windows[i] = Window({block, plan.shape(i).with(1, plan.room(i)), dtype, begins[i]});
+    windows[i] = Window({block, plan.shape(i).with(1, plan.room(i)), options.dtype, begins[i]});
   }
   return windows;
 }
@@ -374,7 +379,7 @@ class RowProgram::Run {
   void pass(size_t goal, const Take& take) {
     Passage passage(program_, goal, height_, width_);
     passage.go(band_, nowhere, nobody);  // without a picture, for the sizes
-    std::vector<Window> windows = windows_for(passage, results_.size(), program_.dtype_);
+    std::vector<Window> windows = windows_for(passage, results_.size(), program_.options_);
     passage.restart();
     Bands inputs;
     const auto compute = [&](size_t index, Rows rows) {
@@ -428,11 +433,12 @@ class RowProgram::Run {
   Tensors results_;  // of the steps that are whole
 };
 
-RowProgram RowProgram::record(FunctionRef<Tensor(const Tensor&)> network, int64_t side, DType dtype) {
+RowProgram RowProgram::record(FunctionRef<Tensor(const Tensor&)> network, int64_t side,
+                              TensorOptions options) {
   RowProgram program;
-  program.dtype_ = dtype;
+  program.options_ = options;
   const NoGrad no_grad;
-  const Tensor picture = full({1, side, side, 3}, 0.5, {dtype, kCpu});
+  const Tensor picture = full({1, side, side, 3}, 0.5, options);
   ProgramRecorder listener(program, picture);
   listener.finish(network(picture));
   return program;
@@ -509,7 +515,7 @@ int64_t RowProgram::pass_bytes(size_t goal, int64_t height, int64_t width, int64
   passage.go(band, nowhere, nobody);
   int64_t bytes = 0;
   for (size_t i = 0; i < steps_.size(); ++i) {
-    if (passage.wants(i)) bytes += passage.room(i) * row_bytes(passage.shape(i), dtype_);
+    if (passage.wants(i)) bytes += passage.room(i) * row_bytes(passage.shape(i), options_.dtype);
   }
   return bytes;
 }

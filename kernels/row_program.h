@@ -22,10 +22,10 @@ namespace lux {
 
 class RowProgram {
  public:
-  /// Follows `network` on a picture [1, side, side, 3] of `dtype`. The network must be the same function of
-  /// its picture for every size; parameters are kept by handle.
+  /// Follows `network` on a picture [1, side, side, 3] of these options, where and in which dtype it will
+  /// run. The network must be the same function of its picture for every size; parameters are kept by handle.
   static RowProgram record(FunctionRef<Tensor(const Tensor&)> network, int64_t side,
-                           DType dtype = DType::f32);
+                           TensorOptions options = {});
 
   /// What the statistics of `picture` are in a run of `network`, in the order of execution.
   static Tensors statistics_of(FunctionRef<Tensor(const Tensor&)> network, const Tensor& picture);
@@ -98,7 +98,7 @@ class RowProgram {
   std::vector<Step> steps_;  // the picture, then operators in the order of execution
   size_t result_ = 0;
   std::string obstacle_;
-  DType dtype_ = DType::f32;
+  TensorOptions options_;
 };
 
 }  // namespace lux

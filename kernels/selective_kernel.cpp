@@ -116,6 +116,7 @@ void check_streams(const char* name, const Tensors& streams) {
 }  // namespace
 
 Tensor pooled_sum(const Tensors& streams) {
+  const OperatorScope scope("pooled_sum", streams);
   check_streams("pooled_sum", streams);
   const Shape s = streams[0].shape();
   const int64_t N = s[0], C = s[3], pixels = s[1] * s[2];
@@ -148,6 +149,7 @@ Tensor pooled_sum(const Tensors& streams) {
 }
 
 Tensor weighted_sum(const Tensors& streams, const Tensors& weights) {
+  const OperatorScope scope("weighted_sum", streams, weights);
   check_streams("weighted_sum", streams);
   const Shape s = streams[0].shape();
   const int64_t N = s[0], C = s[3], pixels = s[1] * s[2];

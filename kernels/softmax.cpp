@@ -52,6 +52,7 @@ struct Backward {
 }  // namespace
 
 Tensor softmax(const Tensor& x, int dim) {
+  const OperatorScope scope("softmax", x);
   const int rank = x.shape().rank(), d = dim < 0 ? dim + rank : dim;
   check(d >= 0 && d < rank && x.size(d) > 0, "softmax: expected a dimension of ", x.shape(),
         " with elements, got ", dim);

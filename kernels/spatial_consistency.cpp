@@ -101,6 +101,7 @@ SpatialWeights weights_of(SpatialForm form) {
 }
 
 Tensor spatial_consistency(const Tensor& enhanced, const Tensor& low, SpatialForm which) {
+  const OperatorScope scope("spatial_consistency", enhanced, low);
   const Shape s = enhanced.shape();
   check(s.rank() == 4 && s[0] >= 1 && s[1] >= kRegion && s[2] >= kRegion && s[3] >= 1,
         "spatial_consistency: expected pictures [N, H, W, C] of at least 4x4, got ", s);

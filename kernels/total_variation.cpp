@@ -124,6 +124,7 @@ VariationWeights weights_of(VariationForm form, const Shape& s) {
 }
 
 Tensor total_variation(const Tensor& curves, VariationForm which) {
+  const OperatorScope scope("total_variation", curves);
   const Shape s = curves.shape();
   check(s.rank() == 4 && s.numel() > 0, "total_variation: expected maps [N, H, W, C], got ", s);
   const int64_t rows = s[0] * s[1], width = s[2] * s[3];

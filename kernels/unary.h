@@ -55,6 +55,7 @@ struct UnaryGradient {
 /// y = f.value(x) for every element; operator `name`. Shape and dtype are kept.
 template <class F>
 Tensor unary(const char* name, const Tensor& x, const F& f) {
+  const OperatorScope scope(name, x);
   Tensor y = empty(x.shape(), x.options());
   dispatch(x.dtype(), [&](auto t) {
     using T = decltype(t);

@@ -22,6 +22,7 @@ bool fits(const Tensor& enhanced, const Tensor& low, const Tensor& curves, int64
 
 Tensor fused_zero_reference(const Tensor& enhanced, const Tensor& low, const Tensor& curves,
                             const ZeroReferenceOptions& options) {
+  const OperatorScope scope(kName, enhanced, low, curves);
   const Device device = enhanced.device();
   if (!slots().zero_reference.filled(device) || !fits(enhanced, low, curves, options.patch)) return {};
   const Shape s = enhanced.shape();

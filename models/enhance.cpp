@@ -107,10 +107,11 @@ Tensor run_there(const Wanted& wanted, const Tensor& picture) {
 }
 
 // The same for a picture anywhere. On a device, where launches take longer than many a kernel, as a graph;
-// but not while somebody watches the operators.
+// but not while somebody watches the operators or asks for their statistics.
 Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
   const Device device = wanted.model.device();
-  if (device == kCpu || observed()) return run_there(wanted, picture.to(device)).to(picture.device());
+  if (device == kCpu || observed() || detail::row_recorder() != nullptr)
+    return run_there(wanted, picture.to(device)).to(picture.device());
   Tensors weights;
   for (const auto& [name, tensor] : wanted.model.state_dict()) weights.push_back(tensor);
   const std::string key = cat(exact_text(wanted.strength), wanted.curves != nullptr ? " curves " : " ",
@@ -120,13 +121,19 @@ Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
   return picture.device() == device ? y.clone() : y.to(picture.device());  // the graph writes into y again
 }
 
-// Runs a picture rows at a time, tile by tile.
+// Runs a picture, which is on the host, rows at a time, tile by tile; the rows go to the device of the
+// network and back, in its dtype there.
 class TiledRun {
  public:
   /// `program` is the way's.
   TiledRun(const Way& way, const RowProgram& program, const Wanted& wanted, const PaddedSize& size,
            DType dtype, RowSource source)
-      : way_(way), program_(program), size_(size), dtype_(dtype), source_(source) {
+      : way_(way),
+        program_(program),
+        size_(size),
+        dtype_(dtype),
+        there_{wanted.model.dtype(), wanted.model.device()},
+        source_(source) {
     if (way.reduction > 0) {
       const Tensor copy = reduced_copy(size, way.reduction, dtype, source);
       statistics_ = RowProgram::statistics_of([&](const Tensor& x) { return run_whole(wanted, x); }, copy);
@@ -171,7 +178,7 @@ class TiledRun {
   void run_squares(const Piece& columns, PartSink sink) const {
     for (int64_t top = 0; top < size_.height; top += way_.tile) {
       const Piece rows = piece(top, way_.tile, size_.height, size_.tall);
-      const Tensor x = empty({1, rows.read.count(), columns.read.count(), 3}, {dtype_, kCpu});
+      const Tensor x = empty({1, rows.read.count(), columns.read.count(), 3}, there_);
       give(rows.read, columns.read, x);
       take(program_.run_at_once(x, statistics_), rows, columns, sink);
     }
@@ -179,13 +186,19 @@ class TiledRun {
 
   // A part of the padded picture into x.
   void give(Range rows, Range columns, const Tensor& x) const {
+    if (x.device() != kCpu || x.dtype() != dtype_) {
+      const Tensor here = empty(x.shape(), {dtype_, kCpu});
+      give(rows, columns, here);
+      return copy_(x, here);
+    }
     if (columns.count() == size_.wide) return pad_rows(size_.height, size_.width, source_, rows, x);
     const Tensor all = empty(x.shape().with(2, size_.wide), x.options());
     pad_rows(size_.height, size_.width, source_, rows, all);
     copy_block(all, 0, columns.begin, x);
   }
   // Hands over what of y is kept.
-  static void take(const Tensor& y, const Piece& rows, const Piece& columns, PartSink sink) {
+  void take(const Tensor& made, const Piece& rows, const Piece& columns, PartSink sink) const {
+    const Tensor y = made.to(kCpu).to(dtype_);
     const int64_t height = rows.kept.count(), width = columns.kept.count();
     if (height == y.size(1) && width == y.size(2)) return sink(rows.kept.begin, columns.kept.begin, y);
     const Tensor part = empty({1, height, width, y.size(3)}, y.options());
@@ -196,13 +209,16 @@ class TiledRun {
   const Way& way_;
   const RowProgram& program_;
   PaddedSize size_;
-  DType dtype_;
-  RowSource source_;  // outlives this
+  DType dtype_;          // of the picture
+  TensorOptions there_;  // of what the network reads and makes
+  RowSource source_;     // outlives this
   Tensors statistics_;
 };
 
 Tensor enhance_by_rows(const Way& way, const RowProgram& program, const Wanted& wanted,
                        const PaddedSize& size, const Tensor& picture) {
+  if (picture.device() != kCpu)
+    return enhance_by_rows(way, program, wanted, size, picture.to(kCpu)).to(picture.device());
   Tensor y = empty(picture.shape(), picture.options());
   const Lines dark(picture), bright(y);
   for (int64_t n = 0; n < picture.size(0); ++n) {
@@ -243,6 +259,17 @@ EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width, cons
   return Enhancer(model, height, width, options).plan();
 }
 
+std::optional<EnhanceOptions> in_half_the_memory(const Model& model, int64_t height, int64_t width,
+                                                 const EnhanceOptions& options) try {
+  const int64_t bytes = enhance_plan(model, height, width, options).bytes;
+  EnhanceOptions less = options;
+  less.memory = bytes / 2;
+  less.memory = enhance_plan(model, height, width, less).bytes;
+  return less.memory < bytes ? std::optional(less) : std::nullopt;
+} catch (const std::bad_alloc&) {  // not even that can be found out
+  return std::nullopt;
+}
+
 struct Enhancer::Plan {
   Wanted wanted;
   PaddedSize size;
@@ -255,11 +282,10 @@ struct Enhancer::Plan {
 
 namespace {
 
-Way way_without_graph(const Wanted& wanted, const PaddedSize& size, DType dtype,
-                      const EnhanceOptions& options) {
+Way way_without_graph(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& options) {
   check_picture(size.height, size.width, options);
   const NoGrad no_grad;
-  return way_of(wanted, size, dtype, options);
+  return way_of(wanted, size, options);
 }
 
 }  // namespace
@@ -270,7 +296,7 @@ Enhancer::Enhancer(const Model& model, int64_t height, int64_t width, const Enha
   const Wanted wanted{model, options.strength};
   const PaddedSize size(model, height, width);
   plan_ = std::make_unique<const Plan>(
-      Plan{wanted, size, options, dtype, way_without_graph(wanted, size, dtype, options), model.device()});
+      Plan{wanted, size, options, dtype, way_without_graph(wanted, size, options), model.device()});
 }
 Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t width,
                              const EnhanceOptions& given) {
@@ -278,7 +304,7 @@ Enhancer Enhancer::of_curves(const CurveModel& model, int64_t height, int64_t wi
   options.tile = 0;
   const Wanted wanted{model, 1, &model};
   const PaddedSize size(model, height, width);
-  Way way = way_without_graph(wanted, size, DType::f32, options);
+  Way way = way_without_graph(wanted, size, options);
   return Enhancer(
       std::make_unique<const Plan>(Plan{wanted, size, options, DType::f32, std::move(way), model.device()}));
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "luxgrad/models/curve_model.h"
@@ -12,7 +13,8 @@ namespace lux {
 struct EnhanceOptions {
   double strength = 1;  ///< how much of the enhancement, 0 to 1
   /// How the network runs: rows at a time where it can and the picture is large, always whole, or always rows
-  /// at a time. The results are the same bits.
+  /// at a time. The results are the same bits. On a device it is whole unless `memory` or `tile` want it
+  /// otherwise; the rows go there and come back one after the other.
   enum Order { automatic, whole, by_rows } order = automatic;
   /// The most bytes that the network may hold between picture and result; 0: no limit. Bands get narrower to
   /// keep it, then columns run tile by tile; statistics of the whole picture take passes of their own.
@@ -44,6 +46,12 @@ struct EnhancePlan {
 /// least.
 EnhancePlan enhance_plan(const Model& model, int64_t height, int64_t width,
                          const EnhanceOptions& options = {});
+
+/// The options with a limit of at most about half of what such a picture takes under `options`, or the least
+/// that a way needs; none where no way needs less, or where memory does not suffice to find out. For what has
+/// run out of memory. Throws Error as `enhance_plan`.
+std::optional<EnhanceOptions> in_half_the_memory(const Model& model, int64_t height, int64_t width,
+                                                 const EnhanceOptions& options);
 
 /// picture [N, H, W, 3] in [0, 1] -> the same shape. Pads to the network's multiple by mirroring, runs it
 /// without recording a graph, crops. Throws Error for another shape, an empty picture, a strength outside

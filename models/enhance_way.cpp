@@ -23,9 +23,10 @@ constexpr int64_t kCopyPixels = int64_t{1} << 20;  // of a reduced copy: more sa
 
 int64_t next_multiple(int64_t size, int64_t multiple) { return blocks_of(size, multiple) * multiple; }
 
-RowProgram program_of(const Wanted& wanted, DType dtype) {
-  return RowProgram::record(wanted, next_multiple(kSampleSide, 4 * wanted.model.traits().size_multiple),
-                            dtype);
+RowProgram program_of(const Wanted& wanted) {
+  const Model& model = wanted.model;
+  return RowProgram::record(wanted, next_multiple(kSampleSide, 4 * model.traits().size_multiple),
+                            {model.dtype(), model.device()});
 }
 
 // What is read around a tile: all that its last bits depend on, or where it cannot be exact all that matters.
@@ -159,7 +160,7 @@ PaddedSize::PaddedSize(const Model& model, int64_t height, int64_t width)
       tall(next_multiple(height, model.traits().size_multiple)),
       wide(next_multiple(width, model.traits().size_multiple)) {}
 
-Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const EnhanceOptions& options) {
+Way way_of(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& options) {
   const Model& model = wanted.model;
   const bool forced = options.order == EnhanceOptions::by_rows || options.tile > 0;
   const bool limited = options.memory > 0;
@@ -167,11 +168,10 @@ Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const Enha
   if (limited) whole.bytes = whole_bytes(model, size);
   const bool fits = whole.bytes <= options.memory || !limited;
   const bool small = size.height * size.width < kSmallPicture;
-  const bool on_cpu = model.device() == kCpu;
-  check(on_cpu || !forced, "enhance: networks run rows at a time, or tile by tile, on the CPU only");
-  if (options.order == EnhanceOptions::whole || !on_cpu || (!forced && small && fits)) return whole;
+  const bool gains = model.device() == kCpu && !small;  // a device is faster with more at a time
+  if (options.order == EnhanceOptions::whole || (!forced && fits && !gains)) return whole;
 
-  RowProgram program = program_of(wanted, dtype);
+  RowProgram program = program_of(wanted);
   const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()
                                : program.makes_statistics() || options.approximate ? ""
                                                                                    : "a statistic";
@@ -192,10 +192,10 @@ int64_t whole_bytes(const Model& model, const PaddedSize& size) {
          picture;  // and the result beside it, when it is cropped
 }
 
-std::string obstacle_to_rows(const Model& model) { return program_of({model}, DType::f32).obstacle(); }
+std::string obstacle_to_rows(const Model& model) { return program_of({model}).obstacle(); }
 
 Sight sight_of(const Model& model) {
-  const RowProgram program = program_of({model}, DType::f32);
+  const RowProgram program = program_of({model});
   return {program.halo(), program.grid(), margin_of(program)};
 }
 

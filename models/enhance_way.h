@@ -34,6 +34,6 @@ struct Way : EnhancePlan {
 int64_t whole_bytes(const Model& model, const PaddedSize& size);
 
 /// Throws as `enhance_plan`. Curves are never cut into tiles.
-Way way_of(const Wanted& wanted, const PaddedSize& size, DType dtype, const EnhanceOptions& options);
+Way way_of(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& options);
 
 }  // namespace lux

@@ -36,6 +36,13 @@ class SteadyEnhancer {
   Tensor answer(const Tensor& frame);
   Tensor steadied(const Tensor& frame, const Tensor& answer);
 
+  /// How the next answers are made; throws as the first.
+  const EnhanceOptions& options() const { return options_; }
+  void set_options(const EnhanceOptions& options) {
+    options_ = options;
+    enhancer_.reset();
+  }
+
   FlickerReport report() const;
 
  private:

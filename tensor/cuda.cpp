@@ -8,6 +8,7 @@
 #include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/cuda_recording.h"
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tensor/operator_scope.h"
 
 namespace lux::cuda {
 
@@ -77,10 +78,10 @@ int take(const Context& c, void** data, int64_t bytes) {
 void admit(Context& c, int64_t bytes, bool part) {
   ++c.stats.allocations;
   if (c.countdown > 0 && --c.countdown == 0)
-    throw OutOfMemory("cuda: allocation failed on request of a test");
+    throw OutOfMemory(cat("cuda: allocation failed on request of a test", OperatorScope::text()));
   if (c.cap > 0 && !part && bytes > c.cap - c.stats.live) {
     throw OutOfMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
-                          " in use on the device would exceed the cap of ", c.cap));
+                          " in use on the device would exceed the cap of ", c.cap, OperatorScope::text()));
   }
 }
 
@@ -89,8 +90,8 @@ memory::Block allocate_from_pool(Context& c, int64_t bytes) {
   admit(c, bytes, false);
   memory::Block block{nullptr, nullptr, bytes, 0};
   if (const int error = take(c, &block.data, bytes); error != 0) {
-    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live,
-                                 " in use): ", c.driver->text_of(error));
+    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
+                                 OperatorScope::text(), ": ", c.driver->text_of(error));
     if (error == c.driver->out_of_memory) throw OutOfMemory(text);
     fail(text);
   }
@@ -276,7 +277,7 @@ void copy(void* to, Device to_device, const void* from, Device from_device, int6
 void check_launch(std::string_view kernel, int64_t calls) {
   const Driver& driver = started_driver(context());
   if (const int error = driver.last_error(); error != 0)
-    check_call(error, cat("running ", kernel, " for ", calls, " elements"));
+    check_call(error, cat("running ", kernel, " for ", calls, " elements", OperatorScope::text()));
 }
 
 }  // namespace lux::cuda

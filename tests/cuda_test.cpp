@@ -18,6 +18,7 @@
 #include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/cuda_recording.h"
+#include "luxgrad/tensor/operator_scope.h"
 #include "luxgrad/tensor/parallel.h"
 #include "luxgrad/tensor/raw.h"
 
@@ -318,6 +319,31 @@ TEST_CASE("errors of the device say what luxgrad was doing") {
   CHECK(error_of([] { cuda::check_launch("lux::Relu", 12); }) ==
         "cuda: running lux::Relu for 12 elements: an illegal memory access was encountered");
   CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
+}
+
+TEST_CASE("what fails in an operator names the innermost one and the shapes that it reads") {
+  const FakeDevice device;
+  const Tensor x = empty({1, 2, 3, 4}), missing;
+  const Tensors weights = {empty({4}), empty({2, 4})};
+  const auto launch = [] {
+    fake.launch_error = kFault;
+    return error_of([] { cuda::check_launch("lux::Relu", 12); });
+  };
+  const OperatorScope outer("outer", x, weights, missing);
+  {
+    const OperatorScope scope(OperatorScope::Gradient{}, "relu", x);
+    CHECK(launch() ==
+          "cuda: running lux::Relu for 12 elements, in grad relu [1, 2, 3, 4]: an illegal memory access was "
+          "encountered");
+  }
+  CHECK(launch() ==
+        "cuda: running lux::Relu for 12 elements, in outer [1, 2, 3, 4] [4] [2, 4]: an illegal memory access "
+        "was encountered");
+  fake.allocations_to_fail = 2;
+  CHECK(error_of([] {
+          empty({5}, {DType::f32, kCuda});
+        }) ==
+        "cuda: the device has no 20 bytes left (0 in use), in outer [1, 2, 3, 4] [4] [2, 4]: out of memory");
 }
 
 TEST_CASE("a kernel that was compiled for the CPU refuses the device") {

@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "gpu.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
 #include "luxgrad/kernels/arithmetic.h"
@@ -13,7 +14,12 @@
 #include "luxgrad/kernels/reductions.h"
 #include "luxgrad/kernels/reshape.h"
 #include "luxgrad/models/enhance.h"
+#include "luxgrad/models/mirnet_v2.h"
+#include "luxgrad/models/reference_guided.h"
 #include "luxgrad/models/registry.h"
+#include "luxgrad/models/unet.h"
+#include "luxgrad/models/zero_dce.h"
+#include "luxgrad/models/zero_dce_plus.h"
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/cuda_graph.h"
 #include "luxgrad/tensor/random.h"
@@ -48,6 +54,7 @@ TEST_CASE("every row has the bits of the CPU on the device") {
   int64_t compared = 0;
   for (const OpCase& row : op_cases()) {
     if (row.op().starts_with("model ")) continue;  // made of these operators
+    if (row.op() == "conv2d_repeated") continue;   // made of others there than on the CPU
     for (const DType dtype : {DType::f32, DType::bf16, DType::f16, DType::f64}) {
       if (!row.options.half && dtype != DType::f32) continue;
       CAPTURE(row.name);
@@ -95,6 +102,54 @@ TEST_CASE("a photo that is enhanced on the device has the bits of the CPU") {
   CHECK(model->device() == kCuda);
   CHECK(same_bits(enhance(*model, picture, whole), expected));
   CHECK(same_bits(enhance(*model, picture), expected));  // in whatever order
+}
+
+TEST_CASE("a photo that passes the device in bands and tiles has the bits of the whole") {
+  const PlainKernels plain;
+  const NoGraphs launches_only;  // which keep memory of their own
+  const Tensor picture = noise({1, 70, 53, 3});
+  const std::unique_ptr<Model> models[] = {
+      std::make_unique<ZeroDce>(), std::make_unique<ZeroDcePlus>(), std::make_unique<Unet>(4),
+      std::make_unique<ReferenceGuided>(ReferenceGuidedOptions{.width = 4})};
+  for (const std::unique_ptr<Model>& model : models) {
+    CAPTURE(model->name());
+    model->init_(Generator{1});
+    model->to(kCuda);
+    const Tensor expected = enhance(*model, picture, {.order = EnhanceOptions::whole});
+    const int64_t live = cuda::memory_stats().live;
+    const int64_t least = enhance_plan(*model, 70, 53, {.memory = 1}).bytes;
+    for (const EnhanceOptions& options :
+         {EnhanceOptions{.order = EnhanceOptions::by_rows}, {.memory = least}, {.tile = 16}}) {
+      CHECK(same_bits(enhance(*model, picture, options), expected));
+      CHECK(same_bits(enhance(*model, picture.to(kCuda), options).to(kCpu), expected));
+      CHECK(cuda::memory_stats().live == live);
+    }
+  }
+}
+
+TEST_CASE("a network that looks at the whole photo runs square by square on the device as on the CPU") {
+  const PlainKernels plain;
+  const Tensor picture = noise({1, 40, 36, 3});
+  const EnhanceOptions squares{.tile = 16, .approximate = true, .reduction = 2};
+  MirnetV2 model(16, 1);
+  model.init_(Generator{1});
+  const Tensor expected = enhance(model, picture, squares);
+  model.to(kCuda);
+  CHECK(same_bits(enhance(model, picture, squares), expected));
+}
+
+TEST_CASE("a device with too little memory for a photo has enough for a part of it") {
+  const PlainKernels plain;
+  const std::unique_ptr<Model> model = network_on(kCuda);
+  const Tensor picture = noise({1, 120, 40, 3}), expected = enhance(*model, picture);
+  model->to(kCpu);  // and its graphs go
+  model->to(kCuda);
+  cuda::set_memory_cap(cuda::memory_stats().live + (int64_t{2} << 20));
+  CHECK_THROWS_AS(enhance(*model, picture), OutOfMemory);
+  const auto less = in_half_the_memory(*model, 120, 40, {});
+  REQUIRE(less.has_value());
+  CHECK(same_bits(enhance(*model, picture, *less), expected));
+  cuda::set_memory_cap(0);
 }
 
 TEST_CASE("training steps on the device move every weight to the bits of the CPU") {

@@ -238,6 +238,7 @@ TEST_CASE("whichever allocation of the device fails is one error, and everything
   const std::unique_ptr<Model> model = network_on_device("zero_dce");
   const Tensor picture = noise({1, 16, 16, 3}), expected = enhance(*model, picture);
   const int64_t live = cuda::memory_stats().live;
+  int64_t named = 0;  // errors that name an operator
   // The first, and then every `stride`th; returns how many there are.
   const auto failures_of = [&](int64_t stride, const auto& work) {
     for (int64_t failing = 1;; failing += stride) {
@@ -246,12 +247,14 @@ TEST_CASE("whichever allocation of the device fails is one error, and everything
         work();
         cuda::fail_allocation(0);
         return failing - 1;
-      } catch (const OutOfMemory&) {
+      } catch (const OutOfMemory& error) {
+        named += std::string_view(error.what()).find(", in ") != std::string_view::npos;
       }
       CHECK(cuda::memory_stats().live == live);
     }
   };
   CHECK(failures_of(1, [&] { enhance(*model, picture); }) >= 8);  // seven layers and the curve
+  CHECK(named >= 8);
   CHECK(same_bits(enhance(*model, picture), expected));
   CHECK(failures_of(cuda::is_real() ? 1 : 25, [] { after_a_step("zero_dce"); }) >= 50);
   CHECK(same_bits(enhance(*model, picture), expected));

@@ -7,6 +7,7 @@
 #include "luxgrad/autograd/observer.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/operator_scope.h"
 #include "same_bits.h"
 #include "scopes.h"
 
@@ -156,10 +157,18 @@ constexpr OpCheck kChecks[] = {
 
 class Names final : public Observer {
  public:
-  void on_forward(const char* name, const Tensor&, const Tensors&) override {
+  void on_forward(const char* name, const Tensor&, const Tensors& inputs) override {
     found.forward.emplace_back(name);
+    bool named = OperatorScope::text().starts_with(cat(", in ", name, " ["));
+    for (const Tensor& x : inputs)
+      named &= !x.defined() || OperatorScope::text().find(cat(" ", x.shape())) != std::string::npos;
+    if (!named) found.unnamed.push_back(cat(name, OperatorScope::text()));
   }
-  void on_backward(const char* name, const Grads&) override { found.backward.emplace_back(name); }
+  void on_backward(const char* name, const Grads&) override {
+    found.backward.emplace_back(name);
+    if (!OperatorScope::text().starts_with(cat(", in grad ", name, " [")))
+      found.unnamed.push_back(cat("grad ", name, OperatorScope::text()));
+  }
   Announced found;
 };
 

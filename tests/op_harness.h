@@ -21,9 +21,9 @@ std::span<const OpCheck> op_checks();
 std::string check_error(const ErrorCase& row);
 
 /// Names of the operators that were recorded, and of those whose backward ran, while the row ran forward and
-/// backward.
+/// backward; and of those that an OperatorScope did not name meanwhile, with all that they read.
 struct Announced {
-  std::vector<std::string> forward, backward;
+  std::vector<std::string> forward, backward, unnamed;
 };
 Announced announced_by(const OpCase& row);
 

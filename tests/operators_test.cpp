@@ -102,6 +102,13 @@ TEST_CASE("every operator has a row that runs it, forward and backward") {
   for (const std::string& name : operators) CHECK_MESSAGE(covered.contains(name), name, " has no row");
 }
 
+TEST_CASE("what fails inside of an operator can name it, with the shapes that it reads") {
+  for (const OpCase& row : op_cases()) {
+    for (const std::string& unnamed : announced_by(row).unnamed)
+      CHECK_MESSAGE(false, row.name, ": ", unnamed);
+  }
+}
+
 TEST_CASE("no operator hides behind a door that the test above does not know") {
   for (const char* floor : {"kernels", "layers", "losses", "models"}) {
     if (!fs::exists(fs::path(LUX_SOURCE_DIR) / floor)) continue;

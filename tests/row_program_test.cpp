@@ -482,8 +482,7 @@ TEST_CASE("networks that need statistics of the whole picture run tile by tile w
 TEST_CASE("maps in full size do not wait for many rows of small ones") {
   const std::unique_ptr<Model> model = make_model("reference_guided");
   model->init_(Generator{5});
-  const RowProgram program =
-      RowProgram::record([&](const Tensor& x) { return model->enhance(x, 1); }, 64, DType::f32);
+  const RowProgram program = RowProgram::record([&](const Tensor& x) { return model->enhance(x, 1); }, 64);
   // Four rows of conv5_1 are made of 64 rows of the picture and more, each of 32 channels; were all of them
   // there at a time, these two maps alone would be larger.
   const int64_t width = 6000, map = 32 * 64 * width * static_cast<int64_t>(sizeof(float));
@@ -493,8 +492,7 @@ TEST_CASE("maps in full size do not wait for many rows of small ones") {
 TEST_CASE("without tiles of Winograd's, no rows are kept but those that are still to be read") {
   const std::unique_ptr<Model> model = make_model("zero_dce_plus");
   model->init_(Generator{5});
-  const RowProgram program =
-      RowProgram::record([&](const Tensor& x) { return model->enhance(x, 1); }, 64, DType::f32);
+  const RowProgram program = RowProgram::record([&](const Tensor& x) { return model->enhance(x, 1); }, 64);
   // Of bands of four rows: the first three maps, which are read a second time at the end, keep 16, 12 and 8,
   // the other three 6, all of 32 channels; the pictures have few.
   const int64_t row = 32 * 1200 * static_cast<int64_t>(sizeof(float));

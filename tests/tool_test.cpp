@@ -261,6 +261,43 @@ TEST_CASE("a device that is not there is one sentence and gives 5; auto is the C
   CHECK(contains(here.run({"info"}).out, "cuda:0     " + absence));
 }
 
+TEST_CASE("a picture that the device has too little memory for is enhanced there, with less at a time") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;  // of pictures that are tall, so that parts of them need much less
+  for (const char* name : {"a.png", "b.png"}) save_image(here.path(name), noise(64, 128));
+  save_image(here.path("small.png"), noise(8, 8));
+  const std::string said = "memory ran out; done with less at a time";
+  const auto enhanced = [&](const char* folder, std::vector<std::string> more, const char* memory) {
+    more.insert(more.begin(), {"enhance", "a.png", "b.png", "small.png", "-o", folder, "-g", "cuda:0"});
+    more.emplace_back("--overwrite");
+    const ChildResult result = here.run(more, {.environment = {{"LUX_EMULATED_MEMORY", memory}}});
+    INFO(result.err);
+    CHECK(result.code == 0);
+    CHECK_FALSE(contains(result.err, "on the CPU"));
+    return result.err;
+  };
+  CHECK_FALSE(contains(enhanced("whole", {}, "1000000000"), said));
+  const auto same = [&](const char* folder) {
+    for (const char* name : {"a.png", "b.png", "small.png"})
+      CHECK(slurp(here.path(cat(folder, "/", name))) == slurp(here.path(cat("whole/", name))));
+  };
+  for (const bool as_tensors : {false, true}) {
+    std::vector<std::string> more;
+    if (as_tensors) more.emplace_back("--compare");
+    const std::string err = enhanced(as_tensors ? "both" : "less", more, "3000000");
+    for (const char* name : {"a.png", "b.png", "small.png"})
+      CHECK(contains(err, cat(name, ": ", said)) == (name != std::string("small.png")));
+  }
+  same("less");
+  enhanced("tiles", {"-t", "16"}, "3000000");
+  same("tiles");
+  CHECK(contains(enhanced("asked", {"--memory", "2G"}, "1000000000"), "zero_dce needs about "));
+  same("asked");
+}
+
 TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") {
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: only a device that the CPU plays can be given so little");
@@ -269,7 +306,7 @@ TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") 
   const Workplace here;
   for (const char* name : {"a.png", "b.png"}) save_image(here.path(name), noise(64, 48));
   save_image(here.path("small.png"), noise(8, 8));
-  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "700000"}}};
   for (const bool as_tensors : {false, true}) {
     for (const char* device : {"cpu", "cuda:0"}) {
       std::vector<std::string> command = {"enhance", "a.png", "b.png", "small.png",  "-o",
@@ -288,7 +325,7 @@ TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") 
   }
 }
 
-TEST_CASE("evaluate measures on the CPU what the device has no memory for, and train says what it needs") {
+TEST_CASE("evaluate measures what the device has no memory for all the same, and train says what it needs") {
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: only a device that the CPU plays can be given so little");
     return;
@@ -299,26 +336,32 @@ TEST_CASE("evaluate measures on the CPU what the device has no memory for, and t
     save_noise(here.path(cat(folder, "/large.png")), 64, 48);
     save_noise(here.path(cat(folder, "/small.png")), 16, 12, 2);
   }
-  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
-  for (const char* device : {"cpu", "cuda:0"}) {
-    const ChildResult result = here.run(
-        {"evaluate", "--low", "low", "--high", "high", "--csv", cat(device, ".csv"), "-g", device}, little);
-    INFO(result.err);
+  const auto measured = [&](const std::string& csv, const char* device, const char* memory) {
+    const ChildResult result =
+        here.run({"evaluate", "--low", "low", "--high", "high", "--csv", csv, "-g", device},
+                 {.environment = {{"LUX_EMULATED_MEMORY", memory}}});
     CHECK(result.code == 0);
-    CHECK(contains(result.err, "large.png: done on the CPU, for cuda: the device has no ") ==
-          (std::string(device) == "cuda:0"));
     CHECK_FALSE(contains(result.err, "small.png"));
-  }
+    return result.err;
+  };
+  const auto said = [](const char* how) {
+    return cat("large.png: done ", how, ", for cuda: the device has no ");
+  };
+  CHECK_FALSE(contains(measured("cpu.csv", "cpu", "700000"), "large.png"));
+  CHECK(contains(measured("cuda:0.csv", "cuda:0", "700000"), said("on the CPU")));
+  CHECK_FALSE(contains(measured("whole.csv", "cuda:0", "1000000000"), "large.png"));
+  CHECK(contains(measured("less.csv", "cuda:0", "1500000"), said("with less at a time")));
   const auto line_of = [&](const char* file) {
     const std::string text = slurp(here.path(file));
     const size_t at = text.find("large.png");
     return text.substr(at, text.find('\n', at) - at);
   };
   CHECK(line_of("cpu.csv") == line_of("cuda:0.csv"));
+  CHECK(line_of("less.csv") == line_of("whole.csv"));
 
   const ChildResult train = here.run({"train", "zero_dce", "--data", "low", "--run", "run", "--steps", "1",
                                       "--batch", "1", "--size", "32", "-g", "cuda:0"},
-                                     little);
+                                     {.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}});
   CHECK(train.code == 6);
   CHECK(contains(train.err, "cuda: the device has no "));
   CHECK(contains(train.err, "zero_dce needs about "));

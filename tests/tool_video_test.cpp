@@ -56,6 +56,28 @@ TEST_CASE("Y4M goes through pipes without any other program, and keeps form and 
   CHECK(lines_of(slurp(here.path("part.y4m"))) == 1 + 2);  // 1x1: frames at 0.033 and 0.067
 }
 
+TEST_CASE("a film that the device has too little memory for goes on there, with less of a frame at a time") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  spill(here.path("in.y4m"), y4m_noise(64, 48, 3));
+  const auto enhanced = [&](const char* output, const char* memory) {
+    const ChildResult result = here.run({"video", "in.y4m", "-o", output, "-g", "cuda:0"},
+                                        {.environment = {{"LUX_EMULATED_MEMORY", memory}}});
+    INFO(result.err);
+    CHECK(result.code == 0);
+    return result.err;
+  };
+  const std::string said = "in.y4m: goes on with less of a frame at a time, for cuda: the device has no ";
+  CHECK_FALSE(contains(enhanced("whole.y4m", "1000000000"), "goes on"));
+  const std::string err = enhanced("less.y4m", "1500000");
+  CHECK(contains(err, said));
+  CHECK(err.find("goes on") == err.rfind("goes on"));
+  CHECK(slurp(here.path("less.y4m")) == slurp(here.path("whole.y4m")));
+}
+
 TEST_CASE("a film that the device has no memory for goes on on the CPU") {
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: only a device that the CPU plays can be given so little");
@@ -63,7 +85,7 @@ TEST_CASE("a film that the device has no memory for goes on on the CPU") {
   }
   const Workplace here;
   spill(here.path("in.y4m"), y4m_noise(64, 48, 3));
-  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}};
+  const ChildOptions little{.environment = {{"LUX_EMULATED_MEMORY", "700000"}}};
   for (const bool published : {false, true}) {
     const std::string cpu = cat("cpu", published, ".y4m"), moved = cat("moved", published, ".y4m");
     std::vector<std::string> command = {"video", "in.y4m"};

@@ -135,7 +135,7 @@ class Enhance final : public Command {
 
  private:
   void check_options() {
-    work_.say_memory = memory_.has_value();
+    work_.memory_asked = memory_.has_value();
     constexpr double kShare = 0.6;
     const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
     work_.memory = memory_.value_or(static_cast<int64_t>(kShare * free));  // 0, no limit: nobody knows

@@ -218,9 +218,11 @@ class Evaluate final : public Command {
     for (const Guide& guide : guides) {
       const auto guided = [&](const Tensor& low, const Tensor& high) {
         const std::string& picture = pairs[static_cast<size_t>(done) % pairs.size()].name;
-        const auto run = [&] { return enhance(model, guide, low, high); };
+        const auto run = [&](const EnhanceOptions& options) {
+          return enhance(model, guide, low, high, options);
+        };
         return in_f32_if_not_finite(model, weights_, picture, [&] {
-          Tensor bright = on_cpu_if_exhausted(model, picture, run, run);
+          Tensor bright = in_less_memory_or_on_cpu(model, picture, low.size(1), low.size(2), run);
           print_graph_notice();
           check_finite(bright, picture);
           return bright;

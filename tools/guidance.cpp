@@ -171,10 +171,11 @@ std::vector<Guide> guides_of(const Guidance& guidance, Model& model) {
   return guides;
 }
 
-Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high) {
+Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high,
+               const EnhanceOptions& options) {
   if (auto* const guided = dynamic_cast<ReferenceGuided*>(&model))
     guided->set_looks(guide.own ? Tensors{guided->look_of(high)} : guide.looks);
-  return enhance(model, low);
+  return enhance(model, low, options);
 }
 
 }  // namespace lux

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/models/model.h"
 #include "luxgrad/tools/outputs.h"
 
@@ -54,6 +55,7 @@ struct Guide {
 std::vector<Guide> guides_of(const Guidance& guidance, Model& model);
 
 /// The picture `low`, guided. `high`: its own reference.
-Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high);
+Tensor enhance(Model& model, const Guide& guide, const Tensor& low, const Tensor& high,
+               const EnhanceOptions& options = {});
 
 }  // namespace lux

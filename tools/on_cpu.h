@@ -1,9 +1,10 @@
-// What a device has no memory left for is done on the CPU.
+// What a device has no memory left for is done with less at a time, or on the CPU.
 #pragma once
 
 #include <new>
 #include <string>
 
+#include "luxgrad/models/enhance.h"
 #include "luxgrad/models/model.h"
 #include "luxgrad/tools/console.h"
 
@@ -35,6 +36,27 @@ auto on_cpu_if_exhausted(Model& model, const std::string& what, const Work& work
   }
   const OnCpu scope(model);
   return fallback();
+}
+
+/// work(options), which enhances a picture [1, height, width, 3] with `model`. Where its device has no memory
+/// left, once more with half as much at a time, as long as there is a way that gives the same, then on the
+/// CPU; both are said of `what`.
+template <class Work>
+Tensor in_less_memory_or_on_cpu(Model& model, const std::string& what, int64_t height, int64_t width,
+                                const Work& work) {
+  const auto in_less = [&] {
+    for (EnhanceOptions options;;) {
+      try {
+        return work(options);
+      } catch (const std::bad_alloc& error) {
+        const auto less = in_half_the_memory(model, height, width, options);
+        if (!less) throw;
+        print_note(cat(what, ": done with less at a time, for ", error.what()));
+        options = *less;
+      }
+    }
+  };
+  return on_cpu_if_exhausted(model, what, in_less, [&] { return work(EnhanceOptions{}); });
 }
 
 }  // namespace lux

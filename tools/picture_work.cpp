@@ -186,7 +186,8 @@ void PictureWork::load() {
 
 // Whether photo and result go to a device and back while it computes other pictures.
 bool PictureWork::travels() const {
-  return on_device_ && !needs_tensors() && !options_.augment && options_.tile == 0 && !options_.verify_tiles;
+  return on_device_ && !needs_tensors() && !options_.augment && options_.tile == 0 &&
+         !options_.memory_asked && !options_.verify_tiles;
 }
 
 void PictureWork::begin_upload() {
@@ -214,10 +215,12 @@ void PictureWork::drop_copies() {
 bool PictureWork::needs_tensors() const { return options_.side_by_side || !batch_.page.empty(); }
 
 EnhanceOptions PictureWork::how() const {
+  // What a device has no memory for is better done on the CPU than approximately.
+  const bool asked = options_.tile > 0 || options_.memory_asked;
   return {.strength = options_.strength,
-          .memory = model_.device() == kCpu ? memory_ : 0,  // the limit is the host's
+          .memory = memory_,
           .tile = options_.tile,
-          .approximate = !options_.exact};
+          .approximate = !options_.exact && (asked || model_.device() == kCpu)};
 }
 
 void PictureWork::plan_network() {
@@ -243,6 +246,7 @@ const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_
 // What the program takes without a picture, and photo and result in bytes, and as tensors where they are
 // such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
 void PictureWork::check_memory() {
+  memory_ = 0;
   if (options_.memory == 0 && options_.tile == 0) return plan_network();
   const auto photo = static_cast<int64_t>(before_.samples.size());
   // As tensors: the picture, its result, what becomes of it; or the sum of eight results, where the result
@@ -253,17 +257,18 @@ void PictureWork::check_memory() {
                          tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
   // An eighth more goes to rounding and cache of the allocator, to workspaces of convolutions, and to the
   // weights that are kept in their form.
-  if (options_.memory > 0) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
+  const bool limited = model_.device() == kCpu || options_.memory_asked;  // else it is the host's
+  if (options_.memory > 0 && limited) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
   plan_network();
-  const EnhancePlan plan = upright_->plan();
-  int64_t network = plan.bytes;
-  if (turned_) network = std::max(network, turned_->plan().bytes);
-  if (model_.device() != kCpu) network = 0;
+  // Otherwise a whole picture, and what it takes would be found out on the device, in its memory.
+  const EnhancePlan plan = limited || options_.tile > 0 ? upright_->plan() : EnhancePlan();
+  int64_t network = limited ? plan.bytes : 0;
+  if (turned_ && limited) network = std::max(network, turned_->plan().bytes);
   // Before and after the network there are two photos while one is turned.
   need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
   if (curves_) {  // before the result, one of the maps is packed at a time
     const int64_t beside = options_.program + beside_ + photo + map_bytes();
-    const int64_t rows = model_.device() == kCpu ? curves_->plan().bytes : 0;
+    const int64_t rows = limited ? curves_->plan().bytes : 0;
     need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
   }
   own_ = network / 8 * 9 + photo;
@@ -282,7 +287,7 @@ std::string PictureWork::need_sentence() const {
 }
 
 void PictureWork::say_need() const {
-  if (options_.say_memory) print_note(cat(job_.input, ": ", need_sentence()));
+  if (options_.memory_asked) print_note(cat(job_.input, ": ", need_sentence()));
 }
 
 // The middle of the picture, as a whole and tile by tile.
@@ -325,7 +330,14 @@ void PictureWork::attempt_network(const F& f) {
 
 void PictureWork::begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
   beside_ = beside;
-  attempt_network([&] { check_memory(); });
+  attempt_network([&] {
+    try {
+      check_memory();
+    } catch (const std::bad_alloc&) {
+      if (model_.device() == kCpu) throw;
+      upright_ = nullptr;  // it will be found out again, on the CPU
+    }
+  });
   if (settled()) return;
   constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
   const int64_t others = at_work_.join(own_, options_.memory > 0 ? options_.memory - need_ : kNoLimit);
@@ -342,8 +354,16 @@ void PictureWork::enhance() {
   {
     const ManyAtWork at_work;
     attempt_network([&] {
-      if (options_.verify_tiles) verify_tiles();
-      run_network();
+      const auto work = [&] {
+        if (upright_ == nullptr) check_memory();
+        if (options_.verify_tiles) verify_tiles();
+        run_network();
+      };
+      on_cpu_if_exhausted(model_, job_.input, work, [&] {
+        check_memory();
+        say_need();
+        work();
+      });
       if (options_.strip) after_.exif.clear();
       before_ = {};
     });
@@ -360,22 +380,9 @@ void PictureWork::run_network() {
 
 void PictureWork::run_in_precision() {
   if (planned_in_ != precision()) plan_network();
-  if (model_.device() == kCpu) {
-    upload_.reset();
-    return run_in_memory();
-  }
-  on_cpu_if_exhausted(
-      model_, job_.input,
-      [&] {
-        run_once();
-        print_graph_notice();
-      },
-      [&] {
-        drop_copies();
-        check_memory();
-        say_need();
-        run_in_memory();
-      });
+  if (model_.device() == kCpu) drop_copies();
+  run_in_memory();
+  print_graph_notice();
 }
 
 // Where memory ends before the limit does, once more with half as much at a time, as long as there is a way.
@@ -386,11 +393,10 @@ void PictureWork::run_in_memory() {
       run_once();
       break;
     } catch (const std::bad_alloc&) {
-      const int64_t failed = upright_->plan().bytes;
-      memory_ = failed / 2;
-      plan_network();
-      memory_ = upright_->plan().bytes;
-      if (memory_ >= failed) throw;
+      drop_copies();
+      const auto less = in_half_the_memory(model_, height_, width_, how());
+      if (!less) throw;
+      memory_ = less->memory;
       plan_network();
       reduction_ = upright_->plan().reduction;
       smaller = true;

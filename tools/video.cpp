@@ -244,16 +244,24 @@ class Video final : public Command {
     return run();
   }
 
-  /// Where the device has no memory left for a frame, the film goes on on the CPU: the next one is as large.
+  /// Where the device has no memory left for a frame, the film goes on with less of one at a time, or on the
+  /// CPU: the next one is as large.
   Tensor enhanced_frame(Model& model, SteadyEnhancer& steady, const Tensor& dark) const {
     const auto run = [&] {
       return compat_.empty() ? steady.answer(dark) : published_video_frame(model, dark, strength_);
     };
-    if (model.device() == kCpu) return run();
-    try {
-      return run();
-    } catch (const std::bad_alloc& error) {
-      print_note(cat(input_, ": goes on on the CPU, for ", error.what()));
+    while (model.device() != kCpu) {
+      try {
+        return run();
+      } catch (const std::bad_alloc& error) {
+        const auto less = compat_.empty()
+                              ? in_half_the_memory(model, dark.size(1), dark.size(2), steady.options())
+                              : std::nullopt;
+        print_note(cat(input_, ": goes on ", less ? "with less of a frame at a time" : "on the CPU", ", for ",
+                       error.what()));
+        steady.set_options(less.value_or(EnhanceOptions{.strength = strength_}));
+        if (!less) break;
+      }
     }
     model.to(kCpu);
     model.to(DType::f32);

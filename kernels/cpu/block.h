@@ -53,8 +53,8 @@ inline void store(T* to, Vector<T> value) {
 }
 
 // GCC loads what several products read anew for each of them, and loads are as dear as products.
-template <class V>
-inline void keep_loaded([[maybe_unused]] V& value) {
+template <class T>
+inline void keep_loaded([[maybe_unused]] Vector<T>& value) {
 #if defined(__x86_64__)
   asm("" : "+v"(value));
 #endif
@@ -197,7 +197,7 @@ void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
     LUX_UNROLL
     for (int p = 0; p < kAlong + kSide - 1; ++p) {
       Vector<T> pixel = load(xs);
-      keep_loaded(pixel);
+      keep_loaded<T>(pixel);
       LUX_UNROLL
       for (int j = 0; j < kSide; ++j) {
         if (p >= j && p - j < kAlong) sums[p - j] += pixel * weights[i][j];
@@ -230,7 +230,7 @@ void multiply_dots(Operand<T> x, int64_t x_step, Operand<T> w, int64_t w_step, i
       LUX_UNROLL
       for (int r = 0; r < kRows; ++r) {
         Vector<T> pixel = load(xs + r * x_step);
-        keep_loaded(pixel);
+        keep_loaded<T>(pixel);
         LUX_UNROLL
         for (int k = 0; k < K; ++k) sums[r][k] += pixel * weights[k];
       }

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "luxgrad/tensor/operator_scope.h"
+
 namespace lux::cuda {
 namespace {
 
@@ -13,8 +15,8 @@ void CudnnApi::check(int status, const char* what) const {
   if (status == 0) return;
   std::array<char, 1024> reason{};
   last_error(reason.data(), reason.size() - 1);
-  fail("cuDNN: ", what, " failed: ", error_string(status), reason[0] == '\0' ? "" : ": ",
-       std::string_view(reason.data()));
+  fail("cuDNN: ", what, " failed", OperatorScope::text(), ": ", error_string(status),
+       reason[0] == '\0' ? "" : ": ", std::string_view(reason.data()));
 }
 
 std::string cudnn_version_text(size_t version) {

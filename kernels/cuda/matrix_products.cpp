@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "luxgrad/kernels/cuda/columns.h"
+#include "luxgrad/tensor/operator_scope.h"
 
 namespace lux::cuda {
 namespace {
@@ -64,8 +65,9 @@ void MatrixProducts::multiply(Precision precision, const Matrix& a, const Matrix
                  to_int(columns), to_int(rows), to_int(depth), &one, b.tensor.raw(), type, to_int(b.width),
                  a.tensor.raw(), type, to_int(a.width), &zero, to.raw(), type, to_int(columns),
                  tf32 ? kComputeTf32 : kComputeF32, kDefaultAlgorithm);
-  check(status == 0, "cuBLAS: a product of [", rows, ", ", depth, "] and [", depth, ", ", columns,
-        "] failed with status ", status);
+  if (status == 0) return;
+  fail("cuBLAS: a product of [", rows, ", ", depth, "] and [", depth, ", ", columns, "] failed with status ",
+       status, OperatorScope::text());
 }
 
 void MatrixProducts::forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight,
