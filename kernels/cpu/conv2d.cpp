@@ -173,10 +173,6 @@ Convolution window_of(const Conv2dProblem& s, const Pictures& source, const Pict
           .left = s.left,
           .depth = s.C / s.groups,
           .width = is_depthwise(s) ? s.K : s.K / s.groups,
-          .row = 0,
-          .column = 0,
-          .step = 1,
-          .weights = nullptr,
           .bias = wide_bias.defined() ? wide_bias.raw() : nullptr,
           .activation = static_cast<uint8_t>(s.activation),
           .slope = s.slope};
@@ -278,18 +274,13 @@ void input_gradient(const Conv2dProblem& problem, const Tensor& gz, const Tensor
                     .target = target.pictures(s.H, s.W),
                     .kH = rows.taps,
                     .kW = columns.taps,
-                    .stride = 1,
                     .top = rows.offset,
                     .left = columns.offset,
                     .depth = s.K / s.groups,
                     .width = depth,
                     .row = rows.first,
                     .column = columns.first,
-                    .step = s.stride,
-                    .weights = nullptr,
-                    .bias = nullptr,
-                    .activation = static_cast<uint8_t>(Activation::none),
-                    .slope = 0};
+                    .step = s.stride};
       const int64_t last = (a + (rows.taps - 1) * s.stride) * s.kW + b + (columns.taps - 1) * s.stride;
       const bool empty_window = rows.taps == 0 || columns.taps == 0;
       Order order{empty_window ? 0 : last * depth, c.depth * filter,  1,

@@ -26,13 +26,13 @@ struct Pictures {
 /// gradient are both of this form.
 struct Convolution {
   Pictures source, target;
-  int64_t kH, kW, stride, top, left;
+  int64_t kH, kW, stride = 1, top, left;
   int64_t depth, width;  // channels per group of source and target
-  int64_t row, column, step;
-  const void* weights;  // as pack_weights leaves them
-  const void* bias;     // in the arithmetic type, or null
-  uint8_t activation;   // lux::Activation
-  double slope;
+  int64_t row = 0, column = 0, step = 1;
+  const void* weights = nullptr;  // as pack_weights leaves them
+  const void* bias = nullptr;     // in the arithmetic type, or null
+  uint8_t activation = 0;         // lux::Activation, none
+  double slope = 0;
   int64_t groups = 1;
   const void* skip = nullptr;  // added to the outputs, or null; as wide as the target, which is one part
   bool doubled = false;        // transposed with a stride of 2, as only Winograd's kernels take it

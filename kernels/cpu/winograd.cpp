@@ -148,18 +148,10 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
           .target = target.pictures(s.P, s.Q),
           .kH = 3,
           .kW = 3,
-          .stride = 1,
           .top = s.top,
           .left = s.left,
           .depth = s.C / s.groups,
           .width = s.K / s.groups,
-          .row = 0,
-          .column = 0,
-          .step = 1,
-          .weights = nullptr,
-          .bias = nullptr,
-          .activation = static_cast<uint8_t>(Activation::none),
-          .slope = 0,
           .groups = s.groups};
 }
 
@@ -212,19 +204,13 @@ void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, con
                       .target = target.pictures(s.H, s.W),
                       .kH = s.kH,
                       .kW = s.kW,
-                      .stride = 1,
                       .top = s.top,
                       .left = s.left,
                       .depth = s.K,
                       .width = s.C,
-                      .row = 0,
-                      .column = 0,
-                      .step = 1,
-                      .weights = nullptr,
                       .bias = bias.defined() ? bias.raw() : nullptr,
                       .activation = static_cast<uint8_t>(activation),
                       .slope = s.slope,
-                      .groups = 1,
                       .doubled = true};
   convolve(kWay(), s.N, c, weight, {weight.raw(), 1, s.kW * s.C, s.C, s.kH * s.kW * s.C});
 }
