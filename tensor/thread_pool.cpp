@@ -225,10 +225,10 @@ class ThreadPool {
     return std::clamp(cpus, 1, kMaxThreads);
   }
 
-  std::mutex owner_;  // held by the thread whose section runs
+  Share shares_[kMaxThreads];  // of the section that runs
+  std::mutex owner_;           // held by the thread whose section runs
   std::atomic<int> wanted_;
   std::vector<std::thread> workers_;
-  Share shares_[kMaxThreads];  // of the section that runs
 
   std::mutex mutex_;
   std::condition_variable wake_, done_;
