@@ -1,5 +1,5 @@
-// The thread pool of the process: numbered chunks, no per-thread state, so results cannot depend on the
-// thread count.
+// The thread pool of the process: numbered chunks that do not know their thread, so results cannot depend on
+// the thread count.
 //
 // Each thread begins with its own share of the chunks, which are neighbours, and then helps the others.
 // A worker spins for at most 20 µs after its last chunk, then sleeps. While chunks run, denormals are flushed
