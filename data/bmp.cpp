@@ -167,8 +167,9 @@ bool uses_fourth_byte(const Bmp& bmp, std::span<const uint8_t> bytes) {
 Image read_bmp(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   const Bmp bmp = read_headers(bytes, limits);
   const bool alpha = bmp.alpha_if_used ? uses_fourth_byte(bmp, bytes) : bmp.masks[3] != 0;
-  Image image;
-  image.allocate(bmp.width, bmp.height, alpha ? 4 : 3, 8);
+  Image image{.width = bmp.width, .height = bmp.height, .channels = alpha ? 4 : 3};
+  announce(limits, image, bytes, 0);
+  image.allocate(image.width, image.height, image.channels, image.bits);
   for (int64_t y = 0; y < bmp.height; ++y) {
     const int64_t stored = bmp.top_down ? y : bmp.height - 1 - y;
     read_row(bmp, bytes.data() + bmp.rows + static_cast<size_t>(stored) * bmp.row_bytes, image.channels,

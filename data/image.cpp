@@ -142,6 +142,21 @@ void check_image_size(int64_t width, int64_t height, int64_t bytes_per_pixel, co
            limits.decode_bytes >> 20, " MiB");
 }
 
+void announce(const ImageLimits& limits, const Image& header, std::span<const uint8_t> file,
+              int64_t working) {
+  if (!limits.admit) return;
+  const int orientation = exif_orientation(header.exif);
+  const bool lies = orientation > 4;
+  const int64_t bytes = header.height * static_cast<int64_t>(header.row_bytes());
+  const int64_t second = orientation > 1 ? bytes : 0;  // while it is turned
+  limits.admit({.width = lies ? header.height : header.width,
+                .height = lies ? header.width : header.height,
+                .channels = header.channels,
+                .bits = header.bits,
+                .bytes = bytes,
+                .decoding = static_cast<int64_t>(file.size()) + bytes + std::max(working, second)});
+}
+
 void no_memory_for(int64_t width, int64_t height, int64_t bytes_per_pixel) {
   throw OutOfMemory(cat("no memory left for a picture of ", width, " x ", height,
                         " pixels, which needs at least ", width * height * bytes_per_pixel, " bytes"));
@@ -199,9 +214,9 @@ std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int qu
       check(longest <= 65535, "encode_image: expected at most 65535 pixels on a side of a JPEG, got ",
             longest);
       check(quality >= 1 && quality <= 100, "encode_image: expected a quality of 1 to 100, got ", quality);
-      return write_jpeg(image.bits == 8 ? image : narrowed(image), quality);
+      return image.bits == 8 ? write_jpeg(image, quality) : write_jpeg(narrowed(image), quality);
     case ImageFormat::bmp:
-      return write_bmp(image.bits == 8 ? image : narrowed(image));
+      return image.bits == 8 ? write_bmp(image) : write_bmp(narrowed(image));
     case ImageFormat::pnm:
       return write_pnm(image);
     default:

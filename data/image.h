@@ -22,9 +22,9 @@ struct Image {
   int64_t width = 0, height = 0;
   int channels = 3;              ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
   int bits = 8;                  ///< per sample: 8 or 16
-  std::vector<uint8_t> samples;  ///< height·width·channels; those of 16 bits in the machine's byte order
-  std::vector<uint8_t> exif;     ///< a TIFF block, its orientation applied and reset to 1; empty if none
-  std::vector<uint8_t> icc;      ///< the colour profile; empty if none
+  std::vector<uint8_t> samples{};  ///< height·width·channels; those of 16 bits in the machine's byte order
+  std::vector<uint8_t> exif{};     ///< a TIFF block, its orientation applied and reset to 1; empty if none
+  std::vector<uint8_t> icc{};      ///< the colour profile; empty if none
 
   bool has_alpha() const { return channels % 2 == 0; }
   int colors() const { return channels < 3 ? 1 : 3; }

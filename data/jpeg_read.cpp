@@ -67,6 +67,8 @@ class JpegWalk {
   int64_t width() const { return width_; }
   int64_t height() const { return height_; }
   int channels() const { return static_cast<int>(components_.size()); }
+  /// That stb keeps until the picture is made of them.
+  int64_t plane_bytes() const { return plane_bytes_; }
   std::vector<uint8_t> exif() const { return {exif_.begin(), exif_.end()}; }
   std::vector<uint8_t> icc() const;
 
@@ -97,6 +99,7 @@ class JpegWalk {
   const ImageLimits& limits_;
   int64_t segment_offset_ = 0;
   int64_t width_ = 0, height_ = 0;
+  int64_t plane_bytes_ = 0;
   int64_t mcus_ = 0;  // minimum coded units: what an interleaved scan repeats
   std::vector<Component> components_;
   bool progressive_ = false;
@@ -163,7 +166,8 @@ void JpegWalk::frame(uint8_t marker, std::span<const uint8_t> data) {
     c.blocks = divide_up(divide_up(width_ * c.h, h_max), 8) * divide_up(divide_up(height_ * c.v, v_max), 8);
     samples += mcus_ * 64 * c.h * c.v;
   }
-  const int64_t needed = samples * (progressive_ ? 3 : 1) + width_ * height_ * channels();
+  plane_bytes_ = samples * (progressive_ ? 3 : 1);
+  const int64_t needed = plane_bytes_ + width_ * height_ * channels();
   if (needed > limits_.decode_bytes)
     refuse(too_large, segment_offset_, "needs ", needed >> 20, " MiB to decode, expected at most ",
            limits_.decode_bytes >> 20, " MiB");
@@ -281,13 +285,15 @@ Image read_jpeg(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   image.width = walk.width();
   image.height = walk.height();
   image.channels = walk.channels();
+  image.exif = walk.exif();
+  image.icc = walk.icc();
+  // First the planes and the picture, then that and its copy.
+  announce(limits, image, bytes, std::max(walk.plane_bytes(), image.width * image.height * image.channels));
   try {
     image.samples = stb_read_jpeg(bytes, limits.decode_bytes);
   } catch (const std::bad_alloc&) {
     no_memory_for(image.width, image.height, image.channels);
   }
-  image.exif = walk.exif();
-  image.icc = walk.icc();
   return image;
 }
 

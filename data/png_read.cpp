@@ -294,10 +294,14 @@ Image read_png(std::span<const uint8_t> bytes, const ImageLimits& limits) {
   if (raw_bytes > kDeflateRatio * png.data_bytes)
     refuse(truncated, -1, "is a damaged PNG: ", png.data_bytes, " bytes of data for ", png.width, " x ",
            png.height, " pixels");
-  Image image;
-  image.allocate(png.width, png.height, png.channels(), png.bits == 16 ? 16 : 8);
+  Image image{.width = png.width,
+              .height = png.height,
+              .channels = png.channels(),
+              .bits = png.bits == 16 ? 16 : 8,
+              .exif = {png.exif.begin(), png.exif.end()}};
+  announce(limits, image, bytes, 0);
+  image.allocate(image.width, image.height, image.channels, image.bits);
   read_pixels(png, image);
-  image.exif.assign(png.exif.begin(), png.exif.end());
   if (!png.icc.empty()) image.icc = inflate_profile(png.icc);
   return image;
 }

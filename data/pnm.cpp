@@ -94,7 +94,8 @@ Image read_pnm(std::span<const uint8_t> bytes, const ImageLimits& limits) {
            " bytes of PNM data for ", width, " x ", height, " pixels, expected ", text ? "at least " : "",
            row_bytes * height);
 
-  Image image;
+  Image image{.width = width, .height = height, .channels = channels, .bits = bits};
+  announce(limits, image, bytes, 0);
   image.allocate(width, height, channels, bits);
   if (!text && maximum == 255) {
     const auto raster = reader.take(image.samples.size(), "the picture");

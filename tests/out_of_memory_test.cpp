@@ -270,7 +270,8 @@ struct TextStages {
                       pass("report", i);
                       CHECK(i == reported);
                       ++reported;
-                    }});
+                    },
+                .stop = [] {}});
   }
 };
 

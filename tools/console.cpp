@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "luxgrad/data/result.h"
@@ -20,6 +21,14 @@ namespace lux {
 namespace {
 
 int output_error = 0;  // the first errno of standard output
+
+std::mutex console;      // of both streams: any thread may have something to say
+bool bar_drawn = false;  // in the last line of the terminal
+
+void clear_bar() {
+  if (bar_drawn) std::fputs("\r\033[K", stderr);
+  bar_drawn = false;
+}
 
 bool terminal(int descriptor) {
   const char* kind = std::getenv("TERM");
@@ -32,7 +41,10 @@ bool colors(int descriptor) {
 }
 
 void write_error_line(const std::string& line) {
-  std::fwrite((line + "\n").data(), 1, line.size() + 1, stderr);
+  const std::string whole = line + "\n";
+  const std::lock_guard lock(console);
+  clear_bar();
+  std::fwrite(whole.data(), 1, whole.size(), stderr);
 }
 
 /// Printable, but for its line breaks.
@@ -70,6 +82,8 @@ std::string shortened(const std::string& text, size_t most) {
 
 void print_result(std::string_view lines) {
   const std::string text = cat(printable_lines(lines), "\n");
+  const std::lock_guard lock(console);
+  clear_bar();
   errno = 0;
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && output_error == 0)
     output_error = errno;
@@ -124,11 +138,9 @@ ProgressStyle progress_style(std::string_view name) {
 
 ProgressLine::ProgressLine(ProgressStyle style) : style_(style), terminal_(terminal(STDERR_FILENO)) {}
 
-ProgressLine::~ProgressLine() { clear(); }
-
-void ProgressLine::clear() {
-  if (drawn_) std::fputs("\r\033[K", stderr);
-  drawn_ = false;
+ProgressLine::~ProgressLine() {
+  const std::lock_guard lock(console);
+  clear_bar();
 }
 
 std::string ProgressLine::remaining(int64_t done, int64_t total) const {
@@ -138,8 +150,10 @@ std::string ProgressLine::remaining(int64_t done, int64_t total) const {
 }
 
 void ProgressLine::draw(const std::string& line) {
-  std::fputs(cat("\r\033[K", shortened(line, columns() - 1)).c_str(), stderr);
-  drawn_ = true;
+  const std::string text = cat("\r\033[K", shortened(line, columns() - 1));
+  const std::lock_guard lock(console);
+  std::fputs(text.c_str(), stderr);
+  bar_drawn = true;
 }
 
 void ProgressLine::expect(int64_t done, int64_t total, const std::string& name, int64_t bytes) {

@@ -37,7 +37,7 @@ enum class ProgressStyle { none, bar, json };
 ProgressStyle progress_style(std::string_view name);
 
 /// How far a long work is: a bar on a terminal, elsewhere a line every ten seconds, or JSON objects; all on
-/// standard error.
+/// standard error. A line of another kind makes room for itself.
 class ProgressLine {
  public:
   explicit ProgressLine(ProgressStyle style);
@@ -49,8 +49,6 @@ class ProgressLine {
   void show(int64_t done, int64_t total, const std::string& detail);
   /// Before the work on the next one, `name`: the memory that it is expected to take.
   void expect(int64_t done, int64_t total, const std::string& name, int64_t bytes);
-  /// Makes room for a line of another kind.
-  void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -59,7 +57,6 @@ class ProgressLine {
 
   ProgressStyle style_;
   bool terminal_;
-  bool drawn_ = false;
   int64_t first_ = -1;  // done before the first call
   Clock::time_point start_ = Clock::now();
   Clock::time_point last_line_ = start_;

@@ -3,6 +3,7 @@
 #include <charconv>
 #include <deque>
 #include <filesystem>
+#include <limits>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -200,17 +201,21 @@ class Enhance final : public Command {
   std::vector<ExitCode> finish(const std::vector<Job>& jobs, Model& model, SharedPlans& plans) const {
     check_usage(batch_.page.empty() || jobs.size() <= 1, "--compare: a page shows one picture");
     ProgressLine progress(progress_style(progress_));
-    MemoryAtWork at_work;
-    std::deque<PictureWork> works;  // which do not move
-    for (const Job& job : jobs) works.emplace_back(job, batch_, work_, model, plans, at_work);
-    std::mutex console;  // of the progress
     const auto all = static_cast<int64_t>(jobs.size());
-    std::vector<ExitCode> failures;
     const int workers = workers_for(jobs.size(), model);
+    const size_t ahead = static_cast<size_t>(workers) + 2 * static_cast<size_t>(loaders_);
+    PictureOptions options = work_;
+    options.program += waiting_files(jobs);
+    options.together = std::min<int64_t>(all, workers + loaders_);
+    constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
+    MemoryAtWork at_work(jobs.size(), options.memory > 0 ? options.memory - options.program : kNoLimit);
+    std::deque<PictureWork> works;  // which do not move
+    for (const Job& job : jobs)
+      works.emplace_back(works.size(), job, batch_, options, model, plans, at_work);
+    std::mutex progresses;
+    std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {
-      const std::lock_guard lock(console);
       if (const auto& failure = works[i].failure()) {
-        progress.clear();
         print_failure(*failure);
         failures.push_back(failure->code);
       }
@@ -219,26 +224,43 @@ class Enhance final : public Command {
         batch_.output == "-" ? print_note(line) : print_result(line);
         flush_results();  // a script may wait for it, and a signal may end the next picture
       }
+      const std::lock_guard lock(progresses);
       progress.show(static_cast<int64_t>(i) + 1, all, jobs[i].input);
     };
     run_stages(jobs.size(), loaders_, workers, savers_,
                {.load =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
+                      for (size_t next = i + 1; next < std::min(works.size(), i + ahead); ++next)
+                        works[next].measure();
                       works[i].load();
                     },
                 .begin =
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
-                      works[i].begin(bytes_beside(works, i, workers), [&](int64_t bytes) {
-                        const std::lock_guard lock(console);
+                      const int64_t beside =
+                          bytes_beside(works, i, static_cast<size_t>(workers), at_work.room());
+                      works[i].begin(beside, [&](int64_t bytes) {
+                        const std::lock_guard lock(progresses);
                         progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
                       });
                     },
                 .work = [&](size_t i) { works[i].enhance(); },
                 .save = [&](size_t i) { works[i].save(); },
-                .report = report});
+                .report = report,
+                .stop = [&] { at_work.stop(); }});
     return failures;
+  }
+
+  /// Of files that are in memory while their pictures wait for more.
+  int64_t waiting_files(const std::vector<Job>& jobs) const {
+    int64_t largest = 0;
+    for (const Job& job : jobs) {
+      std::error_code unknown;
+      const auto bytes = static_cast<int64_t>(fs::file_size(job.input, unknown));
+      if (!unknown && jobs.size() > 1) largest = std::max(largest, bytes);
+    }
+    return loaders_ * largest;
   }
 
   /// How many photos are enhanced at the same time: where there are plenty, each in a thread of its own, so
@@ -252,21 +274,26 @@ class Enhance final : public Command {
     return rows && alike && jobs >= 2 * static_cast<size_t>(threads) ? threads : 1;
   }
 
-  /// Of the photos that are read ahead or not yet written while one is enhanced. Those that nobody has read
-  /// yet are taken to be like the others.
-  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one, int workers) const {
-    const auto others = static_cast<size_t>(workers - 1);
-    const size_t before = 2 * static_cast<size_t>(savers_) + 1 + others;
-    const size_t after = 2 * static_cast<size_t>(loaders_) + 1;
-    const size_t first = one - std::min(one, before), end = std::min(works.size(), one + after + 1);
-    int64_t known = 0, bytes = 0;
-    for (size_t i = first; i < end; ++i) {
-      if (const std::optional<int64_t> photo = works[i].photo_bytes()) {
-        ++known;
-        bytes += *photo;
-      }
-    }
-    return bytes / known * static_cast<int64_t>(end - first) - works[one].photo_bytes().value_or(0);
+  /// What others are thought to take while one is enhanced: those beside it, written, and read ahead, as far
+  /// as there is room. Those that nobody has measured yet are taken to be like this one.
+  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one, size_t workers, int64_t room) const {
+    const PictureBytes own = works[one].bytes().value_or(PictureBytes());
+    const auto savers = static_cast<size_t>(savers_), loaders = static_cast<size_t>(loaders_);
+    int64_t bytes = 0, left = room - own.most;
+    const auto add = [&](size_t i, int64_t PictureBytes::*held, int64_t PictureBytes::*takes) {
+      if (i >= works.size()) return;  // also one before the first
+      const PictureBytes other = works[i].bytes().value_or(own);
+      left -= other.*held;
+      if (left >= 0) bytes += other.*takes;
+    };
+    for (size_t i = 1; i < workers; ++i)
+      add(one + i < works.size() ? one + i : one - i, &PictureBytes::most, &PictureBytes::most);
+    for (size_t i = 0; i < savers; ++i)
+      add(one - workers - i, &PictureBytes::writing, &PictureBytes::writing);
+    for (size_t i = 0; i < 2 * loaders; ++i)
+      add(one + workers + i, &PictureBytes::most,
+          i < loaders ? &PictureBytes::reading : &PictureBytes::waiting);
+    return bytes;
   }
 
   /// What is there, then what comes, until a signal.

@@ -234,7 +234,6 @@ class Evaluate final : public Command {
       evaluations.push_back(evaluate(
           name, [&](const Tensor& low, const Tensor&) { return baseline(name, low); }, pairs, each, lpips()));
     }
-    progress.clear();
     return evaluations;
   }
 

@@ -41,7 +41,6 @@ class Pack final : public Command {
     const int64_t bytes = save_picture_pack(output_, pairs, height, width, [&](const std::string& name) {
       progress.show(++done, static_cast<int64_t>(pairs.size()), name);
     });
-    progress.clear();
     print_result(
         printable(cat(output_, ": ", pairs.size(), " pairs of ", width, "x", height, ", ", bytes, " bytes")));
     return ExitCode::ok;

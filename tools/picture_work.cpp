@@ -129,22 +129,6 @@ std::shared_ptr<const Enhancer> SharedPlans::of(int64_t height, int64_t width,
   return plan;
 }
 
-int64_t MemoryAtWork::join(int64_t bytes, int64_t room) {
-  std::unique_lock lock(mutex_);
-  left_.wait(lock, [&] { return pictures_ == 0 || bytes_ <= room; });
-  ++pictures_;
-  return std::exchange(bytes_, bytes_ + bytes);
-}
-
-void MemoryAtWork::leave(int64_t bytes) {
-  {
-    const std::lock_guard lock(mutex_);
-    --pictures_;
-    bytes_ -= bytes;
-  }
-  left_.notify_all();
-}
-
 template <class F>
 void PictureWork::attempt(double& seconds, const F& f) {
   if (settled()) return;
@@ -161,27 +145,81 @@ void PictureWork::attempt(double& seconds, const F& f) {
   seconds += std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+// Where memory is wanted, the failure says what the network needs.
+template <class F>
+void PictureWork::with_need(const F& f) const {
+  try {
+    f();
+  } catch (...) {
+    rethrow_with_need(job_.input, model_, width_, height_);
+  }
+}
+
 void PictureWork::load() {
+  std::call_once(measure_once_, [] {});  // what measures it has done so, and nobody will
   failure_ = job_.refused;
   attempt(load_seconds_, [&] {
     if (job_.skip) {
       try {  // what a killed run or a full disk left is no result
-        load_image(job_.output);
+        load_image(job_.output,
+                   {.admit = [&](const ImageCost& cost) { at_work_.reserve(number_, cost.decoding); }});
         skipped_ = true;
         return;
       } catch (const FileException&) {
       }
     }
-    before_ = load_image(job_.input);
-    width_ = before_.width;
-    height_ = before_.height;
-    if (options_.raw_linear && before_.bits != 16)
-      throw CommandError(ExitCode::refused, cat(job_.input,
-                                                ": has 8 bits, too few for linear values; --raw-linear "
-                                                "expects 16"));
+    before_ = load_image(job_.input, {.admit = [&](const ImageCost& cost) { admit(cost); }});
     if (travels()) begin_upload();
   });
-  photo_bytes_ = static_cast<int64_t>(before_.samples.size());
+  load_seconds_ -= waited_;
+  if (!settled()) return;
+  measured_ = true;
+  at_work_.release(number_);
+}
+
+void PictureWork::measure() {
+  struct Measured {};
+  const auto format = image_format_of(job_.input);
+  if (job_.refused || job_.skip || !format || is_foreign(*format)) return;
+  std::call_once(measure_once_, [&] {
+    try {
+      load_image(job_.input, {.admit = [&](const ImageCost& cost) {
+                   find_bytes(cost);
+                   throw Measured();
+                 }});
+    } catch (const Measured&) {
+      measured_ = true;
+    } catch (const std::exception&) {  // `load` meets it again, and says so
+    }
+  });
+}
+
+// On a device only what the host holds: its plan is found where the network is used, one picture after the
+// other.
+void PictureWork::find_bytes(const ImageCost& cost) {
+  cost_ = cost;
+  width_ = cost.width;
+  height_ = cost.height;
+  if (options_.raw_linear && cost.bits != 16)
+    throw CommandError(ExitCode::refused, cat(job_.input,
+                                              ": has 8 bits, too few for linear values; --raw-linear "
+                                              "expects 16"));
+  bytes_ = {.reading = cost.decoding, .waiting = cost.bytes, .writing = 2 * bytes_of_result()};
+  if (on_device_)
+    bytes_.most = std::max({bytes_around_network(), bytes_.reading, bytes_.writing});
+  else
+    with_need([&] { check_memory(); });
+}
+
+// What the whole work takes is asked for before the photo is decoded.
+void PictureWork::admit(const ImageCost& cost) {
+  const auto start = Clock::now();
+  if (measured_ && cost != cost_)
+    throw CommandError(ExitCode::refused, cat(job_.input, ": changes while it is read"));
+  if (!measured_) find_bytes(cost);
+  measured_ = true;
+  at_work_.reserve(number_, bytes_.most);
+  waited_ = std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 // Whether photo and result go to a device and back while it computes other pictures.
@@ -230,7 +268,7 @@ void PictureWork::plan_network() {
   if (curves_written_ || batch_.curves.empty()) return;
   // Maps are kept beside the photo, which has no result yet.
   EnhanceOptions options = how();
-  const int64_t more = map_bytes() - static_cast<int64_t>(before_.samples.size());
+  const int64_t more = map_bytes() - cost_.bytes;
   if (options.memory > 0) options.memory = std::max<int64_t>(1, options.memory - more / 9 * 8);
   curves_ = std::make_unique<const Enhancer>(
       Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
@@ -243,40 +281,53 @@ int64_t PictureWork::map_bytes() const {
 
 const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
 
-// What the program takes without a picture, and photo and result in bytes, and as tensors where they are
-// such, is taken off the limit first. A written file needs no more than the photo that is gone by then.
-void PictureWork::check_memory() {
-  memory_ = 0;
-  if (options_.memory == 0 && options_.tile == 0) return plan_network();
-  const auto photo = static_cast<int64_t>(before_.samples.size());
-  // As tensors: the picture, its result, what becomes of it; or the sum of eight results, where the result
-  // takes the place of the photo.
+int64_t PictureWork::bytes_of_result() const {
+  const int64_t channels = cost_.channels % 2 == 0 ? 4 : 3;
+  return width_ * height_ * channels * cost_.bits / 8;
+}
+
+// Photo and result in bytes, and as tensors where they are such: the picture, its result, what becomes of it.
+// Or the sum of eight results, where the result takes the place of the photo.
+int64_t PictureWork::bytes_around_network() const {
   const bool sum = options_.augment && !needs_tensors();
-  const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0;
-  const int64_t around = options_.program + beside_ + (sum ? 1 : 2) * photo +
-                         tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
+  const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0, result = bytes_of_result();
+  return (sum ? std::max(cost_.bytes, result) : cost_.bytes + result) +
+         tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
+}
+
+// What is around the network is taken off `room` first. A written file needs no more than the photo that is
+// gone by then.
+void PictureWork::plan_within(int64_t room) {
+  const int64_t around = bytes_around_network();
   // An eighth more goes to rounding and cache of the allocator, to workspaces of convolutions, and to the
   // weights that are kept in their form.
   const bool limited = model_.device() == kCpu || options_.memory_asked;  // else it is the host's
-  if (options_.memory > 0 && limited) memory_ = std::max<int64_t>(1, (options_.memory - around) / 9 * 8);
+  memory_ = options_.memory > 0 && limited ? std::max<int64_t>(1, (room - around) / 9 * 8) : 0;
   plan_network();
   // Otherwise a whole picture, and what it takes would be found out on the device, in its memory.
   const EnhancePlan plan = limited || options_.tile > 0 ? upright_->plan() : EnhancePlan();
   int64_t network = limited ? plan.bytes : 0;
   if (turned_ && limited) network = std::max(network, turned_->plan().bytes);
   // Before and after the network there are two photos while one is turned.
-  need_ = std::max(options_.loading, around + std::max(network / 8 * 9, sum ? photo : 0));
+  const int64_t turning = options_.augment && !needs_tensors() ? cost_.bytes : 0;
+  bytes_.most = std::max({around + std::max(network / 8 * 9, turning), bytes_.reading, bytes_.writing});
   if (curves_) {  // before the result, one of the maps is packed at a time
-    const int64_t beside = options_.program + beside_ + photo + map_bytes();
     const int64_t rows = limited ? curves_->plan().bytes : 0;
-    need_ = std::max(need_, beside + std::max(rows / 8 * 9, 3 * width_ * height_));
+    bytes_.most = std::max(
+        bytes_.most, cost_.bytes + map_bytes() + std::max(rows / 8 * 9, 3 * width_ * height_));
   }
-  own_ = network / 8 * 9 + photo;
   reduction_ = plan.reduction;
-  if (reduction_ > 0) {
-    print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
-                   " times smaller; --exact refuses that, --verify-tiles measures it"));
-  }
+}
+
+// Room is left for others where that makes no other picture of this one.
+void PictureWork::check_memory() {
+  memory_ = 0;
+  if (options_.memory == 0 && options_.tile == 0) return plan_network();
+  const int64_t room = options_.memory - options_.program;
+  plan_within(room / options_.together);
+  const bool fits = bytes_.most <= room / options_.together && reduction_ == 0;
+  if (options_.together > 1 && !fits) plan_within(room);
+  need_ = std::max(options_.loading, options_.program + bytes_.most);
   if (options_.memory > 0 && need_ > options_.memory)
     throw CommandError(ExitCode::exhausted, cat(job_.input, ": ", need_sentence(), ", --memory allows ",
                                                 megabytes(options_.memory)));
@@ -288,6 +339,12 @@ std::string PictureWork::need_sentence() const {
 
 void PictureWork::say_need() const {
   if (options_.memory_asked) print_note(cat(job_.input, ": ", need_sentence()));
+}
+
+void PictureWork::say_approximate() const {
+  if (reduction_ == 0) return;
+  print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
+                 " times smaller; --exact refuses that, --verify-tiles measures it"));
 }
 
 // The middle of the picture, as a whole and tile by tile.
@@ -316,35 +373,22 @@ void PictureWork::verify_tiles() const {
                  width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
-// Where memory is wanted, the failure says what the network needs.
 template <class F>
 void PictureWork::attempt_network(const F& f) {
-  attempt(network_seconds_, [&] {
-    try {
-      f();
-    } catch (...) {
-      rethrow_with_need(job_.input, model_, width_, height_);
-    }
-  });
+  attempt(network_seconds_, [&] { with_need(f); });
 }
 
 void PictureWork::begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
-  beside_ = beside;
   attempt_network([&] {
     try {
-      check_memory();
+      if (on_device_) check_memory();
     } catch (const std::bad_alloc&) {
       if (model_.device() == kCpu) throw;
       upright_ = nullptr;  // it will be found out again, on the CPU
     }
-  });
-  if (settled()) return;
-  constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
-  const int64_t others = at_work_.join(own_, options_.memory > 0 ? options_.memory - need_ : kNoLimit);
-  joined_ = true;
-  if (need_ > 0) need_ += others;
-  attempt_network([&] {
+    say_approximate();
     if (need_ == 0) return;
+    need_ += beside;
     say_need();
     expects(need_);
   });
@@ -355,12 +399,13 @@ void PictureWork::enhance() {
     const ManyAtWork at_work;
     attempt_network([&] {
       const auto work = [&] {
-        if (upright_ == nullptr) check_memory();
+        if (upright_ == nullptr) check_memory();  // on the CPU
         if (options_.verify_tiles) verify_tiles();
         run_network();
       };
       on_cpu_if_exhausted(model_, job_.input, work, [&] {
         check_memory();
+        say_approximate();
         say_need();
         work();
       });
@@ -370,7 +415,7 @@ void PictureWork::enhance() {
   }
   upright_ = turned_ = nullptr;
   curves_ = nullptr;
-  if (std::exchange(joined_, false)) at_work_.leave(own_);
+  at_work_.release(number_, settled() ? 0 : bytes_.writing);
 }
 
 void PictureWork::run_network() {
@@ -528,6 +573,7 @@ void PictureWork::save() {
   });
   after_ = {};  // reports may wait
   picture_ = {};
+  at_work_.release(number_);
 }
 
 void PictureWork::write_files() {
@@ -535,7 +581,7 @@ void PictureWork::write_files() {
   if (job_.output == "-") {
     const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
     write_result_bytes(bytes);
-    bytes_ = static_cast<int64_t>(bytes.size());
+    written_ = static_cast<int64_t>(bytes.size());
     hash_ = sha256(bytes);
   } else {
     const fs::path folder = fs::path(job_.output).parent_path();
@@ -545,11 +591,11 @@ void PictureWork::write_files() {
         print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
                        ", its colours will look others; PNG, JPEG and WebP keep it"));
       }
-      bytes_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
+      written_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
       hash_ = sha256(read_file(job_.output).value());
     } else {
       const std::vector<uint8_t> bytes = encode_image(after_, format, options_.quality);
-      bytes_ = write_file_atomically(job_.output, bytes).value();
+      written_ = write_file_atomically(job_.output, bytes).value();
       hash_ = sha256(bytes);
     }
   }
@@ -609,7 +655,7 @@ std::string PictureWork::json_line() const {
     if (reduction_ > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
     if (need_ > 0) line["memory_estimate"] = need_;
-    line["bytes"] = bytes_;
+    line["bytes"] = written_;
     line["sha256"] = hash_;
   }
   return line.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace);

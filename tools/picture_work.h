@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -15,6 +14,7 @@
 #include "luxgrad/tensor/cuda_copies.h"
 #include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tools/batch.h"
+#include "luxgrad/tools/memory_at_work.h"
 
 namespace lux {
 
@@ -27,6 +27,7 @@ struct PictureOptions {
   bool side_by_side = false;  ///< write before and after in one picture
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
+  int64_t together = 1;       ///< pictures that would like to be read or enhanced at the same time
   int64_t loading = 0;        ///< the most that it took until then
   bool memory_asked = false;  ///< by the user: say before the work what it needs; devices have the limit, too
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
@@ -48,26 +49,22 @@ class SharedPlans {
   std::deque<std::shared_ptr<const Enhancer>> latest_;  // the last first
 };
 
-/// The memory of pictures that are enhanced at the same time.
-class MemoryAtWork {
- public:
-  /// Waits until nobody is at work, or no more than `room` bytes are. Returns how many are, besides the
-  /// `bytes` that join them.
-  int64_t join(int64_t bytes, int64_t room);
-  void leave(int64_t bytes);
-
- private:
-  std::mutex mutex_;
-  std::condition_variable left_;
-  int64_t bytes_ = 0, pictures_ = 0;
+/// Bytes that a picture takes, from stage to stage.
+struct PictureBytes {
+  int64_t reading = 0;  ///< the most until the photo is there
+  int64_t waiting = 0;  ///< of the photo, until its turn has come
+  int64_t most = 0;     ///< in any stage
+  int64_t writing = 0;  ///< from when it is enhanced on
 };
 
 class PictureWork {
  public:
-  /// A network on a device that has no memory left for the picture enhances it on the CPU.
-  PictureWork(const Job& job, const BatchOptions& batch, const PictureOptions& options, Model& model,
-              SharedPlans& plans, MemoryAtWork& at_work)
-      : job_(job),
+  /// Of the job with this number in the list of `at_work`. A network on a device that has no memory left for
+  /// the picture enhances it on the CPU.
+  PictureWork(size_t number, const Job& job, const BatchOptions& batch, const PictureOptions& options,
+              Model& model, SharedPlans& plans, MemoryAtWork& at_work)
+      : number_(number),
+        job_(job),
         batch_(batch),
         options_(options),
         model_(model),
@@ -78,19 +75,19 @@ class PictureWork {
   /// Leaves out what is not begun.
   void skip() { skipped_ = true; }
   // None of them throws; after a failure the later ones do nothing.
+  /// Reads the header, so that `bytes` is known before the photo is loaded; once, and not where that needs
+  /// another program. What is wrong with the file, `load` will find. For any thread.
+  void measure();
+  /// Waits until there is memory for all stages beside other pictures.
   void load();
-  /// Waits until there is memory beside the pictures that are enhanced at present. `beside`: bytes of photos
-  /// that are read ahead or not yet written meanwhile. `expects` is told before the work how many bytes the
-  /// program is thought to take.
+  /// `beside`: bytes that other pictures are thought to take meanwhile. `expects` is told before the work how
+  /// many the program is.
   void begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects);
   void enhance();
   void save();
 
-  /// Of the photo, 0 where none is needed; nothing before it is read. For any thread.
-  std::optional<int64_t> photo_bytes() const {
-    const int64_t bytes = photo_bytes_;
-    return bytes < 0 ? std::nullopt : std::optional(bytes);
-  }
+  /// None before its header is read, zeros where nothing is to be done. For any thread.
+  std::optional<PictureBytes> bytes() const { return measured_ ? std::optional(bytes_) : std::nullopt; }
   const std::optional<Failure>& failure() const { return failure_; }
   /// What a script wants to know: one JSON object in a line.
   std::string json_line() const;
@@ -99,17 +96,25 @@ class PictureWork {
   template <class F>
   void attempt(double& seconds, const F& f);
   template <class F>
+  void with_need(const F& f) const;
+  template <class F>
   void attempt_network(const F& f);
   bool settled() const { return failure_.has_value() || skipped_; }
   bool needs_tensors() const;
   bool travels() const;
   void begin_upload();
+  void find_bytes(const ImageCost& cost);
+  void admit(const ImageCost& cost);
   EnhanceOptions how() const;
   void plan_network();
   const Enhancer& network() const;
+  int64_t bytes_of_result() const;
+  int64_t bytes_around_network() const;
+  void plan_within(int64_t room);
   void check_memory();
   std::string need_sentence() const;
   void say_need() const;
+  void say_approximate() const;
   void verify_tiles() const;
   void run_network();
   void run_in_precision();
@@ -130,6 +135,7 @@ class PictureWork {
   int64_t map_bytes() const;
   void save_curves();
 
+  const size_t number_;
   const Job& job_;
   const BatchOptions& batch_;
   const PictureOptions& options_;
@@ -145,19 +151,20 @@ class PictureWork {
   int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};
   bool skipped_ = false, curves_written_ = false;
-  int64_t width_ = 0, height_ = 0, bytes_ = 0;
-  std::atomic<int64_t> photo_bytes_ = -1;
+  int64_t width_ = 0, height_ = 0, written_ = 0;
+  ImageCost cost_;  // of the photo
+  std::once_flag measure_once_;
+  PictureBytes bytes_;
+  std::atomic<bool> measured_ = false;  // and those are known
   Precision planned_in_ = Precision::exact;
-  int64_t beside_ = 0;   // of other pictures
-  int64_t memory_ = 0;   // that the network may take, 0: no limit
-  int64_t own_ = 0;      // of this picture while it is enhanced, and its network
-  bool joined_ = false;  // those at work
-  int64_t need_ = 0;     // of the program with this picture, before the work; 0: nobody knows
+  int64_t memory_ = 0;  // that the network may take, 0: no limit
+  int64_t need_ = 0;    // of the program with this picture, before the work; 0: nobody knows
   std::shared_ptr<const Enhancer> upright_, turned_;  // for the photo, and for it lying on its side
   std::unique_ptr<const Enhancer> curves_;            // until they are written
   int64_t reduction_ = 0;  // of the copy that statistics are taken from; 0: they are the picture's
   std::string hash_;
   double load_seconds_ = 0, network_seconds_ = 0, save_seconds_ = 0;
+  double waited_ = 0;  // for memory, while it was loaded
 };
 
 }  // namespace lux

@@ -54,16 +54,20 @@ class StageRun {
       } catch (...) {
         const std::lock_guard lock(mutex_);
         if (error_ == nullptr) error_ = std::current_exception();
-        stopping_ = true;
-        changed_.notify_all();
+        stop_locked();
       }
     });
   }
 
   void stop() {
     const std::lock_guard lock(mutex_);
+    stop_locked();
+  }
+
+  void stop_locked() {
     stopping_ = true;
     changed_.notify_all();
+    stages_.stop();
   }
 
   /// Waits, and throws what a thread has thrown; whether the work goes on.
@@ -101,7 +105,7 @@ class StageRun {
         if (loaders_ == 0) stages_.load(job);
         if (loaders_ == 0) set(job, Step::loaded);
         const bool goes_on = wait_until([&] {
-          return done_[job] == Step::loaded && (savers_ == 0 || job - saved_ < 2 * savers_ + at_work());
+          return done_[job] == Step::loaded && (savers_ == 0 || job - saved_ < savers_ + 1 + at_work());
         });
         if (!goes_on) return;
         stages_.begin(job);

@@ -43,7 +43,6 @@ class Console final : public TrainListener {
   }
 
   void on_notice(const std::string& text) override {
-    progress_.clear();
     print_note(printable(text));
   }
 
