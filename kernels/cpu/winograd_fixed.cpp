@@ -171,8 +171,8 @@ void source_to_points(const Convolution& c, const TileRange& range, const Channe
       for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
         const Region region = region_of<G>(c, run, ch);
         const Strip strip = strip_of(c.source, run.n, region, aligned<float>(scratch));
-        transform_source<G, 1>(&strip, region.column, run.count,
-                               InWholes<G>(to + run.index * p.tile + ch, p, largest + run.index));
+        transform_source<G, 1, 0>(&strip, region.column, run.count,
+                                  InWholes<G>(to + run.index * p.tile + ch, p, largest + run.index));
       }
     });
   });

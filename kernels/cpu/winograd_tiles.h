@@ -17,7 +17,8 @@ int64_t tile_bytes(const Convolution& c) {
   return c.groups * (planes.source * bytes_of<T>(c.depth) + planes.products * bytes_of<float>(c.width));
 }
 
-// Vectors of a cache line, which are carried to the points together: a line would come and go for each of them.
+// Vectors of a cache line, which are carried to the points together: a line would come and go for each of
+// them.
 constexpr int kLine = 64 / kVectorBytes;
 
 // Where a vector of a run's pixels is copied to, if it has to be.
@@ -34,15 +35,25 @@ Region region_of(const Convolution& c, const Run& run, int64_t channel) {
   return {row, rows, column, columns, channel, smaller(kWide, c.groups * c.depth - channel)};
 }
 
-// For each tile keep.begin(tile), then keep(tile, vector, point, value), for `kVectors` vectors of channels. The
-// last columns of a tile are the first of the next.
-template <class G, int kVectors, class Keep>
+// The pixels of a column are asked for: those of a map seldom are in the second cache level.
+template <int kRows>
+inline void ask_for_column(const Strip& s, int64_t w) {
+  const float* const from = s.data + (w - s.begin) * s.pixel;
+  LUX_UNROLL
+  for (int i = 0; i < kRows; ++i) __builtin_prefetch(from + i * s.row);
+}
+
+// For each tile keep.begin(tile), then keep(tile, vector, point, value), for `kVectors` vectors of channels
+// of one cache line. The last columns of a tile are the first of the next. kAhead: tiles that are asked for
+// beforehand.
+template <class G, int kVectors, int kAhead, class Keep>
 void transform_source(const Strip* strips, int64_t w, int64_t tiles, Keep keep) {
   constexpr int kShared = G::kIn - G::kStep;
   Lanes half[kVectors][G::kIn][G::kAt];  // [vector, column, point]
   const auto see = [&](int v, int j) {
     Lanes d[G::kIn];
     load_column<G::kIn>(strips[v], w + j, d);
+    if (kAhead > 0 && v == 0) ask_for_column<G::kIn>(strips[v], w + j + int64_t{kAhead} * G::kStep);
     G::to_points(d, half[v][j]);
   };
   LUX_UNROLL
