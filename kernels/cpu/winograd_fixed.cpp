@@ -148,7 +148,7 @@ class InWholes {
     for (int m = 0; m < Factors<G>::kCount; m += kWide)
       store<float>(factors_ + m, load(kFactors<G>.at + m) * each);
   }
-  void operator()(int64_t tile, int, int point, Lanes value) const {
+  void operator()(int64_t tile, int64_t, int point, Lanes value) const {
     *reinterpret_cast<Wholes*>(to_ + tile * p_.tile + point * p_.point) =
         __builtin_convertvector(whole(value * factors_[point]), Wholes);
   }

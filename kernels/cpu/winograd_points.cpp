@@ -14,12 +14,12 @@ int64_t sums_bytes(const Convolution& c, int64_t tiles) {
 }
 
 // `kVectors` vectors of channels.
-template <int kVectors>
+template <int64_t kVectors>
 void transform_target(const Strip* strips, int64_t w, int64_t tiles, const Points& p, float* to) {
   const int64_t step = p.tile, point = p.point;
   for (int64_t tile = 0; tile < tiles; ++tile, w += kOut, to += step) {
     LUX_UNROLL_ROWS
-    for (int v = 0; v < kVectors; ++v) {
+    for (int64_t v = 0; v < kVectors; ++v) {
       Lanes half[kOut][kSide];
       LUX_UNROLL_ROWS
       for (int j = 0; j < kOut; ++j) {
@@ -47,7 +47,7 @@ struct InFloats {
   float* to = nullptr;
 
   void begin(int64_t index) { to = first + index * tile; }
-  void operator()(int64_t, int vector, int at, Lanes value) const {
+  void operator()(int64_t, int64_t vector, int at, Lanes value) const {
     store<float>(to + at * point + vector * kWide, value);
   }
 };
@@ -56,12 +56,12 @@ struct InFloats {
 constexpr int kTilesAhead = kVectorBytes < 64 ? 1 : 0;
 
 // Tiles of a run, `kVectors` vectors of channels from `channel` on.
-template <class G, int kVectors>
+template <class G, int64_t kVectors>
 void run_to_points(const Convolution& c, const Run& run, int64_t channel, const Points& p, float* to,
                    float* band) {
   const int64_t room = band_floats(run.count);
   Strip strips[kVectors];
-  for (int v = 0; v < kVectors; ++v)
+  for (int64_t v = 0; v < kVectors; ++v)
     strips[v] = strip_of(c.source, run.n, region_of<G>(c, run, channel + v * kWide), band + v * room);
   transform_source<G, kVectors, kTilesAhead>(strips, region_of<G>(c, run, channel).column, run.count,
                                              InFloats{to + run.index * p.tile + channel, p.tile, p.point});
@@ -82,12 +82,12 @@ void source_to_points(const Convolution& c, const TileRange& range, const Channe
   });
 }
 
-template <int kVectors>
+template <int64_t kVectors>
 void target_run_to_points(const Convolution& c, const Run& run, int64_t channel, const Points& p, float* to,
                           float* band) {
   const int64_t room = band_floats(run.count);
   Strip strips[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
+  for (int64_t v = 0; v < kVectors; ++v) {
     const int64_t first = channel + v * kWide;
     const Region region{run.row,          kOut,  run.column,
                         run.count * kOut, first, smaller(kWide, c.groups * c.width - first)};

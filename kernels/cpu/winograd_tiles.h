@@ -19,7 +19,7 @@ int64_t tile_bytes(const Convolution& c) {
 
 // Vectors of a cache line, which are carried to the points together: a line would come and go for each of
 // them.
-constexpr int kLine = 64 / kVectorBytes;
+constexpr int64_t kLine = 64 / kVectorBytes;
 
 // Where a vector of a run's pixels is copied to, if it has to be.
 inline int64_t band_floats(int64_t tiles) { return kSide * (tiles * kOut + 2) * kWide; }
@@ -46,25 +46,25 @@ inline void ask_for_column(const Strip& s, int64_t w) {
 // For each tile keep.begin(tile), then keep(tile, vector, point, value), for `kVectors` vectors of channels
 // of one cache line. The last columns of a tile are the first of the next. kAhead: tiles that are asked for
 // beforehand.
-template <class G, int kVectors, int kAhead, class Keep>
+template <class G, int64_t kVectors, int kAhead, class Keep>
 void transform_source(const Strip* strips, int64_t w, int64_t tiles, Keep keep) {
   constexpr int kShared = G::kIn - G::kStep;
   Lanes half[kVectors][G::kIn][G::kAt];  // [vector, column, point]
-  const auto see = [&](int v, int j) {
+  const auto see = [&](int64_t v, int j) {
     Lanes d[G::kIn];
     load_column<G::kIn>(strips[v], w + j, d);
     if (kAhead > 0 && v == 0) ask_for_column<G::kIn>(strips[v], w + j + int64_t{kAhead} * G::kStep);
     G::to_points(d, half[v][j]);
   };
   LUX_UNROLL
-  for (int v = 0; v < kVectors; ++v) {
+  for (int64_t v = 0; v < kVectors; ++v) {
     LUX_UNROLL
     for (int j = 0; j < kShared; ++j) see(v, j);
   }
   for (int64_t tile = 0; tile < tiles; ++tile, w += G::kStep) {
     keep.begin(tile);
     LUX_UNROLL_ROWS
-    for (int v = 0; v < kVectors; ++v) {
+    for (int64_t v = 0; v < kVectors; ++v) {
       LUX_UNROLL_ROWS
       for (int j = kShared; j < G::kIn; ++j) see(v, j);
       LUX_UNROLL_ROWS
