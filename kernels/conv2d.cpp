@@ -119,10 +119,10 @@ struct WeightGradient {
   }
 };
 
-// gz = gy · activation'(y), and its sum over all pixels on the way. Y: what y was kept as.
-template <class T, class Y>
+// gz = gy · activation'(y), and its sum over all pixels on the way. Y: what y was kept as. The activation is
+// a constant: a choice for every element would keep the loop over channels from becoming vectors.
+template <Activation kActivation, class T, class Y>
 struct BiasGradient {
-  Activation activation;
   double slope;
   int64_t K;
   const T* gy;
@@ -133,8 +133,8 @@ struct BiasGradient {
   LUX_HD Arith<T> term(int64_t pixel, int64_t k) const {
     using A = Arith<T>;
     const int64_t i = pixel * K + k;
-    if (y == nullptr) return A(gy[i]);
-    gz[i] = static_cast<T>(A(gy[i]) * activation_slope(activation, static_cast<A>(slope), A(y[i])));
+    if constexpr (kActivation == Activation::none) return A(gy[i]);
+    gz[i] = static_cast<T>(A(gy[i]) * activation_slope(kActivation, static_cast<A>(slope), A(y[i])));
     return A(gz[i]);
   }
   LUX_HD void finish(int64_t, int64_t k, double sum) const {
@@ -386,10 +386,12 @@ Tensor output_gradient(Activation activation, double slope, const Tensor& gy, co
   const auto run = [&](auto t, auto kept) {
     using T = decltype(t);
     using Y = decltype(kept);
-    reduce_columns(
-        gy.device(), 1, gy.numel() / K, K,
-        BiasGradient<T, Y>{activation, slope, K, gy.data<T>(), linear ? nullptr : y.data<Y>(),
-                           linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+    with_constant(activation, [&](auto constant) {
+      reduce_columns(gy.device(), 1, gy.numel() / K, K,
+                     BiasGradient<decltype(constant)::value, T, Y>{
+                         slope, K, gy.data<T>(), linear ? nullptr : y.data<Y>(),
+                         linear ? nullptr : gz.data<T>(), gb.defined() ? gb.data<T>() : nullptr});
+    });
   };
   if (!linear && y.dtype() != gy.dtype())
     run(float{}, bf16{});

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "luxgrad/kernels/formulas.h"
 
@@ -44,6 +45,24 @@ LUX_HD A activation_slope(Activation activation, A slope, A y) {
       break;
   }
   return A(1);
+}
+
+/// f(activation), as a std::integral_constant.
+template <class F>
+void with_constant(Activation activation, const F& f) {
+  switch (activation) {
+    case Activation::relu:
+      return f(std::integral_constant<Activation, Activation::relu>{});
+    case Activation::leaky_relu:
+      return f(std::integral_constant<Activation, Activation::leaky_relu>{});
+    case Activation::sigmoid:
+      return f(std::integral_constant<Activation, Activation::sigmoid>{});
+    case Activation::tanh:
+      return f(std::integral_constant<Activation, Activation::tanh>{});
+    case Activation::none:
+      break;
+  }
+  f(std::integral_constant<Activation, Activation::none>{});
 }
 
 }  // namespace lux

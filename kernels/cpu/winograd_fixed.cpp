@@ -148,7 +148,7 @@ class InWholes {
     for (int m = 0; m < Factors<G>::kCount; m += kWide)
       store<float>(factors_ + m, load(kFactors<G>.at + m) * each);
   }
-  void operator()(int64_t tile, int point, Lanes value) const {
+  void operator()(int64_t tile, int64_t, int point, Lanes value) const {
     *reinterpret_cast<Wholes*>(to_ + tile * p_.tile + point * p_.point) =
         __builtin_convertvector(whole(value * factors_[point]), Wholes);
   }
@@ -170,9 +170,9 @@ void source_to_points(const Convolution& c, const TileRange& range, const Channe
     each_run(c, range, [&](const Run& run) {
       for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
         const Region region = region_of<G>(c, run, ch);
-        InWholes<G> keep(to + run.index * p.tile + ch, p, largest + run.index);
-        transform_source<G>(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column,
-                            run.count, keep);
+        const Strip strip = strip_of(c.source, run.n, region, aligned<float>(scratch));
+        transform_source<G, 1, 0>(&strip, region.column, run.count,
+                                  InWholes<G>(to + run.index * p.tile + ch, p, largest + run.index));
       }
     });
   });

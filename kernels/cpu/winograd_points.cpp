@@ -13,66 +13,98 @@ int64_t sums_bytes(const Convolution& c, int64_t tiles) {
   return scratch_bytes<float>(target_points(c, tiles).size());
 }
 
-void transform_target(const Strip& s, int64_t w, int64_t tiles, const Points& p, float* to) {
-  for (int64_t tile = 0; tile < tiles; ++tile, w += kOut, to += p.tile) {
-    Lanes half[kOut][kSide];
-    LUX_UNROLL
-    for (int j = 0; j < kOut; ++j) {
-      Lanes d[kOut];
-      load_column<kOut>(s, w + j, d);
-      outputs_to_points(d, half[j]);
-    }
-    LUX_UNROLL
-    for (int i = 0; i < kSide; ++i) {
-      Lanes d[kOut], t[kSide];
-      LUX_UNROLL
-      for (int j = 0; j < kOut; ++j) d[j] = half[j][i];
-      outputs_to_points(d, t);
-      LUX_UNROLL
-      for (int j = 0; j < kSide; ++j) store<float>(to + (i * kSide + j) * p.point, t[j]);
+// `kVectors` vectors of channels.
+template <int64_t kVectors>
+void transform_target(const Strip* strips, int64_t w, int64_t tiles, const Points& p, float* to) {
+  const int64_t step = p.tile, point = p.point;
+  for (int64_t tile = 0; tile < tiles; ++tile, w += kOut, to += step) {
+    LUX_UNROLL_ROWS
+    for (int64_t v = 0; v < kVectors; ++v) {
+      Lanes half[kOut][kSide];
+      LUX_UNROLL_ROWS
+      for (int j = 0; j < kOut; ++j) {
+        Lanes d[kOut];
+        load_column<kOut>(strips[v], w + j, d);
+        outputs_to_points(d, half[j]);
+      }
+      LUX_UNROLL_ROWS
+      for (int i = 0; i < kSide; ++i) {
+        Lanes d[kOut], t[kSide];
+        LUX_UNROLL
+        for (int j = 0; j < kOut; ++j) d[j] = half[j][i];
+        outputs_to_points(d, t);
+        LUX_UNROLL
+        for (int j = 0; j < kSide; ++j) store<float>(to + (i * kSide + j) * point + v * kWide, t[j]);
+      }
     }
   }
 }
 
-// Values of a tile at the points, as they are.
+// Values of a tile at the points, as they are. Steps of its own: what it stores might be those of another's.
 struct InFloats {
-  float* to;
-  const Points& p;
+  float* first;
+  int64_t tile, point;
+  float* to = nullptr;
 
-  void begin(int64_t) const {}
-  void operator()(int64_t tile, int point, Lanes value) const {
-    store<float>(to + tile * p.tile + point * p.point, value);
+  void begin(int64_t index) { to = first + index * tile; }
+  void operator()(int64_t, int64_t vector, int at, Lanes value) const {
+    store<float>(to + at * point + vector * kWide, value);
   }
 };
+
+// Measured where the second cache level has 512 KiB; level v4 was not at hand.
+constexpr int kTilesAhead = kVectorBytes < 64 ? 1 : 0;
+
+// Tiles of a run, `kVectors` vectors of channels from `channel` on.
+template <class G, int64_t kVectors>
+void run_to_points(const Convolution& c, const Run& run, int64_t channel, const Points& p, float* to,
+                   float* band) {
+  const int64_t room = band_floats(run.count);
+  Strip strips[kVectors];
+  for (int64_t v = 0; v < kVectors; ++v)
+    strips[v] = strip_of(c.source, run.n, region_of<G>(c, run, channel + v * kWide), band + v * room);
+  transform_source<G, kVectors, kTilesAhead>(strips, region_of<G>(c, run, channel).column, run.count,
+                                             InFloats{to + run.index * p.tile + channel, p.tile, p.point});
+}
 
 void source_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
   const Points p = source_points(c, range.count);
-  float* const to = aligned<float>(points);
+  float *const to = aligned<float>(points), *const band = aligned<float>(scratch);
   with_geometry(c, [&](auto geometry) {
     using G = decltype(geometry);
     each_run(c, range, [&](const Run& run) {
-      for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
-        InFloats keep{to + run.index * p.tile + ch, p};
-        const Region region = region_of<G>(c, run, ch);
-        transform_source<G>(strip_of(c.source, run.n, region, aligned<float>(scratch)), region.column,
-                            run.count, keep);
-      }
+      int64_t ch = channels.begin;
+      for (; ch + (kLine - 1) * kWide < channels.end; ch += kLine * kWide)
+        run_to_points<G, kLine>(c, run, ch, p, to, band);
+      for (; ch < channels.end; ch += kWide) run_to_points<G, 1>(c, run, ch, p, to, band);
     });
   });
+}
+
+template <int64_t kVectors>
+void target_run_to_points(const Convolution& c, const Run& run, int64_t channel, const Points& p, float* to,
+                          float* band) {
+  const int64_t room = band_floats(run.count);
+  Strip strips[kVectors];
+  for (int64_t v = 0; v < kVectors; ++v) {
+    const int64_t first = channel + v * kWide;
+    const Region region{run.row,          kOut,  run.column,
+                        run.count * kOut, first, smaller(kWide, c.groups * c.width - first)};
+    strips[v] = strip_of(c.target, run.n, region, band + v * room);
+  }
+  transform_target<kVectors>(strips, run.column, run.count, p, to + run.index * p.tile + channel);
 }
 
 void target_to_points(const Convolution& c, const TileRange& range, const ChannelRange& channels,
                       void* points, void* scratch) {
   const Points p = target_points(c, range.count);
-  float* const to = aligned<float>(points);
+  float *const to = aligned<float>(points), *const band = aligned<float>(scratch);
   each_run(c, range, [&](const Run& run) {
-    for (int64_t ch = channels.begin; ch < channels.end; ch += kWide) {
-      const Region region{run.row,          kOut, run.column,
-                          run.count * kOut, ch,   smaller(kWide, c.groups * c.width - ch)};
-      transform_target(strip_of(c.target, run.n, region, aligned<float>(scratch)), region.column, run.count,
-                       p, to + run.index * p.tile + ch);
-    }
+    int64_t ch = channels.begin;
+    for (; ch + (kLine - 1) * kWide < channels.end; ch += kLine * kWide)
+      target_run_to_points<kLine>(c, run, ch, p, to, band);
+    for (; ch < channels.end; ch += kWide) target_run_to_points<1>(c, run, ch, p, to, band);
   });
 }
 

@@ -17,9 +17,14 @@ int64_t tile_bytes(const Convolution& c) {
   return c.groups * (planes.source * bytes_of<T>(c.depth) + planes.products * bytes_of<float>(c.width));
 }
 
+// Vectors of a cache line, which are carried to the points together: a line would come and go for each of
+// them.
+constexpr int64_t kLine = 64 / kVectorBytes;
+
+// Where a vector of a run's pixels is copied to, if it has to be.
+inline int64_t band_floats(int64_t tiles) { return kSide * (tiles * kOut + 2) * kWide; }
 inline int64_t strip_scratch(const Convolution& c, const TileRange& range) {
-  const int64_t run = smaller(range.count, (c.target.W + kOut - 1) / kOut);
-  return scratch_bytes<float>(kSide * (run * kOut + 2) * kWide);
+  return scratch_bytes<float>(kLine * band_floats(smaller(range.count, (c.target.W + kOut - 1) / kOut)));
 }
 
 // The pixels that the tiles of a run see, a vector of channels from `channel` on.
@@ -30,32 +35,49 @@ Region region_of(const Convolution& c, const Run& run, int64_t channel) {
   return {row, rows, column, columns, channel, smaller(kWide, c.groups * c.depth - channel)};
 }
 
-// keep.begin(tile), then keep(tile, point, value). The last columns of a tile are the first of the next.
-template <class G, class Keep>
-void transform_source(const Strip& s, int64_t w, int64_t tiles, Keep& keep) {
+// The pixels of a column are asked for: those of a map seldom are in the second cache level.
+template <int kRows>
+inline void ask_for_column(const Strip& s, int64_t w) {
+  const float* const from = s.data + (w - s.begin) * s.pixel;
+  LUX_UNROLL
+  for (int i = 0; i < kRows; ++i) __builtin_prefetch(from + i * s.row);
+}
+
+// For each tile keep.begin(tile), then keep(tile, vector, point, value), for `kVectors` vectors of channels
+// of one cache line. The last columns of a tile are the first of the next. kAhead: tiles that are asked for
+// beforehand.
+template <class G, int64_t kVectors, int kAhead, class Keep>
+void transform_source(const Strip* strips, int64_t w, int64_t tiles, Keep keep) {
   constexpr int kShared = G::kIn - G::kStep;
-  Lanes half[G::kIn][G::kAt];  // [column, point]
-  const auto see = [&](int j) {
+  Lanes half[kVectors][G::kIn][G::kAt];  // [vector, column, point]
+  const auto see = [&](int64_t v, int j) {
     Lanes d[G::kIn];
-    load_column<G::kIn>(s, w + j, d);
-    G::to_points(d, half[j]);
+    load_column<G::kIn>(strips[v], w + j, d);
+    if (kAhead > 0 && v == 0) ask_for_column<G::kIn>(strips[v], w + j + int64_t{kAhead} * G::kStep);
+    G::to_points(d, half[v][j]);
   };
   LUX_UNROLL
-  for (int j = 0; j < kShared; ++j) see(j);
+  for (int64_t v = 0; v < kVectors; ++v) {
+    LUX_UNROLL
+    for (int j = 0; j < kShared; ++j) see(v, j);
+  }
   for (int64_t tile = 0; tile < tiles; ++tile, w += G::kStep) {
     keep.begin(tile);
-    LUX_UNROLL
-    for (int j = kShared; j < G::kIn; ++j) see(j);
-    LUX_UNROLL
-    for (int i = 0; i < G::kAt; ++i) {
-      Lanes d[G::kIn], t[G::kAt];
-      LUX_UNROLL
-      for (int j = 0; j < G::kIn; ++j) d[j] = half[j][i];
-      G::to_points(d, t);
-      LUX_UNROLL
-      for (int j = 0; j < G::kAt; ++j) keep(tile, i * G::kAt + j, t[j]);
-      LUX_UNROLL
-      for (int j = 0; j < kShared; ++j) half[j][i] = d[j + G::kStep];
+    LUX_UNROLL_ROWS
+    for (int64_t v = 0; v < kVectors; ++v) {
+      LUX_UNROLL_ROWS
+      for (int j = kShared; j < G::kIn; ++j) see(v, j);
+      LUX_UNROLL_ROWS
+      for (int i = 0; i < G::kAt; ++i) {
+        Lanes d[G::kIn], t[G::kAt];
+        LUX_UNROLL
+        for (int j = 0; j < G::kIn; ++j) d[j] = half[v][j][i];
+        G::to_points(d, t);
+        LUX_UNROLL
+        for (int j = 0; j < G::kAt; ++j) keep(tile, v, i * G::kAt + j, t[j]);
+        LUX_UNROLL
+        for (int j = 0; j < kShared; ++j) half[v][j][i] = d[j + G::kStep];
+      }
     }
   }
 }

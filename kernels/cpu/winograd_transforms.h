@@ -10,6 +10,15 @@
 
 #include "luxgrad/kernels/cpu/block.h"
 
+// Where 16 registers have to do, GCC would keep in memory much of what it computes of several rows at once.
+#if defined(__AVX512F__) || !defined(__x86_64__)
+#define LUX_UNROLL_ROWS LUX_UNROLL
+#elif defined(__clang__)
+#define LUX_UNROLL_ROWS _Pragma("nounroll")
+#else
+#define LUX_UNROLL_ROWS _Pragma("GCC unroll 1")
+#endif
+
 namespace {
 
 using Lanes = Vector<float>;
