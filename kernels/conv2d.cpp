@@ -409,6 +409,9 @@ KernelTable<Conv2dKernels>& conv2d_kernels() {
     cpu::add_winograd(slots);
     cpu::add_pairs(slots);
     cuda::add_vendor(slots);
+#ifdef LUX_CUDA
+    cuda::add_depthwise(slots, Device::Type::cuda);
+#endif
     return slots;
   }();
   return table;

@@ -73,6 +73,11 @@ void add_winograd(KernelTable<Conv2dKernels>& table);
 void add_pairs(KernelTable<Conv2dKernels>& table);
 }  // namespace cpu
 
+namespace cuda {
+/// Depthwise 3x3 with a stride of 1, in f32 and bf16 (kernels/cuda/depthwise.cu).
+void add_depthwise(KernelTable<Conv2dKernels>& table, Device::Type device);
+}  // namespace cuda
+
 inline constexpr int kMaxConv2dInputs = 8;
 
 }  // namespace lux

@@ -114,8 +114,9 @@ Tensor run_whole(const Wanted& wanted, const Tensor& picture) {
     return run_there(wanted, picture.to(device)).to(picture.device());
   Tensors weights;
   for (const auto& [name, tensor] : wanted.model.state_dict()) weights.push_back(tensor);
-  const std::string key = cat(exact_text(wanted.strength), wanted.curves != nullptr ? " curves " : " ",
-                              precision(), plain_kernels() ? " plain" : "");
+  const std::string key =
+      cat(wanted.model.name(), " ", exact_text(wanted.strength), wanted.curves != nullptr ? " curves " : " ",
+          precision(), plain_kernels() ? " plain" : "");
   const auto run = [&](const Tensors& x) -> Tensors { return {run_there(wanted, x[0])}; };
   const Tensor y = wanted.model.graphs().run(key, {picture}, weights, run)[0];
   return picture.device() == device ? y.clone() : y.to(picture.device());  // the graph writes into y again

@@ -1,6 +1,8 @@
 #include "luxgrad/tensor/cuda.h"
 
 #include <algorithm>
+#include <atomic>
+#include <cstdlib>
 #include <mutex>
 #include <utility>
 
@@ -37,6 +39,22 @@ Context& context() {
   return *context;
 }
 
+std::atomic<bool>& blocking() {
+  static std::atomic<bool> on = [] {
+    const char* const text = std::getenv("LUX_CUDA_BLOCKING");
+    const std::string_view wanted = text == nullptr ? "" : text;
+    return !wanted.empty() && wanted != "0";
+  }();
+  return on;
+}
+
+// What the driver says. Of a fault it is known only after a wait which kernel's it was.
+std::string text_of(const Driver& driver, int error) {
+  const bool unplaced = driver.is_fault != nullptr && driver.is_fault(error) && !is_blocking();
+  return cat(driver.text_of(error),
+             unplaced ? "; an earlier kernel may have done it, and LUX_CUDA_BLOCKING=1 says which" : "");
+}
+
 thread_local void* own_stream = nullptr;  // of an OnStream
 
 void* current(const Context& c) { return own_stream != nullptr ? own_stream : c.stream; }
@@ -64,8 +82,8 @@ const Driver& started_driver(Context& c) {
 int take(const Context& c, void** data, int64_t bytes) {
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
   int error = c.driver->allocate(data, size, current(c));
+  if (error != 0) c.driver->last_error();  // else the next launch would report it
   if (error != c.driver->out_of_memory) return error;
-  c.driver->last_error();  // else the next launch would report it
   // Not of the device's own stream, where another thread may just be recording a graph.
   c.driver->synchronize(current(c));
   c.driver->trim();
@@ -90,10 +108,10 @@ memory::Block allocate_from_pool(Context& c, int64_t bytes) {
   admit(c, bytes, false);
   memory::Block block{nullptr, nullptr, bytes, 0};
   if (const int error = take(c, &block.data, bytes); error != 0) {
-    const std::string text = cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
-                                 OperatorScope::text(), ": ", c.driver->text_of(error));
-    if (error == c.driver->out_of_memory) throw OutOfMemory(text);
-    fail(text);
+    if (error != c.driver->out_of_memory)
+      fail("cuda: allocating ", bytes, " bytes", OperatorScope::text(), ": ", text_of(*c.driver, error));
+    throw OutOfMemory(cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
+                          OperatorScope::text(), ": ", c.driver->text_of(error)));
   }
   block.base = block.data;
   c.stats.live += bytes;
@@ -185,10 +203,13 @@ void check_call(int error, const std::string& what) {
   if (error == 0) return;
   const Driver& driver = started_driver(context());
   driver.last_error();  // else the next launch would report it
-  const std::string text = cat("cuda: ", what, ": ", driver.text_of(error));
+  const std::string text = cat("cuda: ", what, ": ", text_of(driver, error));
   if (error == driver.out_of_memory) throw OutOfMemory(text);
   fail(text);
 }
+
+bool set_blocking(bool on) { return blocking().exchange(on); }
+bool is_blocking() { return blocking().load(std::memory_order_relaxed); }
 
 memory::Block allocate(int64_t bytes, Device device, std::shared_ptr<Storage>& whole) {
   check(device.type == Device::Type::cuda && device.index == 0, "cuda: expected device cuda:0, got index ",
@@ -276,7 +297,9 @@ void copy(void* to, Device to_device, const void* from, Device from_device, int6
 
 void check_launch(std::string_view kernel, int64_t calls) {
   const Driver& driver = started_driver(context());
-  if (const int error = driver.last_error(); error != 0)
+  int error = driver.last_error();
+  if (error == 0 && is_blocking() && Recording::current() == nullptr) error = driver.synchronize(stream());
+  if (error != 0)
     check_call(error, cat("running ", kernel, " for ", calls, " elements", OperatorScope::text()));
 }
 

@@ -37,6 +37,9 @@ struct Driver {
   int (*last_error)();
   int out_of_memory;    ///< the number of the error for which trimming and trying again may help
   bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
+  /// Whether a kernel did that while it ran. Then whoever looks at the device next is told, and the device
+  /// takes nothing more. Null: no error is of that kind.
+  bool (*is_fault)(int error) = nullptr;
 
   /// Memory of the host that stays where it is, so that the device copies from it whenever it gets there.
   int (*allocate_host)(void** data, size_t bytes) = nullptr;
@@ -120,8 +123,14 @@ class Event {
 };
 
 /// Throws Error, and OutOfMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
-/// error. Once it is thrown, no later call reports it again.
+/// error. Once it is thrown, no later call reports it again, but for faults, of which the text says that an
+/// earlier kernel may have done it, and how to find out.
 void check_call(int error, const std::string& what);
+
+/// Whether every launch is awaited before the next, and nothing runs as a graph, so that the fault of a
+/// kernel names its operator; off, unless LUX_CUDA_BLOCKING is set and not 0. Returns what it was before.
+bool set_blocking(bool blocking);
+bool is_blocking();
 
 /// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then
 /// the graphs. While this thread records a graph they are a part of the graph's own memory, `whole`, which is
@@ -142,7 +151,8 @@ void fail_allocation(int64_t countdown);
 /// there. Throws Error, and NotRecordable for a copy into host memory while a graph is recorded.
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 
-/// After a launch of `kernel`, called `calls` times: throws Error where it could not begin.
+/// After a launch of `kernel`, called `calls` times: throws Error where it could not begin, and in a blocking
+/// run where it did not end well.
 void check_launch(std::string_view kernel, int64_t calls);
 
 }  // namespace lux::cuda

@@ -49,7 +49,10 @@ class Executable {
 
   /// Ends what `begin_capture` began; the number of an error.
   int end_capture() { return driver().end_capture(&handle_, stream()); }
-  void launch() const { check_call(driver().launch_graph(handle_, stream()), "launching a graph"); }
+  void launch(const std::string& work) const {
+    if (const int error = driver().launch_graph(handle_, stream()); error != 0)
+      check_call(error, cat("launching the graph of ", work));
+  }
 
  private:
   void* handle_ = nullptr;
@@ -168,7 +171,8 @@ bool Graphs::record(Entry& entry, const Tensors& inputs, Work work) {
 
 Tensors Graphs::run(const std::string& key, const Tensors& inputs, const Tensors& reads, Work work) {
   const std::lock_guard lock(all().mutex);
-  const bool records = all().wanted && Recording::current() == nullptr && driver().begin_capture != nullptr;
+  const bool records =
+      all().wanted && !is_blocking() && Recording::current() == nullptr && driver().begin_capture != nullptr;
   if (!records) return work(on_device(inputs));
   const std::shared_ptr<Entry> here = entry(key, inputs, reads);  // stays, whatever is forgotten meanwhile
   Entry& entry = *here;
@@ -181,7 +185,7 @@ Tensors Graphs::run(const std::string& key, const Tensors& inputs, const Tensors
     return results;
   }
   for (size_t i = 0; i < inputs.size(); ++i) copy_(entry.inputs[i], inputs[i]);
-  entry.graph->launch();
+  entry.graph->launch(entry.key);
   return entry.results;
 }
 

@@ -31,10 +31,10 @@ class Graphs {
   Graphs& operator=(const Graphs&) = delete;
 
   /// `work(inputs)`, with the inputs on the device, wherever they are given. The first time it runs as ever,
-  /// and what it needs is measured; the second time it is recorded. `key` names the work and the numbers that
-  /// it is made with; shapes and dtypes of the inputs are added. `reads`: what it reads and writes besides
-  /// its inputs and its own, such as weights. The results may be the graph's own: its next run overwrites
-  /// them. Throws what `work` throws.
+  /// and what it needs is measured; the second time it is recorded. `key` names the work, also in errors, and
+  /// the numbers that it is made with; shapes and dtypes of the inputs are added. `reads`: what it reads and
+  /// writes besides its inputs and its own, such as weights. The results may be the graph's own: its next run
+  /// overwrites them. Throws what `work` throws.
   Tensors run(const std::string& key, const Tensors& inputs, const Tensors& reads, Work work);
 
   /// Forgets all of them, whose memory goes back to the pool.
@@ -52,7 +52,8 @@ class Graphs {
   std::list<std::shared_ptr<Entry>> entries_;  // the one used last first
 };
 
-/// Whether work is recorded from now on; on, unless LUX_CUDA_GRAPHS is 0. Returns what it was before.
+/// Whether work is recorded from now on; on, unless LUX_CUDA_GRAPHS is 0. Not in a blocking run
+/// (tensor/cuda.h). Returns what it was before.
 bool set_graphs_wanted(bool wanted);
 /// Forgets the graphs of all owners, because memory is short or the kernels become other ones. Returns
 /// whether there were any.

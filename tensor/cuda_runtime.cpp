@@ -68,6 +68,25 @@ int launch_graph(void* graph, void* stream) {
   return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), to_stream(stream));
 }
 
+// Of these the context does not recover; a launch that is refused is none of them.
+bool is_fault(int error) {
+  switch (error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+    case cudaErrorECCUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
 const Driver kRuntime = {
     .start = start,
     .text_of = [](int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); },
@@ -80,6 +99,7 @@ const Driver kRuntime = {
     .synchronize = [](void* stream) -> int { return cudaStreamSynchronize(to_stream(stream)); },
     .last_error = []() -> int { return cudaGetLastError(); },
     .out_of_memory = cudaErrorMemoryAllocation,
+    .is_fault = is_fault,
     .allocate_host = [](void** data, size_t bytes) -> int { return cudaMallocHost(data, bytes); },
     .release_host = [](void* data) -> int { return cudaFreeHost(data); },
     .make_stream = make_stream,

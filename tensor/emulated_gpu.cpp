@@ -68,6 +68,8 @@ struct Machine {
   const Kernel* kernel = nullptr;
   unsigned current = 0;
   int64_t launches = 0, graph_launches = 0;
+  int64_t countdown = 0;                     // to a kernel that goes wrong
+  bool is_faulty = false, is_known = false;  // and that somebody has waited since
 };
 Machine machine;
 
@@ -137,6 +139,8 @@ void run_now(unsigned blocks, unsigned threads, const Kernel& kernel) {
   if (machine.fibers.size() < threads) machine.fibers.resize(threads);
   machine.kernel = &kernel;
   ++machine.launches;
+  if (machine.countdown > 0 && --machine.countdown == 0) machine.is_faulty = true;
+  if (machine.is_faulty) return;
   grid_size.x = blocks;
   const FlushDenormals as_the_pool_does;
   open_memory();
@@ -164,10 +168,18 @@ uint64_t exchange(uint64_t bits, unsigned thread) {
 int64_t launches() { return machine.launches; }
 int64_t graph_launches() { return machine.graph_launches; }
 int64_t overruns() { return memory.overruns; }
+void fail_kernel(int64_t countdown) { machine.countdown = countdown; }
 
 namespace {
 
-constexpr int kUnknown = 1, kExhausted = 2, kNotForGraphs = 3;
+constexpr int kUnknown = 1, kExhausted = 2, kNotForGraphs = 3, kFault = 4;
+
+// Whoever waits learns what a kernel has done, and everyone after that.
+int awaited() {
+  machine.is_known = machine.is_faulty;
+  return machine.is_known ? kFault : 0;
+}
+int known_error() { return machine.is_known ? kFault : 0; }
 
 // Whether a graph of this stream is being recorded, which from now on is good for nothing. Graphs are those
 // of the stream that `start` leaves null; the others do at once what they are asked for, too.
@@ -178,6 +190,9 @@ bool breaks_graph(const void* stream) {
 }
 
 int start(void**) {
+  machine.is_faulty = machine.is_known = false;
+  const char* const fault = std::getenv("LUX_EMULATED_FAULT");
+  machine.countdown = fault == nullptr ? 0 : std::strtoll(fault, nullptr, 10);
   if (memory.start != nullptr) return 0;
   void* const start = mmap(nullptr, kMemory, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (start == MAP_FAILED) return kExhausted;
@@ -190,6 +205,7 @@ int start(void**) {
 int allocate(void** data, size_t bytes, void* stream) {
   const std::lock_guard lock(one_at_a_time());
   if (breaks_graph(stream)) return kNotForGraphs;
+  if (const int error = known_error(); error != 0) return error;
   const size_t size = (bytes + kGuard + kAlignment - 1) / kAlignment * kAlignment;
   size_t at = 0;  // the first gap that is large enough
   for (const auto& [offset, block] : memory.used) {
@@ -233,6 +249,7 @@ void copy_now(void* to, const void* from, size_t bytes) {
 
 int copy(void* to, const void* from, size_t bytes, void* stream) {
   const std::lock_guard lock(one_at_a_time());
+  if (const int error = known_error(); error != 0) return error;
   if (recorded == nullptr || stream != nullptr) return copy_now(to, from, bytes), 0;
   // Memory of the host that may move is gone when the graph runs.
   const bool stays = is_here(from) || host_blocks.contains(from);
@@ -275,6 +292,7 @@ int end_capture(void** graph, void*) {
 int launch_graph(void* graph, void* stream) {
   const std::lock_guard lock(one_at_a_time());
   if (breaks_graph(stream)) return kNotForGraphs;
+  if (const int error = known_error(); error != 0) return error;
   ++machine.graph_launches;
   for (const Command& command : static_cast<const Graph*>(graph)->commands) {
     if (command.kernel != nullptr)
@@ -301,23 +319,25 @@ const cuda::Driver kDriver = {
         [](int error) {
           return error == kExhausted      ? "out of memory"
                  : error == kNotForGraphs ? "operation not permitted when stream is capturing"
+                 : error == kFault        ? "an illegal memory access was encountered"
                                           : "no block begins there";
         },
     .allocate = allocate,
     .release = release,
     .trim = []() -> int { return 0; },
     .copy = copy,
-    .synchronize = [](void* stream) -> int { return breaks_graph(stream) ? kNotForGraphs : 0; },
-    .last_error = []() -> int { return 0; },
+    .synchronize = [](void* stream) -> int { return breaks_graph(stream) ? kNotForGraphs : awaited(); },
+    .last_error = known_error,
     .out_of_memory = kExhausted,
     .is_real = false,
+    .is_fault = [](int error) { return error == kFault; },
     .allocate_host = allocate_host,
     .release_host = release_host,
     .make_stream = [](void** stream) -> int { return *stream = &machine, 0; },
     .make_event = [](void** event) -> int { return *event = new Clock::time_point, 0; },
     .record_event = [](void* event, void*) -> int { return time_of(event) = Clock::now(), 0; },
     .wait_on_stream = [](void*, void*) -> int { return 0; },
-    .wait_for_event = [](void*) -> int { return 0; },
+    .wait_for_event = [](void*) -> int { return awaited(); },
     .release_event = [](void* event) -> int { return delete &time_of(event), 0; },
     .between = [](float* milliseconds, void* earlier, void* later) -> int {
       const std::chrono::duration<float, std::milli> passed = time_of(later) - time_of(earlier);

@@ -49,6 +49,10 @@ uint64_t exchange(uint64_t bits, unsigned thread);
 int64_t launches();
 /// Graphs launched so far.
 int64_t graph_launches();
+/// The kernel that is the `countdown`-th from now on goes wrong while it runs: it does nothing, and nobody is
+/// told before the next wait; from then on every request fails, until the driver is set again. 0: none. Also
+/// $LUX_EMULATED_FAULT, from the start.
+void fail_kernel(int64_t countdown);
 /// Blocks of its memory that were written beyond their end, among those given back so far.
 int64_t overruns();
 

@@ -14,7 +14,7 @@
 #include "luxgrad/kernels/batch_norm.h"
 #include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/concat.h"
-#include "luxgrad/kernels/conv2d.h"
+#include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/conv_transpose2d.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/curve.h"
@@ -28,6 +28,8 @@
 #include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/losses/zero_dce.h"
 #include "luxgrad/tensor/memory.h"
+#include "luxgrad/tensor/random.h"
+#include "luxgrad/tensor/raw.h"
 #include "luxgrad/training/optimizer.h"
 #include "same_bits.h"
 #include "scopes.h"
@@ -47,16 +49,21 @@ struct KernelCase {
 /// While it lives, the CPU's operators run the kernels of the GPU.
 class EmulatedDevice {
  public:
-  explicit EmulatedDevice(emulator::Order order) {
+  explicit EmulatedDevice(emulator::Order order) : convolutions_(conv2d_kernels()) {
     emulator::set_order(order, 3);
     cuda::fill(slots(), Device::Type::cpu);
+    cuda::add_depthwise(conv2d_kernels(), Device::Type::cpu);
   }
   ~EmulatedDevice() {
     slots() = {};
+    conv2d_kernels() = convolutions_;
     emulator::set_order(emulator::Order::forward);
   }
   EmulatedDevice(const EmulatedDevice&) = delete;
   EmulatedDevice& operator=(const EmulatedDevice&) = delete;
+
+ private:
+  KernelTable<Conv2dKernels> convolutions_;  // of the CPU
 };
 
 // The result and the gradients of all inputs, for a gradient of the result that is exact in every dtype.
@@ -286,6 +293,77 @@ std::vector<CaseInput> pictures_and_curves(int64_t N, int64_t H, int64_t W, int6
 }
 
 }  // namespace
+
+namespace {
+
+/// The first `inputs` of x, with the weight and, where there is one, the bias that follow.
+Tensor depthwise(const Tensors& x, size_t inputs, const Padding& padding) {
+  const Tensors of(x.begin(), x.begin() + static_cast<std::ptrdiff_t>(inputs));
+  const Tensor bias = x.size() > inputs + 1 ? x[inputs + 1] : Tensor();
+  return conv2d(of, x[inputs], bias, {.padding = padding, .groups = x[inputs].size(0)});
+}
+
+}  // namespace
+
+TEST_CASE("depthwise convolutions") {
+  const CaseFunction one = [](const Tensors& x) { return depthwise(x, 1, 1); };
+  const CaseFunction uneven = [](const Tensors& x) { return depthwise(x, 1, {2, 0, 3, 1}); };
+  const CaseFunction unpadded = [](const Tensors& x) { return depthwise(x, 1, {}); };
+  const CaseFunction two = [](const Tensors& x) { return depthwise(x, 2, 1); };
+  const CaseFunction three = [](const Tensors& x) { return depthwise(x, 3, 1); };
+  const std::set<std::string> all = {"depthwise", "depthwise_input_gradient", "depthwise_weight_gradient"};
+  check_rows({
+      {"24 channels", {{2, 13, 41, 24}, {24, 3, 3, 1}, {24}}, one, all},
+      {"3 channels", {{2, 9, 90, 3}, {3, 3, 3, 1}, {3}}, one, all},
+      {"5 channels, without zeros around", {{1, 7, 6, 5}, {5, 3, 3, 1}, {5}}, unpadded, all},
+      {"uneven zeros, without a bias", {{3, 5, 4, 8}, {8, 3, 3, 1}}, uneven, all},
+      {"one pixel", {{1, 1, 1, 8}, {8, 3, 3, 1}, {8}}, one, all},
+      {"more channels than a block has", {{1, 5, 3, 296}, {296, 3, 3, 1}, {296}}, one, all},
+      {"more channels than a block has, one by one", {{1, 5, 3, 301}, {301, 3, 3, 1}, {301}}, one, all},
+      {"two inputs", {{1, 6, 11, 16}, {1, 6, 11, 8}, {24, 3, 3, 1}, {24}}, two, all},
+      {"three inputs, two of them constant, at odd places",
+       {CaseInput{1, 6, 5, 3}.constant(),
+        {1, 6, 5, 8},
+        CaseInput{1, 6, 5, 5}.constant(),
+        {16, 3, 3, 1},
+        {16}},
+       three,
+       all},
+      {"constant weights",
+       {{1, 10, 5, 8}, CaseInput{8, 3, 3, 1}.constant()},
+       one,
+       {"depthwise", "depthwise_input_gradient"}},
+      {"a constant picture",
+       {CaseInput{2, 10, 5, 8}.constant(), {8, 3, 3, 1}},
+       one,
+       {"depthwise", "depthwise_weight_gradient"}},
+  });
+}
+
+TEST_CASE("rows of a depthwise convolution have the bits of the whole") {
+  const EmulatedDevice device(emulator::Order::forward);
+  Tensor x = empty({1, 23, 10, 8}), weight = empty({8, 3, 3, 1});
+  Generator generator(1);
+  fill_uniform_(x, -1, 1, generator);
+  fill_uniform_(weight, -1, 1, generator);
+  const auto convolved = [&](int64_t begin, int64_t end, const Padding& padding) {
+    const Tensor rows = empty({1, end - begin, 10, 8});
+    copy_(rows, from_vector(
+                    [&] {
+                      const std::vector<double> all = x.to_vector();
+                      return std::vector<double>(all.begin() + begin * 80, all.begin() + end * 80);
+                    }(),
+                    rows.shape()));
+    return conv2d(rows, weight, Tensor(), {.padding = padding, .groups = 8}).to_vector();
+  };
+  const std::vector<double> whole = convolved(0, 23, 1);
+  for (int64_t first = 0; first + 5 <= 23; ++first) {  // five rows from each on
+    const int64_t begin = first == 0 ? 0 : first - 1, end = first + 5 == 23 ? 23 : first + 6;
+    const std::vector<double> rows =
+        convolved(begin, end, {first == 0 ? 1 : 0, first + 5 == 23 ? 1 : 0, 1, 1});
+    CHECK(std::equal(rows.begin(), rows.end(), whole.begin() + first * 80));
+  }
+}
 
 TEST_CASE("zero-reference losses as one head") {
   const std::set<std::string> head = {"zero_reference", "zero_reference_gradient"};

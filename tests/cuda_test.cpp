@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "error_of.h"
+#include "gpu.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/vendor.h"
 #include "luxgrad/kernels/slots.h"
@@ -26,7 +27,7 @@ using namespace lux;
 
 namespace {
 
-constexpr int kNoDriver = 35, kExhausted = 2, kFault = 700;
+constexpr int kNoDriver = 35, kExhausted = 2, kRefused = 9, kFault = 700;
 constexpr Device kCuda{Device::Type::cuda, 0};
 
 // What the driver was asked for, and what it shall answer.
@@ -38,13 +39,14 @@ struct Copy {
 struct Fake {
   std::map<void*, std::vector<char>> blocks;
   int starts = 0, trims = 0, waits = 0, copies = 0, clock = 0, events = 0;
-  int start_error = 0, allocations_to_fail = 0, launch_error = 0, wait_error = 0, record_error = 0;
+  int start_error = 0, allocations_to_fail = 0, allocation_error = 0, launch_error = 0, wait_error = 0,
+      record_error = 0;
   bool has_host_memory = true;
 
   bool records = false, broken = false;  // a graph, which something has made worthless
   std::vector<Copy> recorded;
   std::map<const void*, std::vector<char>> host_blocks;
-  int graphs = 0, launches = 0, end_error = 0;
+  int graphs = 0, launches = 0, end_error = 0, graph_error = 0;
   bool torn = false;  // a graph was released before it was done
 
   // Whether streams do nothing until somebody waits for them, as slow ones would.
@@ -103,10 +105,12 @@ const cuda::Driver kFake = {
         [](int error) {
           return error == kNoDriver    ? "no driver"
                  : error == kExhausted ? "out of memory"
-                                       : "an illegal memory access was encountered";
+                 : error == kFault     ? "an illegal memory access was encountered"
+                                       : "invalid argument";
         },
     .allocate = [](void** data, size_t bytes, void* stream) -> int {
-      if (interrupts(stream)) return kFault;
+      if (interrupts(stream)) return kRefused;
+      if (fake.allocation_error != 0) return failed(std::exchange(fake.allocation_error, 0));
       if (fake.allocations_to_fail > 0 && fake.allocations_to_fail-- > 0) return failed(kExhausted);
       std::vector<char> block(bytes);
       *data = block.data();
@@ -114,7 +118,7 @@ const cuda::Driver kFake = {
       return 0;
     },
     .release = [](void* data, void* stream) -> int {
-      if (interrupts(stream) || !fake.blocks.contains(data)) return kFault;
+      if (interrupts(stream) || !fake.blocks.contains(data)) return kRefused;
       return put(stream, [data] { fake.blocks.erase(data); }), 0;
     },
     .trim = []() -> int { return ++fake.trims, 0; },
@@ -127,12 +131,13 @@ const cuda::Driver kFake = {
       return 0;
     },
     .synchronize = [](void* stream) -> int {
-      if (interrupts(stream)) return kFault;
+      if (interrupts(stream)) return kRefused;
       finish(stream, fake.streams[stream].put);
       return ++fake.waits, fake.wait_error;
     },
     .last_error = []() -> int { return std::exchange(fake.launch_error, 0); },
     .out_of_memory = kExhausted,
+    .is_fault = [](int error) { return error == kFault; },
     .allocate_host = [](void** data, size_t bytes) -> int {
       if (!fake.has_host_memory) return failed(kExhausted);
       std::vector<char> block(bytes);
@@ -140,7 +145,7 @@ const cuda::Driver kFake = {
       fake.host_blocks[*data] = std::move(block);
       return 0;
     },
-    .release_host = [](void* data) -> int { return fake.host_blocks.erase(data) == 1 ? 0 : kFault; },
+    .release_host = [](void* data) -> int { return fake.host_blocks.erase(data) == 1 ? 0 : kRefused; },
     .make_stream = [](void** stream) -> int {
       static char names[2];
       *stream = &names[fake.made_streams++];
@@ -175,12 +180,13 @@ const cuda::Driver kFake = {
     },
     .end_capture = [](void** graph, void*) -> int {
       fake.records = false;
-      if (fake.broken || fake.end_error != 0) return kFault;
+      if (fake.broken || fake.end_error != 0) return kRefused;
       ++fake.graphs;
       *graph = new FakeGraph{fake.recorded};
       return 0;
     },
     .launch_graph = [](void* graph, void* stream) -> int {
+      if (fake.graph_error != 0) return failed(fake.graph_error);
       ++fake.launches;
       auto* const made = static_cast<FakeGraph*>(graph);
       ++made->running;
@@ -193,7 +199,7 @@ const cuda::Driver kFake = {
     .release_graph = [](void* graph) -> int {
       --fake.graphs;
       const auto* const made = static_cast<FakeGraph*>(graph);
-      if (made->running > 0) return fake.torn = true, kFault;
+      if (made->running > 0) return fake.torn = true, kRefused;
       return delete made, 0;
     },
 };
@@ -310,14 +316,12 @@ TEST_CASE("tensors travel to the device and back, converted on the host") {
 TEST_CASE("errors of the device say what luxgrad was doing") {
   const FakeDevice device;
   const Tensor x = full({3}, 1).to(kCuda);
-  fake.wait_error = kFault;
-  CHECK(error_of([&] { x.to(kCpu); }) ==
-        "cuda: copying 12 bytes from device to host: an illegal memory access was encountered");
-  CHECK(error_of([] { cuda::synchronize(); }) ==
-        "cuda: waiting for the device: an illegal memory access was encountered");
-  fake.launch_error = kFault;
+  fake.wait_error = kRefused;
+  CHECK(error_of([&] { x.to(kCpu); }) == "cuda: copying 12 bytes from device to host: invalid argument");
+  CHECK(error_of([] { cuda::synchronize(); }) == "cuda: waiting for the device: invalid argument");
+  fake.launch_error = kRefused;
   CHECK(error_of([] { cuda::check_launch("lux::Relu", 12); }) ==
-        "cuda: running lux::Relu for 12 elements: an illegal memory access was encountered");
+        "cuda: running lux::Relu for 12 elements: invalid argument");
   CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
 }
 
@@ -326,24 +330,46 @@ TEST_CASE("what fails in an operator names the innermost one and the shapes that
   const Tensor x = empty({1, 2, 3, 4}), missing;
   const Tensors weights = {empty({4}), empty({2, 4})};
   const auto launch = [] {
-    fake.launch_error = kFault;
+    fake.launch_error = kRefused;
     return error_of([] { cuda::check_launch("lux::Relu", 12); });
   };
   const OperatorScope outer("outer", x, weights, missing);
   {
     const OperatorScope scope(OperatorScope::Gradient{}, "relu", x);
-    CHECK(launch() ==
-          "cuda: running lux::Relu for 12 elements, in grad relu [1, 2, 3, 4]: an illegal memory access was "
-          "encountered");
+    CHECK(launch() == "cuda: running lux::Relu for 12 elements, in grad relu [1, 2, 3, 4]: invalid argument");
   }
   CHECK(launch() ==
-        "cuda: running lux::Relu for 12 elements, in outer [1, 2, 3, 4] [4] [2, 4]: an illegal memory access "
-        "was encountered");
+        "cuda: running lux::Relu for 12 elements, in outer [1, 2, 3, 4] [4] [2, 4]: invalid argument");
   fake.allocations_to_fail = 2;
   CHECK(error_of([] {
           empty({5}, {DType::f32, kCuda});
         }) ==
         "cuda: the device has no 20 bytes left (0 in use), in outer [1, 2, 3, 4] [4] [2, 4]: out of memory");
+}
+
+TEST_CASE(
+    "the fault of a kernel may be an earlier one's, and where launches are awaited names its operator") {
+  const FakeDevice device;
+  const std::string fault = "an illegal memory access was encountered";
+  const std::string advice = "; an earlier kernel may have done it, and LUX_CUDA_BLOCKING=1 says which";
+  const Tensor x = empty({2, 3});
+  const OperatorScope scope("relu", x);
+  const auto launch = [] { return error_of([] { cuda::check_launch("lux::Relu", 6); }); };
+  const std::string of_the_launch = "cuda: running lux::Relu for 6 elements, in relu [2, 3]: ";
+  fake.launch_error = kFault;
+  CHECK(launch() == of_the_launch + fault + advice);
+  fake.wait_error = kFault;
+  CHECK(error_of([] { cuda::synchronize(); }) == "cuda: waiting for the device: " + fault + advice);
+  fake.allocation_error = kFault;
+  CHECK(error_of([] {
+          empty({5}, {DType::f32, kCuda});
+        }) == "cuda: allocating 20 bytes, in relu [2, 3]: " + fault + advice);
+  CHECK(launch() == "no error");  // its launch is well
+
+  const Blocking blocking;
+  CHECK(launch() == of_the_launch + fault);
+  fake.wait_error = 0;
+  CHECK(launch() == "no error");
 }
 
 TEST_CASE("a kernel that was compiled for the CPU refuses the device") {
@@ -360,9 +386,8 @@ TEST_CASE("what failed is said once, and not again of the next kernel") {
   fake.has_host_memory = false;
   CHECK_THROWS_AS(cuda::Staging{10}, OutOfMemory);
   CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
-  fake.record_error = kFault;
-  CHECK(error_of([] { cuda::Event(); }) ==
-        "cuda: marking the stream: an illegal memory access was encountered");
+  fake.record_error = kRefused;
+  CHECK(error_of([] { cuda::Event(); }) == "cuda: marking the stream: invalid argument");
   CHECK_NOTHROW(cuda::check_launch("lux::Relu", 12));
   CHECK(fake.events == 0);
 }
@@ -373,9 +398,9 @@ TEST_CASE("events of the stream tell what the device took, and are given back") 
     const cuda::Event first;
     cuda::Event second, third(std::move(second));
     CHECK(third.milliseconds_since(first) == 1);
-    fake.wait_error = kFault;
+    fake.wait_error = kRefused;
     CHECK(error_of([&] { third.milliseconds_since(first); }) ==
-          "cuda: waiting for the device: an illegal memory access was encountered");
+          "cuda: waiting for the device: invalid argument");
   }
   CHECK(fake.events == 0);
 }
@@ -504,11 +529,32 @@ TEST_CASE("work that looks at the device is not recorded, and runs as ever") {
   CHECK(fake.waits == waits_before + 1);
 }
 
+TEST_CASE("a graph that cannot be launched is named, with the shapes of its inputs") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({3}, 1), weight);
+  fake.graph_error = kRefused;
+  CHECK(error_of([&] { run_joined(graphs, full({3}, 1), weight); }) ==
+        "cuda: launching the graph of joined f32[3]: invalid argument");
+}
+
+TEST_CASE("where launches are awaited nothing runs as a graph") {
+  const FakeDevice device;
+  const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
+  cuda::Graphs graphs;
+  for (int run = 0; run < 2; ++run) run_joined(graphs, full({3}, 1), weight);
+  const Blocking blocking;
+  const int launches = fake.launches;
+  CHECK(run_joined(graphs, full({3}, 2), weight) == std::vector<double>{2, 2, 2, 1, 0.5});
+  CHECK(fake.launches == launches);
+}
+
 TEST_CASE("what the driver does not record runs launch by launch") {
   const FakeDevice device;
   const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});
   cuda::Graphs graphs;
-  fake.end_error = kFault;
+  fake.end_error = kRefused;
   for (int run = 0; run < 3; ++run) CHECK(run_joined(graphs, full({1}, run), weight)[0] == run);
   CHECK(graphs.size() == 0);
   CHECK(fake.graphs == 0);
@@ -584,7 +630,7 @@ TEST_CASE("a recording is not disturbed by copies of other threads, though these
       std::thread loader([&] {
         fake.allocations_to_fail = 1;
         const cuda::Upload upload = upload_of(picture);
-        fake.record_error = kFault;
+        fake.record_error = kRefused;
         CHECK_THROWS_AS(upload_of(picture), Error);
         fake.record_error = 0;
       });
@@ -678,9 +724,8 @@ TEST_CASE("a picture that finds no memory is nowhere, and one that is lost on th
   CHECK_THROWS_AS(upload_of(picture), OutOfMemory);
   cuda::Upload upload = upload_of(picture);
   const cuda::Download download(upload.arrived());
-  fake.wait_error = kFault;
-  CHECK(error_of([&] { download.arrived(); }) ==
-        "cuda: waiting for the device: an illegal memory access was encountered");
+  fake.wait_error = kRefused;
+  CHECK(error_of([&] { download.arrived(); }) == "cuda: waiting for the device: invalid argument");
   fake.wait_error = 0;
   CHECK(arrived(download, 12) == std::vector<double>(12, 1));
 }

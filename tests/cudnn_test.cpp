@@ -10,10 +10,12 @@
 
 #include "environment.h"
 #include "error_of.h"
+#include "luxgrad/kernels/cuda/columns.h"
 #include "luxgrad/kernels/cuda/convolver.h"
 #include "luxgrad/kernels/cuda/matrix_products.h"
 #include "luxgrad/kernels/cuda/shared_library.h"
 #include "luxgrad/kernels/cuda/vendor.h"
+#include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
 #include "luxgrad/tools/autotune.h"
@@ -185,6 +187,33 @@ const std::vector<Row> kRows = {
     {"two inputs",
      {.N = 2, .H = 5, .W = 4, .C = 16, .P = 5, .Q = 4, .K = 8, .kH = 3, .kW = 3, .top = 1, .left = 1},
      {8, 8}},
+    {"two inputs, relu",
+     {.N = 2,
+      .H = 5,
+      .W = 4,
+      .C = 24,
+      .P = 5,
+      .Q = 4,
+      .K = 8,
+      .kH = 3,
+      .kW = 3,
+      .top = 1,
+      .left = 1,
+      .activation = Activation::relu},
+     {8, 16}},
+    {"three inputs, tanh, without a bias",
+     {.N = 1,
+      .H = 5,
+      .W = 4,
+      .C = 32,
+      .P = 5,
+      .Q = 4,
+      .K = 8,
+      .kH = 1,
+      .kW = 1,
+      .activation = Activation::tanh},
+     {8, 16, 8},
+     false},
     {"three inputs, narrow",
      {.N = 2, .H = 5, .W = 4, .C = 9, .P = 5, .Q = 4, .K = 5, .kH = 3, .kW = 3, .top = 1, .left = 1},
      {3, 5, 1}},
@@ -384,8 +413,44 @@ TEST_CASE("products of matrices agree with the plain text") {
   CHECK_FALSE(is_product(picture));
 }
 
+TEST_CASE("several inputs are convolved without a concatenation, and their gradients have the bits of one") {
+  const auto tuned = make_convolver();
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Example e(
+        {.N = 2, .H = 40, .W = 50, .C = 32, .P = 40, .Q = 50, .K = 8, .kH = 3, .kW = 3, .top = 1, .left = 1},
+        {8, 16, 8}, false, dtype);
+    Tensor together = empty({2, 40, 50, 32}, e.gz.options());
+    int64_t first = 0;
+    for (const Tensor& input : e.inputs) {
+      const int64_t own = input.size(3);
+      copy_columns({input, 0, own}, {together, first, 32}, own);
+      first += own;
+    }
+    const Tensor gw = e.gw(), expected_gw = e.gw(), expected_gx = full(together.shape(), 77, e.gz.options());
+    const Tensors gx = e.gx();
+    REQUIRE(tuned->weight_gradient(e.problem, {together}, e.gz, expected_gw));
+    REQUIRE(tuned->input_gradient(e.problem, e.gz, e.weight, {32}, {expected_gx}));
+    const Tensor y = e.y();
+    memory::reset_peak();
+    const int64_t live = memory::stats().live;
+    REQUIRE(tuned->forward(e.problem, e.inputs, e.weight, e.bias, y));
+    CHECK(memory::stats().peak - live < 3 * y.storage()->bytes());  // two sums, not four times as much
+    memory::reset_peak();
+    REQUIRE(tuned->weight_gradient(e.problem, e.inputs, e.gz, gw));
+    REQUIRE(tuned->input_gradient(e.problem, e.gz, e.weight, e.channels, gx));
+    CHECK(memory::stats().peak - live < together.storage()->bytes() / 4);
+    CHECK(same_bits(gw, expected_gw));
+    first = 0;
+    for (size_t m = 0; m < gx.size(); first += e.channels[m++]) {
+      const Tensor expected = e.gx()[m];
+      copy_columns({expected_gx, first, 32}, {expected, 0, e.channels[m]}, e.channels[m]);
+      CHECK(same_bits(gx[m], expected));
+    }
+  }
+}
+
 TEST_CASE("of several inputs' gradients only those are made that are wanted") {
-  const Example e(kRows[9].problem, kRows[9].channels, true, DType::bf16);
+  const Example e(kRows[11].problem, kRows[11].channels, true, DType::bf16);
   Tensors gx = e.gx();
   const Tensors all = e.gx();
   gx[1] = {};

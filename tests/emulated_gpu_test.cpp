@@ -6,6 +6,7 @@
 
 #include <doctest/doctest.h>
 
+#include "error_of.h"
 #include "gpu.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
@@ -92,6 +93,37 @@ Tensor noise(const Shape& shape) {
 }
 
 }  // namespace
+
+TEST_CASE(
+    "whichever kernel goes wrong, a network says so, and where launches are awaited in which operator") {
+  const std::string advice = "; an earlier kernel may have done it, and LUX_CUDA_BLOCKING=1 says which";
+  const auto sentence = [](int64_t countdown) {
+    cuda::set_driver(cuda::runtime());  // as a process that begins
+    const std::unique_ptr<Model> model = network_on(kCuda);
+    const Tensor picture = noise({1, 6, 5, 3});
+    emulated_gpu::fail_kernel(countdown);
+    const std::string text = error_of([&] { enhance(*model, picture, {.order = EnhanceOptions::whole}); });
+    emulated_gpu::fail_kernel(0);
+    return text;
+  };
+  int64_t kernel = 1;
+  for (;; ++kernel) {
+    CAPTURE(kernel);
+    const std::string late = sentence(kernel);
+    const Blocking blocking;
+    const std::string at_once = sentence(kernel);
+    REQUIRE((late == "no error") == (at_once == "no error"));
+    if (late == "no error") break;
+    CHECK(late ==
+          "cuda: copying 360 bytes from device to host: an illegal memory access was encountered" + advice);
+    CHECK(at_once.starts_with("cuda: running "));
+    CHECK(at_once.ends_with(": an illegal memory access was encountered"));
+    CHECK(at_once.find(kernel == 1 ? ", in conv2d [1, 6, 5, 3] [32, 3, 3, 3] [32]: " : ", in ") !=
+          at_once.npos);
+  }
+  CHECK(kernel > 8);  // seven convolutions and the curve
+  cuda::set_driver(cuda::runtime());
+}
 
 TEST_CASE("a photo that is enhanced on the device has the bits of the CPU") {
   const PlainKernels plain;

@@ -20,6 +20,15 @@ struct NoGraphs {
   bool before;
 };
 
+/// While it lives, every launch is awaited.
+struct Blocking {
+  Blocking() : before(cuda::set_blocking(true)) {}
+  ~Blocking() { cuda::set_blocking(before); }
+  Blocking(const Blocking&) = delete;
+  Blocking& operator=(const Blocking&) = delete;
+  bool before;
+};
+
 /// Why there is none, as one sentence; empty where there is one, with NVIDIA's libraries if it is real. The
 /// first call starts it.
 inline std::string absence_of_gpu() {

@@ -325,6 +325,31 @@ TEST_CASE("a picture that the device has no memory for is enhanced on the CPU") 
   }
 }
 
+TEST_CASE(
+    "a kernel that goes wrong on the device is one sentence, and where launches are awaited the operator's") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays goes wrong when it is told to");
+    return;
+  }
+  const Workplace here;
+  save_image(here.path("a.png"), noise(8, 8));
+  const auto said = [&](const char* blocking) {
+    const ChildResult result =
+        here.run({"enhance", "a.png", "-o", "b.png", "-g", "cuda:0"},
+                 {.environment = {{"LUX_EMULATED_FAULT", "3"}, {"LUX_CUDA_BLOCKING", blocking}}});
+    CHECK(result.code == 3);
+    CHECK_FALSE(fs::exists(here.path("b.png")));
+    return result.err;
+  };
+  const std::string fault = ": an illegal memory access was encountered";
+  const std::string unplaced = said("0"), placed = said("1");
+  INFO(unplaced);
+  INFO(placed);
+  CHECK(contains(unplaced,
+                 fault + "; an earlier kernel may have done it, and LUX_CUDA_BLOCKING=1 says which\n"));
+  CHECK(contains(placed, " elements, in conv2d [1, 8, 8, 32] [32, 3, 3, 32] [32]" + fault + "\n"));
+}
+
 TEST_CASE("evaluate measures what the device has no memory for all the same, and train says what it needs") {
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: only a device that the CPU plays can be given so little");

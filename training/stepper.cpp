@@ -131,9 +131,9 @@ Stepper::Numbers Stepper::update_on_device(size_t u, const StepInput& input, Ada
   Tensors inputs{adam.factors(), input.low}, state;
   if (input.high.defined()) inputs.push_back(input.high);
   for (const auto& [name, tensor] : model_.state_dict()) state.push_back(tensor);
-  const std::string key =
-      cat("update ", u, input.statistics ? " with statistics" : "", model_.recompute() ? " again " : " ",
-          precision(), plain_kernels() ? " plain" : "", input.dtype ? cat(" in ", *input.dtype) : "");
+  const std::string key = cat(model_.name(), " update ", u, input.statistics ? " with statistics" : "",
+                              model_.recompute() ? " again " : " ", precision(),
+                              plain_kernels() ? " plain" : "", input.dtype ? cat(" in ", *input.dtype) : "");
   // Chance is in the arguments of kernels: a graph would repeat it.
   const bool repeats = objective_->without_chance() == nullptr && !observed();
   if (!repeats) {

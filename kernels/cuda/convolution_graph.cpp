@@ -38,7 +38,7 @@ std::string GraphRequest::key() const {
   return cat(pass, " ", s.dtype, s.dtype == DType::f32 && math == MathMode::tf32 ? "/tf32" : "", " ", s.N,
              "x", s.H, "x", s.W, "x", s.C, " > ", s.P, "x", s.Q, "x", s.K, " k", s.kH, "x", s.kW, " s",
              s.stride, " p", s.top, ",", walk.after[0], ",", s.left, ",", walk.after[1], " g", s.groups,
-             bias ? " bias" : "", relu ? " relu" : "");
+             onto ? " onto" : "", bias ? " bias" : "", relu ? " relu" : "");
 }
 
 bool has_graph(const Conv2dProblem& s) {
@@ -61,14 +61,19 @@ Graph make_graph(const CudnnApi& api, const GraphRequest& request) {
   graph.tensor(sums);
   switch (request.pass) {
     case Pass::forward: {
-      if (request.bias) graph.tensor({1, 1, 1, s.K});
-      int64_t at = request.bias || request.relu ? graph.value(sums) : kY;
+      graph.tensor({1, 1, 1, s.K});
+      graph.tensor(sums);
+      int steps = request.onto + request.bias + request.relu;
+      const auto next = [&] { return steps-- > 0 ? graph.value(sums) : kY; };
+      int64_t at = next();
       graph.forward(walk, kX, kWeight, at);
-      if (request.bias) {
-        const int64_t biased = request.relu ? graph.value(sums) : kY;
-        graph.add(at, kBias, biased);
-        at = biased;
-      }
+      const auto add = [&](int64_t what) {
+        const int64_t sum = next();
+        graph.add(at, what, sum);
+        at = sum;
+      };
+      if (request.onto) add(kSums);
+      if (request.bias) add(kBias);
       if (request.relu) graph.relu(at, kY);
       break;
     }

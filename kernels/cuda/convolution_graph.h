@@ -23,15 +23,16 @@ struct GraphRequest {
   Pass pass = Pass::forward;
   Conv2dProblem problem;
   MathMode math = MathMode::f32;
-  bool bias = false, relu = false;  // forward only: what happens to the sums
+  // Forward only: what happens to the sums, in this order. `onto`: sums of before are added.
+  bool onto = false, bias = false, relu = false;
 
   /// `forward bf16 1x64x64x8 > 64x64x32 k3x3 s1 p1,1,1,1 g1 bias relu`
   std::string key() const;
 };
 
 /// The ids of a request's tensors: the picture or its gradient, the weight or its gradient, the result or its
-/// gradient, the bias [1, 1, 1, K].
-inline constexpr int64_t kX = 1, kWeight = 2, kY = 3, kBias = 4;
+/// gradient, the bias [1, 1, 1, K], the sums of before.
+inline constexpr int64_t kX = 1, kWeight = 2, kY = 3, kBias = 4, kSums = 5;
 
 /// Which problems have graphs: f32, bf16 and f16, of tensors that are not empty.
 bool has_graph(const Conv2dProblem& problem);

@@ -29,6 +29,35 @@ int64_t most_workspace(const Conv2dProblem& s, int64_t most) {
   return depthwise ? std::min(most, kMostDepthwiseWorkspace) : most;
 }
 
+std::vector<int64_t> channels_of(const Tensors& inputs) {
+  std::vector<int64_t> channels;
+  for (const Tensor& input : inputs) channels.push_back(input.size(3));
+  return channels;
+}
+
+Conv2dProblem of_input(Conv2dProblem s, int64_t channels) {
+  s.C = channels;
+  return s;
+}
+
+// Whether several inputs are better read one after the other than as a concatenation, which is written and
+// read: then it is the results, or their gradients, that are read again, and results written as well. cuDNN
+// has to take all of them as they are.
+bool reads_parts(const Conv2dProblem& s, const std::vector<int64_t>& channels, bool written_as_well) {
+  const int64_t again = (static_cast<int64_t>(channels.size()) - 1) * s.P * s.Q * s.K;
+  if (again == 0 || s.groups > 1 || again * (written_as_well ? 2 : 1) > 2 * s.H * s.W * s.C) return false;
+  return shown_channels(s, s.K) == s.K && std::all_of(channels.begin(), channels.end(), [&](int64_t own) {
+           return shown_channels(s, own) == own;
+         });
+}
+
+// The weights of some of the inputs' channels.
+Tensor slice(const Tensor& weight, int64_t first, int64_t channels) {
+  Tensor own = empty(weight.shape().with(3, channels), weight.options());
+  copy_columns({weight, first, weight.size(3)}, {own, 0, channels}, channels);
+  return own;
+}
+
 }  // namespace
 
 Convolver::Convolver(const ConvolutionDevice& device, const ConvolutionSettings& settings)
@@ -45,41 +74,106 @@ GraphRequest Convolver::request(const Conv2dProblem& problem, Pass pass) const {
   return request;
 }
 
-std::vector<GraphRequest> Convolver::forward_requests(const Conv2dProblem& problem, bool bias) const {
-  const GraphRequest sums = request(problem, Pass::forward);
+std::vector<GraphRequest> Convolver::forward_requests(const Conv2dProblem& problem, bool bias,
+                                                      bool onto) const {
+  GraphRequest sums = request(problem, Pass::forward);
+  sums.onto = onto;
   std::vector<GraphRequest> requests;
   const bool relu = problem.activation == Activation::relu;
   if (sums.problem.K == problem.K && (bias || relu) && (relu || problem.activation == Activation::none)) {
     requests.push_back(sums);
     requests.back().bias = bias;
     requests.back().relu = relu;
+  } else if (onto && bias && sums.problem.K == problem.K) {  // cuDNN has engines for both, few for sums alone
+    requests.push_back(sums);
+    requests.back().bias = true;
   }
   requests.push_back(sums);
   return requests;
 }
 
+std::optional<Convolver::Step> Convolver::step_of(const Conv2dProblem& problem, bool bias, bool onto) {
+  for (const GraphRequest& request : forward_requests(problem, bias, onto)) {
+    if (plan(request) != nullptr) return Step{problem, request};
+  }
+  return std::nullopt;
+}
+
+// All inputs at once; or one after the other, where that moves less. None where no engine is allowed.
+std::vector<Convolver::Step> Convolver::steps_of(const Conv2dProblem& s, const std::vector<int64_t>& channels,
+                                                 bool bias) {
+  const bool one_by_one = reads_parts(s, channels, true);
+  std::vector<Step> steps;
+  for (size_t m = 0; one_by_one && m < channels.size(); ++m) {
+    const bool last = m + 1 == channels.size();
+    Conv2dProblem own = of_input(s, channels[m]);
+    if (!last) own.activation = Activation::none;
+    const auto step = step_of(own, last && bias, m > 0);
+    if (!step) break;
+    steps.push_back(*step);
+  }
+  if (steps.size() == channels.size()) return steps;
+  steps.clear();
+  if (const auto whole = step_of(s, bias, false)) steps.push_back(*whole);
+  return steps;
+}
+
+void Convolver::run_step(const Step& step, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                         const Tensor& before, const Tensor& y) {
+  const auto& [s, request] = step;
+  const Conv2dProblem& shown = request.problem;
+  const Tensor w = widened(weight, shown.K, shown.C / s.groups);
+  const Tensor sums = shown.K == s.K && is_aligned(y) ? y : empty(y.shape().with(3, shown.K), y.options());
+  Bindings bindings{{kX, x.raw()}, {kWeight, w.raw()}, {kY, sums.raw()}};
+  if (request.bias) bindings.emplace_back(kBias, bias.raw());
+  if (request.onto) bindings.emplace_back(kSums, before.raw());
+  run(request, bindings, y.device());
+  const bool activated = request.relu || s.activation == Activation::none;
+  finish_sums({request.bias ? Tensor() : bias, activated ? Activation::none : s.activation, s.slope}, sums,
+              shown.K, y);
+}
+
 bool Convolver::forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight,
                         const Tensor& bias, const Tensor& y) {
   const std::lock_guard lock(mutex_);
-  const std::vector<GraphRequest> requests = forward_requests(s, bias.defined());
-  const auto found = std::find_if(requests.begin(), requests.end(),
-                                  [&](const GraphRequest& request) { return plan(request) != nullptr; });
-  if (found == requests.end()) return false;
-  const Conv2dProblem& shown = found->problem;
-  const Tensor x = gathered(inputs, shown.C), w = widened(weight, shown.K, shown.C / s.groups);
-  const Tensor sums = shown.K == s.K && is_aligned(y) ? y : empty(y.shape().with(3, shown.K), y.options());
-  Bindings bindings{{kX, x.raw()}, {kWeight, w.raw()}, {kY, sums.raw()}};
-  if (found->bias) bindings.emplace_back(kBias, bias.raw());
-  run(*found, bindings, y.device());
-  const bool activated = found->relu || s.activation == Activation::none;
-  finish_sums({found->bias ? Tensor() : bias, activated ? Activation::none : s.activation, s.slope}, sums,
-              shown.K, y);
+  const std::vector<Step> steps = steps_of(s, channels_of(inputs), bias.defined());
+  if (steps.empty()) return false;
+  if (steps.size() == 1) {
+    run_step(steps[0], gathered(inputs, steps[0].request.problem.C), weight, bias, Tensor(), y);
+    return true;
+  }
+  Tensor sums;
+  int64_t first = 0;
+  for (size_t m = 0; m < steps.size(); first += steps[m++].problem.C) {
+    const bool last = m + 1 == steps.size();
+    const Tensor to = last ? y : empty(y.shape(), y.options());
+    const int64_t own = steps[m].problem.C;
+    run_step(steps[m], widened(inputs[m], s.N, own), slice(weight, first, own), last ? bias : Tensor(), sums,
+             to);
+    sums = to;
+  }
   return true;
+}
+
+bool Convolver::has_gradients_of_parts(const Conv2dProblem& s, Pass pass,
+                                       const std::vector<int64_t>& channels) {
+  return reads_parts(s, channels, false) && std::all_of(channels.begin(), channels.end(), [&](int64_t own) {
+           return plan(request(of_input(s, own), pass)) != nullptr;
+         });
 }
 
 bool Convolver::input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                                const std::vector<int64_t>& channels, const Tensors& gx) {
   const std::lock_guard lock(mutex_);
+  if (has_gradients_of_parts(s, Pass::input_gradient, channels)) {
+    int64_t first = 0;
+    for (size_t m = 0; m < gx.size(); first += channels[m++]) {
+      if (gx[m].defined())
+        input_gradient(of_input(s, channels[m]), gz, slice(weight, first, channels[m]), {channels[m]},
+                       {gx[m]});
+    }
+    return true;
+  }
   const GraphRequest wanted = request(s, Pass::input_gradient);
   if (plan(wanted) == nullptr) return false;
   const Conv2dProblem& shown = wanted.problem;
@@ -97,6 +191,17 @@ bool Convolver::input_gradient(const Conv2dProblem& s, const Tensor& gz, const T
 bool Convolver::weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz,
                                 const Tensor& gw) {
   const std::lock_guard lock(mutex_);
+  if (has_gradients_of_parts(s, Pass::weight_gradient, channels_of(inputs))) {
+    int64_t first = 0;
+    for (const Tensor& input : inputs) {
+      const int64_t own = input.size(3);
+      const Tensor part = empty(gw.shape().with(3, own), gw.options());
+      weight_gradient(of_input(s, own), {input}, gz, part);
+      copy_columns({part, 0, own}, {gw, first, s.C}, own);
+      first += own;
+    }
+    return true;
+  }
   const GraphRequest wanted = request(s, Pass::weight_gradient);
   if (plan(wanted) == nullptr) return false;
   const Conv2dProblem& shown = wanted.problem;

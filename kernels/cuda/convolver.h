@@ -1,6 +1,6 @@
 // Convolutions by cuDNN. A convolution is a graph; the plan of a graph is made once and kept. Inputs that
-// cuDNN cannot read as they are (several of them, or bf16 of a width that tensor cores do not take) are
-// copied into memory of the call, never into a tensor.
+// cuDNN cannot read as they are (bf16 of a width that tensor cores do not take) are copied into memory of the
+// call, never into a tensor. Several inputs go one after the other, where that moves less than to join them.
 #pragma once
 
 #include <map>
@@ -59,8 +59,9 @@ class Convolver {
   /// The plan of a graph by the book or by cuDNN's order, made if need be; null where no engine is allowed.
   std::shared_ptr<const ReadyPlan> plan(const GraphRequest& request);
   /// The graphs that `forward` may run for a problem, best first: with bias and relu inside as far as that is
-  /// possible, and the sums alone.
-  std::vector<GraphRequest> forward_requests(const Conv2dProblem& problem, bool bias) const;
+  /// possible, and the sums alone; `onto`: added to sums of before.
+  std::vector<GraphRequest> forward_requests(const Conv2dProblem& problem, bool bias,
+                                             bool onto = false) const;
   /// The problem with the channels that cuDNN sees, as a request.
   GraphRequest request(const Conv2dProblem& problem, Pass pass) const;
 
@@ -75,6 +76,16 @@ class Convolver {
  private:
   using Bindings = std::vector<std::pair<int64_t, void*>>;
 
+  /// What one graph of `forward` does, and for which problem.
+  struct Step {
+    Conv2dProblem problem;
+    GraphRequest request;
+  };
+  std::optional<Step> step_of(const Conv2dProblem& problem, bool bias, bool onto);
+  std::vector<Step> steps_of(const Conv2dProblem& problem, const std::vector<int64_t>& channels, bool bias);
+  void run_step(const Step& step, const Tensor& x, const Tensor& weight, const Tensor& bias,
+                const Tensor& before, const Tensor& y);
+  bool has_gradients_of_parts(const Conv2dProblem& problem, Pass pass, const std::vector<int64_t>& channels);
   std::string book_key(const GraphRequest& request) const;
   std::vector<Engine> allowed_engines(const GraphRequest& request, const Graph& graph) const;
   std::shared_ptr<const ReadyPlan> choose(const GraphRequest& request) const;

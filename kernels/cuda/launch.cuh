@@ -116,26 +116,30 @@ LUX_DEVICE void store_wide(void* address, const Wide& wide) {
 #endif
 }
 
-/// L elements from p on: 1, or kWide of them at a multiple of 16 bytes.
+/// The numbers in 16 bytes.
 template <int L, class T>
-LUX_DEVICE Lanes<L> load(const T* p) {
+LUX_DEVICE Lanes<L> unpacked(const Wide& wide) {
+  static_assert(L == kWide<T>);
   Lanes<L> result;
-  if constexpr (L == 1) {
-    result[0] = static_cast<float>(*p);
-  } else {
-    static_assert(L == kWide<T>);
-    const Wide wide = load_wide(p);
-    LUX_UNROLL
-    for (int i = 0; i < 4; ++i) {
-      if constexpr (sizeof(T) == 4) {
-        result[i] = std::bit_cast<float>(wide.words[i]);
-      } else {
-        result[2 * i] = std::bit_cast<float>(wide.words[i] << 16);
-        result[2 * i + 1] = std::bit_cast<float>(wide.words[i] & 0xffff0000u);
-      }
+  LUX_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    if constexpr (sizeof(T) == 4) {
+      result[i] = std::bit_cast<float>(wide.words[i]);
+    } else {
+      result[2 * i] = std::bit_cast<float>(wide.words[i] << 16);
+      result[2 * i + 1] = std::bit_cast<float>(wide.words[i] & 0xffff0000u);
     }
   }
   return result;
+}
+
+/// L elements from p on: 1, or kWide of them at a multiple of 16 bytes.
+template <int L, class T>
+LUX_DEVICE Lanes<L> load(const T* p) {
+  if constexpr (L == 1)
+    return {{static_cast<float>(*p)}};
+  else
+    return unpacked<L, T>(load_wide(p));
 }
 
 /// `load` of floats that this thread, and no other, writes.

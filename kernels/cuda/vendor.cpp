@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "luxgrad/kernels/cuda/matrix_products.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/cuda_graph.h"
 
 namespace lux::cuda {
@@ -75,33 +76,44 @@ const Conv2dKernels& plain_kernels_of(Device device, const Conv2dProblem& s) {
 bool takes_graph(const Conv2dProblem& s) { return vendor_libraries_started() && has_graph(s); }
 bool takes_product(const Conv2dProblem& s) { return vendor_libraries_started() && is_product(s); }
 
+// In a blocking run what a library's kernels did wrong is noticed here, where the operator is known.
+void launched(const char* library, const Tensor& tensor) {
+  if (tensor.device() != kCpu) check_launch(library, tensor.numel());
+}
+
 void convolve(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
               const Tensor& y) {
   if (!vendor().convolver()->forward(s, inputs, weight, bias, y))
     plain_kernels_of(y.device(), s).forward(s, inputs, weight, bias, y);
+  launched("cuDNN", y);
 }
 void convolve_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                              const std::vector<int64_t>& channels, const Tensors& gx) {
   if (!vendor().convolver()->input_gradient(s, gz, weight, channels, gx))
     plain_kernels_of(gz.device(), s).input_gradient(s, gz, weight, channels, gx);
+  launched("cuDNN", gz);
 }
 void convolve_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz,
                               const Tensor& gw) {
   if (!vendor().convolver()->weight_gradient(s, inputs, gz, gw))
     plain_kernels_of(gz.device(), s).weight_gradient(s, inputs, gz, gw);
+  launched("cuDNN", gw);
 }
 
 void multiply(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
               const Tensor& y) {
   vendor().products()->forward(s, inputs, weight, bias, y);
+  launched("cuBLAS", y);
 }
 void multiply_input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight,
                              const std::vector<int64_t>& channels, const Tensors& gx) {
   vendor().products()->input_gradient(s, gz, weight, channels, gx);
+  launched("cuBLAS", gz);
 }
 void multiply_weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor& gz,
                               const Tensor& gw) {
   vendor().products()->weight_gradient(s, inputs, gz, gw);
+  launched("cuBLAS", gw);
 }
 
 }  // namespace
