@@ -15,7 +15,7 @@ struct ImageCost {
   int64_t width = 0, height = 0;  ///< when it is upright
   int channels = 0, bits = 0;     ///< as those of an Image
   int64_t bytes = 0;              ///< of its samples
-  int64_t decoding = 0;           ///< the most at once until it is there: file, samples, what the reader keeps
+  int64_t decoding = 0;  ///< the most at once until it is there: file, samples, what the reader keeps
   bool operator==(const ImageCost&) const = default;
 };
 

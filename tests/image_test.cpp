@@ -199,6 +199,25 @@ TEST_CASE("the eight orientations come out upright, the tag reset and every othe
   }
 }
 
+TEST_CASE("whoever admits a picture hears beforehand what it will be, and may refuse it") {
+  struct NotNow {};
+  for (const ImageFormat format : {ImageFormat::png, ImageFormat::jpeg, ImageFormat::bmp, ImageFormat::pnm}) {
+    const bool turned = format == ImageFormat::png || format == ImageFormat::jpeg;
+    const Image image = samples::picture(48, 16, 3, 8);
+    const std::vector<uint8_t> file = encode_image(turned ? stored_for(image, 6) : image, format);
+    ImageCost told;
+    const Image read = decode_image(file, {.admit = [&](const ImageCost& cost) { told = cost; }}).value();
+    CHECK(told == ImageCost{.width = read.width,
+                            .height = read.height,
+                            .channels = read.channels,
+                            .bits = read.bits,
+                            .bytes = static_cast<int64_t>(read.samples.size()),
+                            .decoding = static_cast<int64_t>(file.size()) +
+                                        (turned ? 2 : 1) * static_cast<int64_t>(read.samples.size())});
+    CHECK_THROWS_AS((void)decode_image(file, {.admit = [](const ImageCost&) { throw NotNow(); }}), NotNow);
+  }
+}
+
 TEST_CASE("corner pixels stand where EXIF says") {
   // Stored as a b / c d; the tag says which stored corner is the first row's first pixel.
   Image stored;

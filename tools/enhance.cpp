@@ -205,13 +205,13 @@ class Enhance final : public Command {
     const int workers = workers_for(jobs.size(), model);
     const size_t ahead = static_cast<size_t>(workers) + 2 * static_cast<size_t>(loaders_);
     PictureOptions options = work_;
-    options.program += waiting_files(jobs);
+    options.files = waiting_files(jobs);
     options.together = std::min<int64_t>(all, workers + loaders_);
     constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
-    MemoryAtWork at_work(jobs.size(), options.memory > 0 ? options.memory - options.program : kNoLimit);
+    MemoryAtWork at_work(jobs.size(),
+                         options.memory > 0 ? options.memory - options.program - options.files : kNoLimit);
     std::deque<PictureWork> works;  // which do not move
-    for (const Job& job : jobs)
-      works.emplace_back(works.size(), job, batch_, options, model, plans, at_work);
+    for (const Job& job : jobs) works.emplace_back(works.size(), job, batch_, options, model, plans, at_work);
     std::mutex progresses;
     std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {
@@ -252,7 +252,7 @@ class Enhance final : public Command {
     return failures;
   }
 
-  /// Of files that are in memory while their pictures wait for more.
+  /// Of files that loaders hold while they wait for the memory of their pictures.
   int64_t waiting_files(const std::vector<Job>& jobs) const {
     int64_t largest = 0;
     for (const Job& job : jobs) {

@@ -313,20 +313,22 @@ void PictureWork::plan_within(int64_t room) {
   bytes_.most = std::max({around + std::max(network / 8 * 9, turning), bytes_.reading, bytes_.writing});
   if (curves_) {  // before the result, one of the maps is packed at a time
     const int64_t rows = limited ? curves_->plan().bytes : 0;
-    bytes_.most = std::max(
-        bytes_.most, cost_.bytes + map_bytes() + std::max(rows / 8 * 9, 3 * width_ * height_));
+    bytes_.most =
+        std::max(bytes_.most, cost_.bytes + map_bytes() + std::max(rows / 8 * 9, 3 * width_ * height_));
   }
   reduction_ = plan.reduction;
 }
 
-// Room is left for others where that makes no other picture of this one.
+// Room is left for others where that makes no other picture of this one, and does not refuse it.
 void PictureWork::check_memory() {
   memory_ = 0;
   if (options_.memory == 0 && options_.tile == 0) return plan_network();
   const int64_t room = options_.memory - options_.program;
-  plan_within(room / options_.together);
-  const bool fits = bytes_.most <= room / options_.together && reduction_ == 0;
-  if (options_.together > 1 && !fits) plan_within(room);
+  const int64_t shared = room - options_.files;
+  for (const int64_t part : {shared / options_.together, shared, room}) {
+    plan_within(part);
+    if (bytes_.most <= part && reduction_ == 0) break;
+  }
   need_ = std::max(options_.loading, options_.program + bytes_.most);
   if (options_.memory > 0 && need_ > options_.memory)
     throw CommandError(ExitCode::exhausted, cat(job_.input, ": ", need_sentence(), ", --memory allows ",

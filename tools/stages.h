@@ -18,10 +18,11 @@ struct Stages {
 };
 
 /// Runs each job through the stages, in `loaders` and `savers` threads beside the caller's; of several
-/// `workers` each has a thread, else the caller does their part. While as many jobs as there are workers are at
-/// work, at most 2·loaders are loaded or being loaded, and savers + 1 wait for their save or are in it. Where the system has no more threads or memory for them,
-/// those that there are do the work. Throws what a stage throws, the first where several do; by then no job
-/// is at work any more, and those that had not begun never will.
+/// `workers` each has a thread, else the caller does their part. While as many jobs as there are workers are
+/// at work, at most 2·loaders are loaded or being loaded, and savers + 1 wait for their save or are in it.
+/// Where the system has no more threads or memory for them, those that there are do the work. Throws what a
+/// stage throws, the first where several do; by then no job is at work any more, and those that had not begun
+/// never will.
 void run_stages(size_t jobs, int loaders, int workers, int savers, const Stages& stages);
 
 }  // namespace lux
