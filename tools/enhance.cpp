@@ -119,7 +119,10 @@ class Enhance final : public Command {
     constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
-    work_.program = std::max<int64_t>(0, held) + kFirstWork;
+    // Winograd's form is the largest, four times the weights.
+    const int64_t kept =
+        std::min(kKeptWeights, 4 * static_cast<int64_t>(sizeof(float)) * loaded.model->parameter_count());
+    work_.program = std::max<int64_t>(0, held) + kFirstWork + kept;
     set_derived_weight_cap(kKeptWeights);
     work_.loading = peak_resident_bytes();
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
@@ -239,7 +242,7 @@ class Enhance final : public Command {
                     [&](size_t i) {
                       if (stop_requested) works[i].skip();
                       const int64_t beside =
-                          bytes_beside(works, i, static_cast<size_t>(workers), at_work.room());
+                          bytes_beside(works, i, static_cast<size_t>(workers), at_work.room(), options.files);
                       works[i].begin(beside, [&](int64_t bytes) {
                         const std::lock_guard lock(progresses);
                         progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
@@ -276,7 +279,8 @@ class Enhance final : public Command {
 
   /// What others are thought to take while one is enhanced: those beside it, written, and read ahead, as far
   /// as there is room. Those that nobody has measured yet are taken to be like this one.
-  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one, size_t workers, int64_t room) const {
+  int64_t bytes_beside(const std::deque<PictureWork>& works, size_t one, size_t workers, int64_t room,
+                       int64_t files) const {
     const PictureBytes own = works[one].bytes().value_or(PictureBytes());
     const auto savers = static_cast<size_t>(savers_), loaders = static_cast<size_t>(loaders_);
     int64_t bytes = 0, left = room - own.most;
@@ -291,9 +295,8 @@ class Enhance final : public Command {
     for (size_t i = 0; i < savers; ++i)
       add(one - workers - i, &PictureBytes::writing, &PictureBytes::writing);
     for (size_t i = 0; i < 2 * loaders; ++i)
-      add(one + workers + i, &PictureBytes::most,
-          i < loaders ? &PictureBytes::reading : &PictureBytes::waiting);
-    return bytes;
+      add(one + workers + i, &PictureBytes::most, i == 0 ? &PictureBytes::reading : &PictureBytes::waiting);
+    return bytes + (left < 0 ? files : 0);  // somebody waits for memory, with a file in hand
   }
 
   /// What is there, then what comes, until a signal.

@@ -22,7 +22,7 @@ for argument in "$@"; do
     --asan) preset=asan ;;
     --tsan)
       preset=tsan
-      targets=(parallel_test loader_test memory_test blocked_signals_test trainer_test resume_test)
+      targets=(parallel_test loader_test memory_test blocked_signals_test stages_test trainer_test resume_test)
       ;;
     --cuda)
       preset=cuda
