@@ -78,19 +78,6 @@ int orientation_of(std::span<const uint8_t> file, ImageFormat format) {
   return format == ImageFormat::tiff ? exif_orientation(file) : 1;
 }
 
-/// Limits for the PNG that `file` has become: who is told of it hears of both files, and of the picture as it
-/// will lie in the end.
-ImageLimits for_png_of(std::span<const uint8_t> file, ImageFormat format, const ImageLimits& limits) {
-  ImageLimits inner = limits;
-  if (!limits.admit) return inner;
-  inner.admit = [&limits, orientation = orientation_of(file, format), more = file.size()](ImageCost cost) {
-    if (orientation > 4) std::swap(cost.width, cost.height);
-    cost.decoding += static_cast<int64_t>(more) + (orientation > 1 ? cost.bytes : 0);
-    limits.admit(cost);
-  };
-  return inner;
-}
-
 /// What comes from a descriptor until its end; of more than `most` bytes, more than `most`.
 std::vector<uint8_t> bytes_from(int descriptor, int64_t most) {
   std::vector<uint8_t> bytes;
@@ -178,11 +165,17 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
   // A picture that is damaged is decoded as far as it goes, with a complaint.
   if (code != 0 || child->complaints() > 0 || png.empty())
     return refused(path, child->first_complaint(), "a picture");
-  return attempt([&] {
-           Image image = decode_image(png, for_png_of(bytes, format, limits)).value();
-           return with_notes(std::move(image), bytes, format);
-         })
-      .in_file(path);
+  // Who is told of the PNG hears of both files, and of the picture as it will lie in the end.
+  const auto told = [&](ImageCost cost) {
+    const int orientation = orientation_of(bytes, format);
+    if (orientation > 4) std::swap(cost.width, cost.height);
+    cost.decoding += static_cast<int64_t>(bytes.size()) + (orientation > 1 ? cost.bytes : 0);
+    (*limits.admit)(cost);
+  };
+  const ImageAdmission admit = told;
+  ImageLimits of_png = limits;
+  if (limits.admit != nullptr) of_png.admit = &admit;
+  return attempt([&] { return with_notes(decode_image(png, of_png).value(), bytes, format); }).in_file(path);
 }
 
 Result<int64_t> write_foreign_image(const std::string& path, const Image& image, ImageFormat format,

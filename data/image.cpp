@@ -144,17 +144,17 @@ void check_image_size(int64_t width, int64_t height, int64_t bytes_per_pixel, co
 
 void announce(const ImageLimits& limits, const Image& header, std::span<const uint8_t> file,
               int64_t working) {
-  if (!limits.admit) return;
+  if (limits.admit == nullptr) return;
   const int orientation = exif_orientation(header.exif);
   const bool lies = orientation > 4;
   const int64_t bytes = header.height * static_cast<int64_t>(header.row_bytes());
   const int64_t second = orientation > 1 ? bytes : 0;  // while it is turned
-  limits.admit({.width = lies ? header.height : header.width,
-                .height = lies ? header.width : header.height,
-                .channels = header.channels,
-                .bits = header.bits,
-                .bytes = bytes,
-                .decoding = static_cast<int64_t>(file.size()) + bytes + std::max(working, second)});
+  (*limits.admit)({.width = lies ? header.height : header.width,
+                   .height = lies ? header.width : header.height,
+                   .channels = header.channels,
+                   .bits = header.bits,
+                   .bytes = bytes,
+                   .decoding = static_cast<int64_t>(file.size()) + bytes + std::max(working, second)});
 }
 
 void no_memory_for(int64_t width, int64_t height, int64_t bytes_per_pixel) {

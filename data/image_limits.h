@@ -3,8 +3,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
+
+#include "luxgrad/tensor/function_ref.h"
 
 namespace lux {
 
@@ -19,14 +20,16 @@ struct ImageCost {
   bool operator==(const ImageCost&) const = default;
 };
 
+/// Told of a picture once its header is found sound, before there is memory for its pixels. It may wait, and
+/// leave by an exception, which passes through the reader.
+using ImageAdmission = FunctionRef<void(const ImageCost&)>;
+
 struct ImageLimits {
   int64_t pixels = int64_t{64} << 20;         ///< width x height
   int64_t side = 16384;                       ///< width or height
   int64_t decode_bytes = int64_t{512} << 20;  ///< memory of one decode, and size of the file
   int progressive_scans = 100;                ///< passes over a progressive JPEG
-  /// Told once the header is found sound, before there is memory for the pixels. It may wait, and leave by an
-  /// exception, which passes through the reader.
-  std::function<void(const ImageCost&)> admit{};
+  const ImageAdmission* admit = nullptr;      ///< outlives the reading
 };
 
 /// Tells `limits.admit` of the picture that `header` describes but for its samples, whose file is in memory.

@@ -12,7 +12,7 @@ namespace {
 
 using namespace lux;
 
-const ImageLimits kFrames{.pixels = 1 << 20};
+constexpr ImageLimits kFrames{.pixels = 1 << 20};
 constexpr Chroma kChromas[] = {Chroma::mono, Chroma::c420, Chroma::c422, Chroma::c444};
 constexpr uint64_t kNutCodes[] = {0x4E4D7A561F5F04ADu, 0x4E5311405BF2F9DBu, 0x4E4BE4ADEECA4569u};
 

@@ -24,7 +24,7 @@ namespace {
 using namespace lux;
 
 // Smaller than those of users, so that a small file reaches them.
-const ImageLimits kPictures{.pixels = 1 << 20, .decode_bytes = 8 << 20};
+constexpr ImageLimits kPictures{.pixels = 1 << 20, .decode_bytes = 8 << 20};
 constexpr ZipLimits kArchives{.total_bytes = 1 << 20};
 const PthLimits kCheckpoints{.pickle = {.bytes = 1 << 16, .steps = 20'000, .values = 5'000, .depth = 500},
                              .tensors = 200,

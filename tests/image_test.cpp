@@ -206,7 +206,10 @@ TEST_CASE("whoever admits a picture hears beforehand what it will be, and may re
     const Image image = samples::picture(48, 16, 3, 8);
     const std::vector<uint8_t> file = encode_image(turned ? stored_for(image, 6) : image, format);
     ImageCost told;
-    const Image read = decode_image(file, {.admit = [&](const ImageCost& cost) { told = cost; }}).value();
+    const auto tell = [&](const ImageCost& cost) { told = cost; };
+    const auto refuse = [](const ImageCost&) { throw NotNow(); };
+    const ImageAdmission admits = tell, refuses = refuse;
+    const Image read = decode_image(file, {.admit = &admits}).value();
     CHECK(told == ImageCost{.width = read.width,
                             .height = read.height,
                             .channels = read.channels,
@@ -214,7 +217,7 @@ TEST_CASE("whoever admits a picture hears beforehand what it will be, and may re
                             .bytes = static_cast<int64_t>(read.samples.size()),
                             .decoding = static_cast<int64_t>(file.size()) +
                                         (turned ? 2 : 1) * static_cast<int64_t>(read.samples.size())});
-    CHECK_THROWS_AS((void)decode_image(file, {.admit = [](const ImageCost&) { throw NotNow(); }}), NotNow);
+    CHECK_THROWS_AS((void)decode_image(file, {.admit = &refuses}), NotNow);
   }
 }
 

@@ -152,7 +152,7 @@ TEST_CASE("what a picture is said to need is no more than what is enough for it"
   };
   CHECK(enhanced(512).code == 0);
   int told = 0;  // some limits leave no room to find out what the network needs
-  for (rlim_t limit = 30; limit <= 44; limit += 2) {
+  for (rlim_t limit = 30; limit <= 44; ++limit) {
     CAPTURE(limit);
     const ChildResult few = enhanced(limit);
     done_or_refused(few);

@@ -35,6 +35,9 @@ namespace {
 // them anew for each band of a photo is a part of the time, find room for all.
 constexpr int64_t kKeptWeights = int64_t{2} << 20;
 
+// That a thread of a stage keeps for itself, its stack and its share of the allocator's.
+constexpr int64_t kStageThread = int64_t{1} << 19;
+
 class Enhance final : public Command {
  public:
   explicit Enhance(CLI::App& app) {
@@ -119,10 +122,7 @@ class Enhance final : public Command {
     constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
-    // Winograd's form is the largest, four times the weights.
-    const int64_t kept =
-        std::min(kKeptWeights, 4 * static_cast<int64_t>(sizeof(float)) * loaded.model->parameter_count());
-    work_.program = std::max<int64_t>(0, held) + kFirstWork + kept;
+    work_.program = std::max<int64_t>(0, held) + kFirstWork;
     set_derived_weight_cap(kKeptWeights);
     work_.loading = peak_resident_bytes();
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
@@ -208,6 +208,7 @@ class Enhance final : public Command {
     const int workers = workers_for(jobs.size(), model);
     const size_t ahead = static_cast<size_t>(workers) + 2 * static_cast<size_t>(loaders_);
     PictureOptions options = work_;
+    if (all > 1) options.program += (loaders_ + savers_ + workers) * kStageThread;
     options.files = waiting_files(jobs);
     options.together = std::min<int64_t>(all, workers + loaders_);
     constexpr int64_t kNoLimit = std::numeric_limits<int64_t>::max();
@@ -292,7 +293,7 @@ class Enhance final : public Command {
     };
     for (size_t i = 1; i < workers; ++i)
       add(one + i < works.size() ? one + i : one - i, &PictureBytes::most, &PictureBytes::most);
-    for (size_t i = 0; i < savers; ++i)
+    for (size_t i = 0; i < (savers + 1) / 2; ++i)  // who wants many writes slowly, but not all at once
       add(one - workers - i, &PictureBytes::writing, &PictureBytes::writing);
     for (size_t i = 0; i < 2 * loaders; ++i)
       add(one + workers + i, &PictureBytes::most, i == 0 ? &PictureBytes::reading : &PictureBytes::waiting);

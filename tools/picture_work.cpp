@@ -57,6 +57,10 @@ Image beside(const Image& before, const Image& after) {
   return both;
 }
 
+Image admitted(const std::string& path, const ImageAdmission& admit) {
+  return load_image(path, {.admit = &admit});
+}
+
 /// The error at work; where memory was wanted, with the file and what the network needs for such a picture.
 [[noreturn]] void rethrow_with_need(const std::string& file, const Model& model, int64_t width,
                                     int64_t height) {
@@ -161,14 +165,13 @@ void PictureWork::load() {
   attempt(load_seconds_, [&] {
     if (job_.skip) {
       try {  // what a killed run or a full disk left is no result
-        load_image(job_.output,
-                   {.admit = [&](const ImageCost& cost) { at_work_.reserve(number_, cost.decoding); }});
+        admitted(job_.output, [&](const ImageCost& cost) { at_work_.reserve(number_, cost.decoding); });
         skipped_ = true;
         return;
       } catch (const FileException&) {
       }
     }
-    before_ = load_image(job_.input, {.admit = [&](const ImageCost& cost) { admit(cost); }});
+    before_ = admitted(job_.input, [&](const ImageCost& cost) { admit(cost); });
     if (travels()) begin_upload();
   });
   load_seconds_ -= waited_;
@@ -183,10 +186,10 @@ void PictureWork::measure() {
   if (job_.refused || job_.skip || !format || is_foreign(*format)) return;
   std::call_once(measure_once_, [&] {
     try {
-      load_image(job_.input, {.admit = [&](const ImageCost& cost) {
-                   find_bytes(cost);
-                   throw Measured();
-                 }});
+      admitted(job_.input, [&](const ImageCost& cost) {
+        find_bytes(cost);
+        throw Measured();
+      });
     } catch (const Measured&) {
       measured_ = true;
     } catch (const std::exception&) {  // `load` meets it again, and says so

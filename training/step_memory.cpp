@@ -15,8 +15,9 @@
 namespace lux {
 namespace {
 
-// The small steps: each has twice the side of the one before. Small networks need another, for their
-// workspaces are large beside what is alive until they stop to grow, and can afford it.
+// The small steps: each has twice the side of the one before. Small networks need another, or two where the
+// step at hand is no smaller, for their workspaces are large beside what is alive until they stop to grow,
+// and can afford it.
 constexpr int64_t kFewPixels = 32, kFewParameters = 1'000'000;
 
 // What is alive after each operator, forward or backward, and what it needed besides while it ran.
@@ -86,7 +87,10 @@ int64_t predicted_step_memory(const TrainOptions& where, int64_t pixels) {
   const int64_t least = std::max(kFewPixels, options.recipe.objective->smallest_size());
   const int64_t side = (least + multiple - 1) / multiple * multiple;
   std::vector<StepBytes> steps = {small_step(options, side, dtype), small_step(options, 2 * side, dtype)};
-  if (model->parameter_count() <= kFewParameters) steps.push_back(small_step(options, 4 * side, dtype));
+  for (int64_t more = 4 * side; more <= 8 * side && model->parameter_count() <= kFewParameters; more *= 2) {
+    if (more > 4 * side && more * more > pixels) break;
+    steps.push_back(small_step(options, more, dtype));
+  }
 
   size_t next = 1;
   while (next + 1 < steps.size() && steps[next].alive.pixels < pixels) ++next;
