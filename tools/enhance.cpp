@@ -217,6 +217,7 @@ class Enhance final : public Command {
     std::deque<PictureWork> works;  // which do not move
     for (const Job& job : jobs) works.emplace_back(works.size(), job, batch_, options, model, plans, at_work);
     std::mutex progresses;
+    int64_t reported = 0;
     std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {
       if (const auto& failure = works[i].failure()) {
@@ -229,7 +230,7 @@ class Enhance final : public Command {
         flush_results();  // a script may wait for it, and a signal may end the next picture
       }
       const std::lock_guard lock(progresses);
-      progress.show(static_cast<int64_t>(i) + 1, all, jobs[i].input);
+      progress.show(++reported, all, jobs[i].input);
     };
     run_stages(jobs.size(), loaders_, workers, savers_,
                {.load =
@@ -246,7 +247,7 @@ class Enhance final : public Command {
                           bytes_beside(works, i, static_cast<size_t>(workers), at_work.room(), options.files);
                       works[i].begin(beside, [&](int64_t bytes) {
                         const std::lock_guard lock(progresses);
-                        progress.expect(static_cast<int64_t>(i), all, jobs[i].input, bytes);
+                        progress.expect(reported, all, jobs[i].input, bytes);
                       });
                     },
                 .work = [&](size_t i) { works[i].enhance(); },
@@ -297,7 +298,8 @@ class Enhance final : public Command {
       add(one - workers - i, &PictureBytes::writing, &PictureBytes::writing);
     for (size_t i = 0; i < 2 * loaders; ++i)
       add(one + workers + i, &PictureBytes::most, i == 0 ? &PictureBytes::reading : &PictureBytes::waiting);
-    return bytes + (left < 0 ? files : 0);  // somebody waits for memory, with a file in hand
+    if (left >= 0) return bytes;
+    return bytes + std::min(files, room + files - own.most - bytes);  // in the hand of who waits for memory
   }
 
   /// What is there, then what comes, until a signal.

@@ -3,6 +3,7 @@
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/sums.cuh"
+#include "luxgrad/kernels/epilogue.h"
 
 namespace lux::cuda {
 namespace {
@@ -40,22 +41,6 @@ struct StoreBiasGradient {
   LUX_DEVICE void operator()(int64_t, int64_t c, float sum) const { gb[c] = T(sum); }
 };
 
-template <class F>
-void with_activation(Activation activation, const F& f) {
-  switch (activation) {
-    case Activation::none:
-      return f(std::integral_constant<Activation, Activation::none>{});
-    case Activation::relu:
-      return f(std::integral_constant<Activation, Activation::relu>{});
-    case Activation::leaky_relu:
-      return f(std::integral_constant<Activation, Activation::leaky_relu>{});
-    case Activation::sigmoid:
-      return f(std::integral_constant<Activation, Activation::sigmoid>{});
-    case Activation::tanh:
-      return f(std::integral_constant<Activation, Activation::tanh>{});
-  }
-}
-
 bool activation_gradient(const Tensor& gy, const Tensor& y, const Activation& activation, const double& slope,
                          const Tensor& gz, const Tensor& gb) {
   if (gy.numel() == 0) return false;
@@ -65,7 +50,7 @@ bool activation_gradient(const Tensor& gy, const Tensor& y, const Activation& ac
     with_lanes<T>(gy.size(3), [&](auto lanes) {
       const Slabs s = Slabs::of(1, gy.numel() / gy.size(3), gy.size(3), lanes);
       const Tensor partial = gb.defined() ? s.partial(1, gy.device()) : Tensor();
-      with_activation(activation, [&](auto constant) {
+      with_constant(activation, [&](auto constant) {
         launch(s.blocks(), ActivationGradient<T, lanes, constant>{
                                s, gy.data<T>(), data_or_null<T>(y), data_or_null<T>(gz),
                                static_cast<float>(slope), data_or_null<float>(partial)});
