@@ -181,7 +181,7 @@ void PictureWork::load() {
 }
 
 void PictureWork::measure() {
-  struct Measured {};
+  struct Measured : std::exception {};
   const auto format = image_format_of(job_.input);
   if (job_.refused || job_.skip || !format || is_foreign(*format)) return;
   std::call_once(measure_once_, [&] {
