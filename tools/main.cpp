@@ -58,10 +58,11 @@ void open_standard_streams() {
 }
 
 /// Large blocks go back to the system when they are freed. By default malloc keeps the more of them the
-/// larger they were, which nothing counts.
+/// larger they were, and of small ones as much as each thread ever had, which nothing counts.
 void give_back_what_is_freed() {
 #ifdef __GLIBC__
   mallopt(M_MMAP_THRESHOLD, 1 << 17);
+  mallopt(M_ARENA_MAX, 1);
 #endif
 }
 
