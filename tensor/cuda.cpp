@@ -96,9 +96,9 @@ int take(const Context& c, void** data, int64_t bytes) {
 void admit(Context& c, int64_t bytes, bool part) {
   ++c.stats.allocations;
   if (c.countdown > 0 && --c.countdown == 0)
-    throw OutOfMemory(cat("cuda: allocation failed on request of a test", OperatorScope::text()));
+    throw OutOfDeviceMemory(cat("cuda: allocation failed on request of a test", OperatorScope::text()));
   if (c.cap > 0 && !part && bytes > c.cap - c.stats.live) {
-    throw OutOfMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
+    throw OutOfDeviceMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
                           " in use on the device would exceed the cap of ", c.cap, OperatorScope::text()));
   }
 }
@@ -110,7 +110,7 @@ memory::Block allocate_from_pool(Context& c, int64_t bytes) {
   if (const int error = take(c, &block.data, bytes); error != 0) {
     if (error != c.driver->out_of_memory)
       fail("cuda: allocating ", bytes, " bytes", OperatorScope::text(), ": ", text_of(*c.driver, error));
-    throw OutOfMemory(cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
+    throw OutOfDeviceMemory(cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
                           OperatorScope::text(), ": ", c.driver->text_of(error)));
   }
   block.base = block.data;
@@ -204,7 +204,7 @@ void check_call(int error, const std::string& what) {
   const Driver& driver = started_driver(context());
   driver.last_error();  // else the next launch would report it
   const std::string text = cat("cuda: ", what, ": ", text_of(driver, error));
-  if (error == driver.out_of_memory) throw OutOfMemory(text);
+  if (error == driver.out_of_memory) throw OutOfDeviceMemory(text);
   fail(text);
 }
 

@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "luxgrad/tensor/device.h"
+#include "luxgrad/tensor/error.h"
 #include "luxgrad/tensor/memory.h"
 
 namespace lux {
@@ -122,7 +123,13 @@ class Event {
   void* event_ = nullptr;
 };
 
-/// Throws Error, and OutOfMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
+/// Memory of the device, which a limit of the host does not explain.
+class OutOfDeviceMemory : public OutOfMemory {
+ public:
+  using OutOfMemory::OutOfMemory;
+};
+
+/// Throws Error, and OutOfDeviceMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
 /// error. Once it is thrown, no later call reports it again, but for faults, of which the text says that an
 /// earlier kernel may have done it, and how to find out.
 void check_call(int error, const std::string& what);
@@ -134,7 +141,7 @@ bool is_blocking();
 
 /// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then
 /// the graphs. While this thread records a graph they are a part of the graph's own memory, `whole`, which is
-/// else left as it is. Throws OutOfMemory, and Error where there is no such device. Thread-safe.
+/// else left as it is. Throws OutOfDeviceMemory, and Error where there is no such device. Thread-safe.
 memory::Block allocate(int64_t bytes, Device device, std::shared_ptr<Storage>& whole);
 /// `part`: of a graph's memory.
 void deallocate(const memory::Block& block, bool part) noexcept;

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/cuda_code.h"
 
 namespace lux::cuda {
 namespace {
@@ -24,13 +25,23 @@ int make_event(void** event) {
   return error;
 }
 
+// The runtime's own text for it is about versions.
+constexpr int kNoDriver = -1;
+const char* text_of(int error) {
+  return error == kNoDriver ? "no driver of NVIDIA is installed"
+                            : cudaGetErrorString(static_cast<cudaError_t>(error));
+}
+
 int default_pool(cudaMemPool_t* pool) { return cudaDeviceGetDefaultMemPool(pool, 0); }
 
 int start(void** stream) {
-  int devices = 0;
+  int driver = 0, devices = 0;
+  if (const int error = cudaDriverGetVersion(&driver); error != 0) return error;
+  if (driver == 0) return kNoDriver;
   if (const int error = cudaGetDeviceCount(&devices); error != 0) return error;
   if (devices == 0) return cudaErrorNoDevice;
   if (const int error = cudaSetDevice(0); error != 0) return error;
+  if (const int error = has_code(); error != 0) return error;
   cudaMemPool_t pool = nullptr;
   if (const int error = default_pool(&pool); error != 0) return error;
   uint64_t keep = UINT64_MAX;
@@ -89,7 +100,7 @@ bool is_fault(int error) {
 
 const Driver kRuntime = {
     .start = start,
-    .text_of = [](int error) { return cudaGetErrorString(static_cast<cudaError_t>(error)); },
+    .text_of = text_of,
     .allocate = [](void** data, size_t bytes, void* stream) -> int {
       return cudaMallocAsync(data, bytes, to_stream(stream));
     },

@@ -5,6 +5,7 @@
 
 #include "luxgrad/data/result.h"
 #include "luxgrad/kernels/cuda/shared_library.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/raw.h"
 
 namespace lux {
@@ -39,6 +40,8 @@ Failure failure_of(const std::exception_ptr& error) {
     return {exit_code_of(e.error().code), sentence(e)};
   } catch (const cuda::DeviceUnavailable& e) {
     return {ExitCode::stopped, sentence(e)};
+  } catch (const cuda::OutOfDeviceMemory& e) {
+    return {ExitCode::exhausted, sentence(e)};
   } catch (const OutOfMemory& e) {
     return {ExitCode::exhausted, sentence(e), {}, true};
   } catch (const std::bad_alloc&) {

@@ -60,7 +60,7 @@ struct Failure {
   ExitCode code;
   std::string message;                 ///< printable
   std::vector<std::string> details{};  ///< printable, a line each
-  bool out_of_memory = false;          ///< and nobody has said how much is needed
+  bool out_of_memory = false;          ///< of the host, and nobody has said how much is needed
 };
 Failure failure_of(const std::exception_ptr& error);
 

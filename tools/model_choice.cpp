@@ -16,6 +16,7 @@
 #include "luxgrad/models/official_weights.h"
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/thread_pool.h"
+#include "luxgrad/tools/console.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
 #include "luxgrad/tools/precision_choice.h"
@@ -202,7 +203,12 @@ LoadedModel load_model(const ModelChoice& choice, Device device) {
   } catch (const StateMismatch& error) {
     throw misfit(cat(loaded.source, ": ", error.what()));
   }
-  loaded.model->to(device);
+  try {
+    loaded.model->to(device);
+  } catch (const cuda::OutOfDeviceMemory& error) {
+    print_note(cat(loaded.source, ": runs on the CPU, for ", error.what()));
+    loaded.model->to(kCpu);  // what had moved
+  }
   loaded.metadata = std::move(file.metadata);
   return loaded;
 }
