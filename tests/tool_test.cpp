@@ -350,6 +350,25 @@ TEST_CASE(
   CHECK(contains(placed, " elements, in conv2d [1, 8, 8, 32] [32, 3, 3, 32] [32]" + fault + "\n"));
 }
 
+TEST_CASE("a network that the device has no memory for runs on the CPU") {
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: only a device that the CPU plays can be given so little");
+    return;
+  }
+  const Workplace here;
+  save_noise(here.path("in.png"), 16, 12);
+  const auto enhanced = [&](const std::string& name, const char* device) {
+    const ChildResult result = here.run({"enhance", "in.png", "-o", name, "-g", device},
+                                        {.environment = {{"LUX_EMULATED_MEMORY", "100000"}}});
+    INFO(result.err);
+    CHECK(result.code == 0);
+    CHECK(contains(result.err, "zero_dce.safetensors: runs on the CPU, for cuda: the device has no ") ==
+          (device != std::string("cpu")));
+    return slurp(here.path(name));
+  };
+  CHECK(enhanced("played.png", "cuda:0") == enhanced("own.png", "cpu"));
+}
+
 TEST_CASE("evaluate measures what the device has no memory for all the same, and train says what it needs") {
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: only a device that the CPU plays can be given so little");
@@ -389,6 +408,7 @@ TEST_CASE("evaluate measures what the device has no memory for all the same, and
                                      {.environment = {{"LUX_EMULATED_MEMORY", "1500000"}}});
   CHECK(train.code == 6);
   CHECK(contains(train.err, "cuda: the device has no "));
+  CHECK_FALSE(contains(train.err, "more than "));  // of the host's memory, which did not end
   CHECK(contains(train.err, "zero_dce needs about "));
 }
 
@@ -466,6 +486,32 @@ TEST_CASE("parity prints a line per operator, and names the first beyond its bou
     CHECK(refused.code == 2);
     CHECK(refused.out.empty());
   }
+}
+
+TEST_CASE("parity compares what both sides ran where a device takes another way through a layer") {
+  if (!cuda::absence().empty()) {
+    MESSAGE("skipped: no device here, not even one that the CPU plays");
+    return;
+  }
+  const Workplace here;
+  const ChildResult result =
+      here.run({"parity", "-n", "unet", "--with", "cuda:0/f32", "--against", "cpu/f64", "--size", "16x16"});
+  INFO(result.out, result.err);
+  CHECK(result.code == 0);
+  CHECK(contains(result.err, "operators that only one side ran"));
+  CHECK(contains(result.out, "  sigmoid\n"));  // behind that layer
+}
+
+TEST_CASE("parity finds gradients of half precision that are not finite") {
+  const Workplace here;
+  TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));
+  for (auto& [name, tensor] : file.tensors) tensor = full(tensor.shape(), 0.5, tensor.options());
+  save_safetensors(here.path("steep.safetensors"), file);
+  const ChildResult result = here.run({"parity", "-m", "steep.safetensors", "--with", "cpu/f16", "--against",
+                                       "cpu/f32", "--size", "16x16", "--json"});
+  INFO(result.out, result.err);
+  CHECK(result.code == 7);
+  for (const nlohmann::json& line : json_lines(result.out)) CHECK(line["gradient_bound"] == 2);
 }
 
 TEST_CASE("gradcheck prints a line per case") {

@@ -31,7 +31,9 @@ using Json = nlohmann::ordered_json;
 constexpr double kNone = std::numeric_limits<double>::infinity();
 
 /// What a side computes in, the finest first, and how far a whole network may be from a finer one. Gradients
-/// of half precision are not judged: what falls on the other side of a kink has another slope.
+/// of half precision may lie far off, for what falls on the other side of a kink has another slope: up to
+/// 0.84 of their size was seen (f16, mirnet_keras). Their bound finds what is missing, endless or wild; how
+/// exact they are is judged operator by operator.
 struct Numbers {
   const char* name;
   DType dtype;
@@ -40,9 +42,9 @@ struct Numbers {
 };
 constexpr Numbers kNumbers[] = {{"f64", DType::f64, false, 1e-10, 1e-8},
                                 {"f32", DType::f32, false, 1e-4, 2e-2},
-                                {"tf32", DType::f32, true, 0.1, kNone},
-                                {"f16", DType::f16, false, 0.1, kNone},
-                                {"bf16", DType::bf16, false, 0.2, kNone}};
+                                {"tf32", DType::f32, true, 0.1, 2},
+                                {"f16", DType::f16, false, 0.1, 2},
+                                {"bf16", DType::bf16, false, 0.2, 2}};
 
 bool is_half(const Numbers& precision) { return precision.tf32 || size_of(precision.dtype) == 2; }
 
@@ -133,10 +135,38 @@ class Recorder final : public Observer {
   bool backwards_ = false;
 };
 
+bool same_operator(const Event& a, const Event& b) {
+  const auto same_shape = [](const Tensor& x, const Tensor& y) {
+    return !x.defined() || !y.defined() || x.shape() == y.shape();  // a gradient may be missing: an error
+  };
+  return a.name == b.name && a.backward == b.backward &&
+         std::equal(a.tensors.begin(), a.tensors.end(), b.tensors.begin(), b.tensors.end(), same_shape);
+}
+
+/// The places in two lists of events at which both ran the same operators, in order. Where the sides part, a
+/// device takes another way through a layer than the CPU, and they meet at the next that both have.
+std::vector<std::pair<size_t, size_t>> common_operators(const std::vector<Event>& a,
+                                                        const std::vector<Event>& b) {
+  std::vector<std::pair<size_t, size_t>> common;
+  for (size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+    size_t ahead = 0, skipped = 0;  // of both lists together, and those of a
+    const auto meets = [&] {
+      const size_t x = i + skipped, y = j + ahead - skipped;
+      return x < a.size() && y < b.size() && same_operator(a[x], b[y]);
+    };
+    while (!meets()) {
+      if (skipped++ < ahead) continue;
+      skipped = 0;
+      if (++ahead > a.size() + b.size()) return common;
+    }
+    common.emplace_back(i += skipped, j += ahead - skipped);
+    ++i, ++j;
+  }
+  return common;
+}
+
 // Of all gradients together: that of a bias in front of a norm is nothing but rounding errors.
 double deviation(const Event& event, const Event& reference) {
-  check(event.name == reference.name && event.backward == reference.backward,
-        "parity: the sides ran different operators: ", event.name, " and ", reference.name);
   Deviation sum;
   for (size_t i = 0; i < event.tensors.size(); ++i) sum.add(event.tensors[i], reference.tensors[i]);
   return sum.rms();
@@ -257,20 +287,21 @@ class Parity final : public Command {
   /// A whole network, operator by operator: deviations add up along the way.
   ExitCode network(const Side& with, const Side& against) {
     const std::vector<Event> expected = events_of(against), actual = events_of(with);
-    check(expected.size() == actual.size(), "parity: the sides ran ", actual.size(), " and ", expected.size(),
-          " operators");
+    const auto common = common_operators(expected, actual);
+    check(!common.empty() && common.back() == std::pair(expected.size() - 1, actual.size() - 1),
+          "parity: the sides end with different operators");
     const Numbers& precision = coarser(with, against);
     std::vector<Line> lines;
     std::map<std::string, size_t> places;
     std::string first;
-    for (size_t i = 0; i < expected.size(); ++i) {
+    for (const auto& [i, j] : common) {
       const Event& event = expected[i];
       const auto [place, is_new] = places.emplace(event.name, lines.size());
       if (is_new) lines.push_back({.name = event.name});
       Line& line = lines[place->second];
       line.result_bound = bound_ > 0 ? bound_ : precision.results;
       line.gradient_bound = bound_ > 0 ? bound_ : precision.gradients;
-      const double error = deviation(actual[i], event);
+      const double error = deviation(actual[j], event);
       double& worst = event.backward ? line.gradient : line.result;
       worst = std::max(worst, error);
       line.calls += event.backward ? 0 : 1;
@@ -281,6 +312,8 @@ class Parity final : public Command {
       }
     }
     print_head(with, against, "root mean squares of difference over value");
+    if (const size_t alone = expected.size() + actual.size() - 2 * common.size(); alone > 0)
+      print_note(cat("operators that only one side ran, as its device's way through a layer: ", alone));
     for (const Line& line : lines) print(line);
     return verdict(first);
   }
