@@ -405,9 +405,13 @@ TEST_CASE("products of matrices agree with the plain text") {
   products.forward(coarse, e.inputs, e.weight, e.bias, fast);
   CHECK(difference(fast, exact) > 1e-5);
   CHECK(difference(fast, exact) < 1e-2);
-  CHECK(error_of([&] {
-          MatrixProducts(api, nullptr).forward(e.problem, e.inputs, e.weight, e.bias, exact);
-        }) == "cuBLAS: a product of [7, 12] and [12, 10] failed with status 7");
+  CHECK(error_of([&] { MatrixProducts(api, nullptr); }) ==
+        "cuBLAS: asking for sums in f32 failed with status 1");
+  int given_back = 0;
+  const MatrixProducts late(api, &given_back);
+  given_back = -1;
+  CHECK(error_of([&] { late.forward(e.problem, e.inputs, e.weight, e.bias, exact); }) ==
+        "cuBLAS: a product of [7, 12] and [12, 10] failed with status 7");
   Conv2dProblem picture = rows[0].problem;
   picture.N = 2;
   CHECK_FALSE(is_product(picture));

@@ -10,6 +10,9 @@ namespace {
 
 constexpr int kMajorVersion = 0, kAsIs = 0, kTransposed = 1, kDefaultAlgorithm = -1;
 constexpr int kComputeF32 = 68, kComputeTf32 = 77;
+// Left to itself, cuBLAS may add up parts of a sum of bf16 or f16 in that type. Whether factors are rounded
+// to TF32 is said with each product.
+constexpr int kDefaultMath = 0, kNoReducedPrecisionReduction = 16;
 
 int type_of(DType dtype) {
   switch (dtype) {
@@ -43,6 +46,7 @@ CublasApi open_cublas() {
   library.bind(api.create, "cublasCreate_v2");
   library.bind(api.destroy, "cublasDestroy_v2");
   library.bind(api.set_stream, "cublasSetStream_v2");
+  library.bind(api.set_math_mode, "cublasSetMathMode");
   library.bind(api.gemm, "cublasGemmEx");
   return api;
 }
@@ -50,6 +54,11 @@ CublasApi open_cublas() {
 bool is_product(const Conv2dProblem& s) {
   return has_graph(s) && s.kH == 1 && s.kW == 1 && s.groups == 1 && s.H == 1 && s.P == 1 && s.Q == s.W &&
          s.top == 0 && s.left == 0 && (s.stride == 1 || s.W == 1) && (s.N == 1 || s.W == 1);
+}
+
+MatrixProducts::MatrixProducts(const CublasApi& api, CublasHandle handle) : api_(&api), handle_(handle) {
+  const int status = api.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionReduction);
+  check(status == 0, "cuBLAS: asking for sums in f32 failed with status ", status);
 }
 
 // to [rows, columns] = a [rows, depth] · b [depth, columns], rows first. A matrix with rows first is the

@@ -17,6 +17,7 @@ struct CublasApi {
   int (*create)(CublasHandle*) = nullptr;
   int (*destroy)(CublasHandle) = nullptr;
   int (*set_stream)(CublasHandle, void* stream) = nullptr;
+  int (*set_math_mode)(CublasHandle, int mode) = nullptr;
   /// C [m, n] = alpha · op(A) · op(B) + beta · C, columns first.
   int (*gemm)(CublasHandle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a,
               int a_type, int a_stride, const void* b, int b_type, int b_stride, const void* beta, void* c,
@@ -30,10 +31,11 @@ CublasApi open_cublas();
 bool is_product(const Conv2dProblem& problem);
 
 /// As the members of Conv2dKernels, for problems that are products. The stream is the handle's; products have
-/// the same bits in every run. Throw Error where cuBLAS does not run them.
+/// the same bits in every run, and sums in f32. Throw Error where cuBLAS does not run them.
 class MatrixProducts {
  public:
-  MatrixProducts(const CublasApi& api, CublasHandle handle) : api_(&api), handle_(handle) {}
+  /// Sets the handle's math mode. Throws Error where cuBLAS refuses.
+  MatrixProducts(const CublasApi& api, CublasHandle handle);
 
   void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                const Tensor& y) const;
