@@ -526,6 +526,20 @@ TEST_CASE("what no engine runs is left to the caller") {
   CHECK(tuned->hash().empty());
 }
 
+TEST_CASE("the hash is of the plans that ran, whichever were made") {
+  const Example e(kRows[0].problem, kRows[0].channels, true, DType::f32);
+  const auto planner = make_convolver(), direct = make_convolver();
+  for (const Pass pass : {Pass::forward, Pass::input_gradient})
+    REQUIRE(planner->plan(planner->request(e.problem, pass)) != nullptr);
+  CHECK(planner->hash().empty());
+  REQUIRE(planner->forward(e.problem, e.inputs, e.weight, e.bias, e.y()));
+  REQUIRE(direct->forward(e.problem, e.inputs, e.weight, e.bias, e.y()));
+  CHECK(planner->hash().size() == 16);
+  CHECK(planner->hash() == direct->hash());
+  REQUIRE(planner->weight_gradient(e.problem, e.inputs, e.gz, e.gw()));
+  CHECK(planner->hash() != direct->hash());
+}
+
 TEST_CASE("a plan without a device does not run, and says so") {
   Convolver planner({.api = &fake(), .json = "{}"});
   const Example e(kRows[0].problem, kRows[0].channels, true, DType::f32);
@@ -584,6 +598,68 @@ TEST_CASE("autotuning runs the allowed engines, writes the fastest into the book
   REQUIRE(untuned->forward(e.problem, e.inputs, e.weight, e.bias, y));
   CHECK(untuned->hash() != tuned->hash());
   CHECK(untuned->hash() == ties->hash());
+}
+
+namespace {
+
+int graphs_asked = 0, failures_left = 0;
+
+/// The fake, which counts the graphs that engines are asked for and fails to run some plans.
+const CudnnApi& watched() {
+  static const CudnnApi api = [] {
+    CudnnApi all = fake_cudnn();
+    all.get_attribute = [](CudnnDescriptor descriptor, CudnnAttribute attribute, CudnnType type, int64_t most,
+                           int64_t* count, void* values) {
+      if (attribute == CudnnAttribute::heuristics_results && most == 0) ++graphs_asked;
+      return fake().get_attribute(descriptor, attribute, type, most, count, values);
+    };
+    all.execute = [](CudnnHandle handle, CudnnDescriptor plan, CudnnDescriptor pack) {
+      return failures_left > 0 && failures_left-- > 0 ? 3000 : fake().execute(handle, plan, pack);
+    };
+    return all;
+  }();
+  return api;
+}
+
+ConvolutionDevice watched_device() {
+  return {.api = &watched(), .handle = &handle_storage, .json = "{}", .stopwatch = equally_fast};
+}
+
+}  // namespace
+
+TEST_CASE("autotuning asks once where no engine fits the workspace") {
+  const Example e(kRows[0].problem, kRows[0].channels, true, DType::f32);
+  Convolver tuned(watched_device(), {.autotune = true, .most_workspace = -1});
+  turn = 0;
+  REQUIRE(tuned.forward(e.problem, e.inputs, e.weight, e.bias, e.y()));
+  graphs_asked = 0;
+  const Tensor y = e.y(), expected = e.y();
+  REQUIRE(tuned.forward(e.problem, e.inputs, e.weight, e.bias, y));
+  CHECK(graphs_asked == 0);
+  CHECK(turn == 0);
+  CHECK(tuned.book().empty());
+  plain().forward(e.problem, e.inputs, e.weight, e.bias, expected);
+  CHECK(difference(y, expected) < bound(DType::f32));
+}
+
+TEST_CASE("autotuning passes an engine over that does not run") {
+  const Example e(kRows[0].problem, kRows[0].channels, true, DType::f32);
+  Convolver tuned(watched_device(), {.autotune = true});
+  turn = 0;
+  failures_left = 1;
+  REQUIRE(tuned.forward(e.problem, e.inputs, e.weight, e.bias, e.y()));
+  CHECK(failures_left == 0);
+  CHECK(turn == 10);  // e3 and e0; the first e3 failed
+  CHECK(tuned.book().text().ends_with(" = e3 k2=2\n"));
+
+  Convolver lost(watched_device(), {.autotune = true});
+  failures_left = 1000;
+  CHECK(error_of([&] {
+          lost.forward(e.problem, e.inputs, e.weight, e.bias, e.y());
+        }).starts_with("cuDNN: running a plan failed: "));
+  failures_left = 0;
+  CHECK(lost.book().empty());
+  CHECK(lost.hash().empty());
 }
 
 TEST_CASE("a book cannot choose what is forbidden, unknown, or of another device") {

@@ -1,6 +1,8 @@
 #include "luxgrad/kernels/cuda/convolver.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "luxgrad/kernels/cuda/columns.h"
 #include "luxgrad/tensor/cuda_graph.h"
@@ -13,11 +15,11 @@ constexpr int64_t kMostDepthwiseWorkspace = int64_t{2} << 20;
 constexpr int kMostCandidates = 8, kTimings = 5, kRunsPerTiming = 4;
 
 // Null where the engine needs what is not here, for example a driver that compiles.
-std::shared_ptr<const ReadyPlan> ready_plan(const std::shared_ptr<const Graph>& graph, Engine engine,
-                                            const Descriptor& device, bool autotuned) {
+std::shared_ptr<ReadyPlan> ready_plan(const std::shared_ptr<const Graph>& graph, Engine engine,
+                                      const Descriptor& device, bool autotuned) {
   try {
     Plan plan(engine, device);
-    return std::make_shared<const ReadyPlan>(ReadyPlan{graph, std::move(engine), std::move(plan), autotuned});
+    return std::make_shared<ReadyPlan>(ReadyPlan{graph, std::move(engine), std::move(plan), autotuned});
   } catch (const Error&) {
     return nullptr;
   }
@@ -218,16 +220,19 @@ std::string Convolver::book_key(const GraphRequest& request) const { return cat(
 
 std::shared_ptr<const ReadyPlan> Convolver::plan(const GraphRequest& request) {
   const std::lock_guard lock(mutex_);
+  return known_plan(request);
+}
+
+std::shared_ptr<ReadyPlan> Convolver::known_plan(const GraphRequest& request) {
   const std::string key = request.key();
   if (const auto known = plans_.find(key); known != plans_.end()) return known->second;
-  std::shared_ptr<const ReadyPlan> chosen = choose(request);
+  std::shared_ptr<ReadyPlan> chosen = choose(request);
   keep(key, chosen);
   return chosen;
 }
 
-void Convolver::keep(const std::string& key, std::shared_ptr<const ReadyPlan> ready) {
+void Convolver::keep(const std::string& key, std::shared_ptr<ReadyPlan> ready) {
   if (plans_.size() >= kMostPlans) plans_.clear();
-  if (ready != nullptr) used_.set(cat(place_, " ", key), ready->engine.name);
   plans_[key] = std::move(ready);
 }
 
@@ -238,7 +243,7 @@ std::vector<Engine> Convolver::allowed_engines(const GraphRequest& request, cons
 }
 
 // The book's engine where the book has one and cuDNN offers it; else the first that fits the workspace.
-std::shared_ptr<const ReadyPlan> Convolver::choose(const GraphRequest& request) const {
+std::shared_ptr<ReadyPlan> Convolver::choose(const GraphRequest& request) const {
   if (!has_graph(request.problem)) return nullptr;
   const auto graph = std::make_shared<const Graph>(make_graph(*device_.api, request));
   std::vector<Engine> engines = allowed_engines(request, *graph);
@@ -249,7 +254,7 @@ std::shared_ptr<const ReadyPlan> Convolver::choose(const GraphRequest& request) 
   const bool by_book = known != engines.end();
   if (by_book) std::rotate(engines.begin(), known, known + 1);
   const int64_t most = most_workspace(request.problem, settings_.most_workspace);
-  std::shared_ptr<const ReadyPlan> least;
+  std::shared_ptr<ReadyPlan> least;
   for (Engine& engine : engines) {
     const bool first = &engine == engines.data();
     auto found = ready_plan(graph, std::move(engine), description_, by_book && first);
@@ -266,11 +271,12 @@ void Convolver::run_plan(const ReadyPlan& ready, const Bindings& bindings, Devic
   ready.plan.execute(device_.handle, bindings, bytes == 0 ? nullptr : workspace.raw());
 }
 
-// Every candidate runs on the caller's own buffers: a graph overwrites its result and nothing else.
-std::shared_ptr<const ReadyPlan> Convolver::tune(const GraphRequest& request, const Bindings& bindings,
-                                                 Device where) {
+// Every candidate runs on the caller's own buffers: a graph overwrites its result and nothing else. Null
+// where none fits the workspace and runs.
+std::shared_ptr<ReadyPlan> Convolver::tune(const GraphRequest& request, const Bindings& bindings,
+                                           Device where) {
   const auto graph = std::make_shared<const Graph>(make_graph(*device_.api, request));
-  std::shared_ptr<const ReadyPlan> best;
+  std::shared_ptr<ReadyPlan> best;
   const int64_t most = most_workspace(request.problem, settings_.most_workspace);
   double least = 0;
   int tried = 0;
@@ -292,6 +298,7 @@ std::shared_ptr<const ReadyPlan> Convolver::tune(const GraphRequest& request, co
       least = seconds[kTimings / 2];
       best = std::move(candidate);
     } catch (const OutOfMemory&) {  // one that needs less may do
+    } catch (const Error&) {        // that it does not run here shows only now
     }
   }
   return best;
@@ -299,8 +306,9 @@ std::shared_ptr<const ReadyPlan> Convolver::tune(const GraphRequest& request, co
 
 void Convolver::run(const GraphRequest& request, const Bindings& bindings, Device where) {
   check(device_.handle != nullptr, "cuDNN: expected a device to run on, got only its description");
-  std::shared_ptr<const ReadyPlan> ready = plan(request);
+  std::shared_ptr<ReadyPlan> ready = known_plan(request);
   if (settings_.autotune && !ready->autotuned && device_.stopwatch != nullptr) {
+    ready->autotuned = true;  // asked once, even where nothing can be measured
     if (auto tuned = tune(request, bindings, where); tuned != nullptr) {
       book_.set(book_key(request), tuned->engine.name);
       keep(request.key(), tuned);
@@ -309,6 +317,7 @@ void Convolver::run(const GraphRequest& request, const Bindings& bindings, Devic
   }
   keep_for_graph(ready);  // plans may be forgotten, and with them the kernels that a graph launches
   run_plan(*ready, bindings, where);
+  if (!std::exchange(ready->ran, true)) used_.set(book_key(request), ready->engine.name);
 }
 
 ConvolutionSettings Convolver::settings() const {

@@ -39,7 +39,8 @@ struct ReadyPlan {
   std::shared_ptr<const Graph> graph;
   Engine engine;
   Plan plan;
-  bool autotuned = false;  ///< from the book, or just measured
+  bool autotuned = false;  ///< nothing is left to measure: from the book, or tried
+  bool ran = false;        ///< and is part of the hash
 };
 
 /// Thread-safe. All tensors are of the convolver's device.
@@ -70,7 +71,8 @@ class Convolver {
   /// What autotuning found, and what `set_book` gave. Plans that were made are made again.
   PlanBook book() const;
   void set_book(const PlanBook& book);
-  /// The hash of every engine chosen so far, with graph, device and version of cuDNN; empty before the first.
+  /// The hash of the engine of every graph that ran, with graph, device and version of cuDNN; empty before
+  /// the first.
   std::string hash() const;
 
  private:
@@ -88,11 +90,12 @@ class Convolver {
   bool has_gradients_of_parts(const Conv2dProblem& problem, Pass pass, const std::vector<int64_t>& channels);
   std::string book_key(const GraphRequest& request) const;
   std::vector<Engine> allowed_engines(const GraphRequest& request, const Graph& graph) const;
-  std::shared_ptr<const ReadyPlan> choose(const GraphRequest& request) const;
-  std::shared_ptr<const ReadyPlan> tune(const GraphRequest& request, const Bindings& bindings, Device where);
+  std::shared_ptr<ReadyPlan> choose(const GraphRequest& request) const;
+  std::shared_ptr<ReadyPlan> known_plan(const GraphRequest& request);
+  std::shared_ptr<ReadyPlan> tune(const GraphRequest& request, const Bindings& bindings, Device where);
   void run(const GraphRequest& request, const Bindings& bindings, Device where);
   void run_plan(const ReadyPlan& ready, const Bindings& bindings, Device where) const;
-  void keep(const std::string& key, std::shared_ptr<const ReadyPlan> ready);
+  void keep(const std::string& key, std::shared_ptr<ReadyPlan> ready);
 
   ConvolutionDevice device_;
   Descriptor description_;
@@ -100,7 +103,7 @@ class Convolver {
   mutable std::recursive_mutex mutex_;
   ConvolutionSettings settings_;
   PlanBook book_;
-  std::map<std::string, std::shared_ptr<const ReadyPlan>> plans_;
+  std::map<std::string, std::shared_ptr<ReadyPlan>> plans_;
   PlanBook used_;
 };
 
