@@ -20,7 +20,7 @@ if(LUX_CUDA STREQUAL "ON")
     set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
     set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
   endif()
-  find_package(CUDAToolkit 12 REQUIRED)
+  find_package(CUDAToolkit 12 REQUIRED)  # nvcc knows sm_100 and sm_120, of the preset cuda-all, from 12.8 on
 endif()
 
 # lux_kernels(<source.cpp>…): adds sources of this directory that run kernels on either device to luxgrad.
