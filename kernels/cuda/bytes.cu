@@ -37,6 +37,7 @@ struct FromBytes {
 
 template <class T>
 struct ToBytes {
+  static constexpr int kBlocksPerProcessor = 2;
   const T* x;
   uint8_t* y;
   int64_t n;

@@ -119,6 +119,7 @@ struct Kept<T, 1> {
 /// is some rows of a column of gz, and a row of x meets the three rows of gz that saw it.
 template <class T, int L>
 struct DepthwiseWeightGradient {
+  static constexpr int kBlocksPerProcessor = 2;
   Slabs s;
   Channels<const T> x, gz;
   int64_t top, left, strips;

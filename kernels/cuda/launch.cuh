@@ -39,8 +39,24 @@ LUX_DEVICE void sync_threads() { __syncthreads(); }
 LUX_DEVICE float shuffle_xor(float value, int mask) { return __shfl_xor_sync(0xffffffffu, value, mask); }
 LUX_DEVICE void check_aligned(const void*) {}
 
+/// Blocks that a multiprocessor has room for at least; 0: as many as ptxas guesses. Where its guess would
+/// spill registers, a kernel names a number. On sm_90 no guess does, and the number would only cost room.
 template <class Kernel>
-__global__ void __launch_bounds__(kThreads) run(const __grid_constant__ Kernel kernel) {
+constexpr int blocks_per_processor() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ == 900
+  constexpr bool guess_is_good = true;
+#else
+  constexpr bool guess_is_good = false;
+#endif
+  if constexpr (requires { Kernel::kBlocksPerProcessor; })
+    return guess_is_good ? 0 : Kernel::kBlocksPerProcessor;
+  else
+    return 0;
+}
+
+template <class Kernel>
+__global__ void __launch_bounds__(kThreads, blocks_per_processor<Kernel>())
+    run(const __grid_constant__ Kernel kernel) {
   kernel();
 }
 

@@ -48,6 +48,7 @@ struct AveragePool {
 
 template <class T, int L>
 struct AveragePoolGradient {
+  static constexpr int kBlocksPerProcessor = 2;
   PoolAxis rows, columns;
   int64_t items;
   Pictures<const T> gy;
@@ -95,6 +96,7 @@ struct MaxPool {
 // A pixel looks at the windows that see it: in which is it the first of the largest?
 template <class T, int L>
 struct MaxPoolGradient {
+  static constexpr int kBlocksPerProcessor = 2;
   PoolAxis rows, columns;
   int64_t items;
   Pictures<const T> x, gy;

@@ -100,6 +100,7 @@ struct WeightedSum {
 
 template <class T, int L, int n>
 struct WeightedSumGradient {
+  static constexpr int kBlocksPerProcessor = 2;
   Slabs s;
   Streams<const T> x, weights;
   const T* gy;
