@@ -295,12 +295,12 @@ void copy(void* to, Device to_device, const void* from, Device from_device, int6
   if (const int error = driver.synchronize(stream()); error != 0) check_call(error, what());
 }
 
-void check_launch(std::string_view kernel, int64_t calls) {
+void check_launch(std::string_view kernel, int64_t count, std::string_view counted) {
   const Driver& driver = started_driver(context());
   int error = driver.last_error();
   if (error == 0 && is_blocking() && Recording::current() == nullptr) error = driver.synchronize(stream());
   if (error != 0)
-    check_call(error, cat("running ", kernel, " for ", calls, " elements", OperatorScope::text()));
+    check_call(error, cat("running ", kernel, " for ", count, " ", counted, OperatorScope::text()));
 }
 
 }  // namespace lux::cuda

@@ -158,8 +158,8 @@ void fail_allocation(int64_t countdown);
 /// there. Throws Error, and NotRecordable for a copy into host memory while a graph is recorded.
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 
-/// After a launch of `kernel`, called `calls` times: throws Error where it could not begin, and in a blocking
-/// run where it did not end well.
-void check_launch(std::string_view kernel, int64_t calls);
+/// After a launch of `kernel` for `count` of what `counted` names: throws Error where it could not begin, and
+/// in a blocking run where it did not end well.
+void check_launch(std::string_view kernel, int64_t count, std::string_view counted = "elements");
 
 }  // namespace lux::cuda

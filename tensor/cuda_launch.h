@@ -25,6 +25,14 @@ namespace lux::gpu {
 
 inline constexpr int kLanes = 16;  // of a team, as of the sums of the CPU
 
+/// `lux::{anonymous}::Forward<float>`
+template <class F>
+std::string_view kernel_name() {
+  std::string_view text = __PRETTY_FUNCTION__;
+  if (const size_t begin = text.find("F = "); begin != text.npos) text.remove_prefix(begin + 4);
+  return text.substr(0, text.find_first_of(";]"));
+}
+
 /// Whether this is being compiled to run on the GPU.
 #if defined(__CUDA_ARCH__) || defined(LUX_CUDA_EMULATED)
 inline constexpr bool kHere = true;
@@ -62,14 +70,6 @@ inline constexpr bool kWithDouble = true;
 #else
 inline constexpr bool kWithDouble = false;
 #endif
-
-/// `lux::{anonymous}::Forward<float>`
-template <class F>
-std::string_view kernel_name() {
-  std::string_view text = __PRETTY_FUNCTION__;
-  if (const size_t begin = text.find("F = "); begin != text.npos) text.remove_prefix(begin + 4);
-  return text.substr(0, text.find_first_of(";]"));
-}
 
 __device__ inline int64_t thread() { return int64_t{blockIdx.x} * kThreads + threadIdx.x; }
 __device__ inline int64_t threads() { return int64_t{gridDim.x} * kThreads; }

@@ -2,9 +2,8 @@
 // with this header in the place of the CUDA runtime, and every thread of a block is a fiber. It is stricter
 // than a GPU: what a device would forgive by luck is an Error here.
 //
-//   a barrier missing       an element of shared memory is touched by two threads, one of them writing, with
-//   no
-//                           barrier between; or results differ from one order of the threads to another
+//   a barrier missing       an element of shared memory is touched by two threads, one of them writing, and
+//                           no barrier between; or results differ from one order of the threads to another
 //   a barrier divided       not all threads of a block, or of a warp, reach it
 //   memory never written    shared memory is read before anybody wrote it
 //   outside of bounds       of shared memory here; of other buffers by their guard bytes or by ASan
@@ -14,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/function_ref.h"
 
 #define LUX_CUDA_EMULATOR
@@ -104,10 +104,11 @@ class Shared {
 
 inline void check_aligned(const void* address) { emulator::check_aligned(address, 16); }
 
-/// Runs kernel() in every thread of `blocks` blocks.
 template <class Kernel>
-void launch(int64_t blocks, const Kernel& kernel) {
+void begin(int64_t blocks, const Kernel& kernel) {
   emulator::run(blocks, kThreads, [&kernel] { kernel(); });
 }
+/// Whether there is somebody to ask what became of a launch: the device that the CPU plays, or a test's.
+inline bool has_driver() { return absence().empty(); }
 
 }  // namespace lux::cuda

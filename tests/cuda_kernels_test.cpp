@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cuda_emulator.h"
+#include "error_of.h"
 #include "golden.h"
 #include "luxgrad/autograd/engine.h"
 #include "luxgrad/autograd/op_case.h"
@@ -27,6 +28,7 @@
 #include "luxgrad/losses/pixel.h"
 #include "luxgrad/losses/reference_guided.h"
 #include "luxgrad/losses/zero_dce.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
@@ -156,6 +158,28 @@ TEST_CASE("curve") {
        [](const Tensors& x) { return curve_iterations(x[0], x[1], 16); },
        both},
   });
+}
+
+TEST_CASE("a launch that fails names the kernel, its threads and the operator") {
+  const cuda::Driver refusing = {.start = [](void**) -> int { return 0; },
+                                 .text_of = [](int) { return "invalid argument"; },
+                                 .allocate = [](void**, size_t, void*) -> int { return 1; },
+                                 .release = [](void*, void*) -> int { return 1; },
+                                 .trim = []() -> int { return 0; },
+                                 .copy = [](void*, const void*, size_t, void*) -> int { return 1; },
+                                 .synchronize = [](void*) -> int { return 0; },
+                                 .last_error = []() -> int { return 1; },
+                                 .out_of_memory = 2};
+  const Tensors values = draw({picture({1, 5, 70, 3}), {1, 5, 70, 24}}, DType::f32);
+  const EmulatedDevice device(emulator::Order::forward);
+  cuda::set_driver(&refusing);
+  const std::string error = error_of([&] { curve_iterations(values[0], values[1]); });
+  cuda::set_driver(cuda::runtime());
+  INFO(error);
+  CHECK(error.starts_with("cuda: running lux::cuda::"));
+  CHECK(error.ends_with(
+      "::Curve<float, true> for 512 threads, in curve_iterations [1, 5, 70, 3] [1, 5, 70, 24]: "
+      "invalid argument"));
 }
 
 TEST_CASE("a slot says what it must move: the floor of eight steps is 120 and 216 bytes per pixel and more") {

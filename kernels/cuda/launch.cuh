@@ -10,12 +10,12 @@
 #include <cstring>
 #include <type_traits>
 
+#include "luxgrad/tensor/cuda.h"
+#include "luxgrad/tensor/cuda_launch.h"
 #include "luxgrad/tensor/dtype.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
-
-#include "luxgrad/tensor/cuda.h"
 
 #define LUX_DEVICE __device__ __forceinline__
 #define LUX_SHARED __shared__
@@ -60,13 +60,11 @@ __global__ void __launch_bounds__(kThreads, blocks_per_processor<Kernel>())
   kernel();
 }
 
-/// Runs kernel() in every thread of `blocks` blocks. Throws Error where the device does not take it.
 template <class Kernel>
-void launch(int64_t blocks, const Kernel& kernel) {
-  check(blocks >= 1 && blocks <= INT32_MAX, "kernel: expected 1 to ", INT32_MAX, " blocks, got ", blocks);
+void begin(int64_t blocks, const Kernel& kernel) {
   run<<<static_cast<unsigned>(blocks), kThreads, 0, static_cast<cudaStream_t>(stream())>>>(kernel);
-  check_launch(__PRETTY_FUNCTION__, blocks * kThreads);
 }
+constexpr bool has_driver() { return true; }
 
 }  // namespace lux::cuda
 #elif !defined(LUX_CUDA_EMULATOR)
@@ -76,6 +74,14 @@ void launch(int64_t blocks, const Kernel& kernel) {
 #endif
 
 namespace lux::cuda {
+
+/// Runs kernel() in every thread of `blocks` blocks. Throws Error where the device does not take it.
+template <class Kernel>
+void launch(int64_t blocks, const Kernel& kernel) {
+  check(blocks >= 1 && blocks <= INT32_MAX, "kernel: expected 1 to ", INT32_MAX, " blocks, got ", blocks);
+  begin(blocks, kernel);
+  if (has_driver()) check_launch(gpu::kernel_name<Kernel>(), blocks * kThreads, "threads");
+}
 
 /// Blocks for one thread per item.
 inline int64_t blocks_for(int64_t items) { return (items + kThreads - 1) / kThreads; }
