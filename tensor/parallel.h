@@ -67,7 +67,7 @@ concept HasRow = requires(const F& f) {
   f.row(int64_t{});
 };
 
-inline int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
+constexpr int64_t blocks_of(int64_t n, int64_t block) { return (n + block - 1) / block; }
 
 template <class F>
 void for_chunks(int64_t n, const F& f, int64_t grain) {

@@ -76,7 +76,7 @@ bool adam(const std::vector<AdamTensors>& tensors, const Tensor& scalars) {
       if (t.parameter.numel() == 0) continue;
       step.entries[step.count++] = {t.gradient.data<float>(), t.parameter.data<float>(), t.mean.data<float>(),
                                     t.square.data<float>(),   t.parameter.numel(),       blocks};
-      blocks += (t.parameter.numel() + kChunk - 1) / kChunk;
+      blocks += blocks_of(t.parameter.numel(), kChunk);
     }
     if (blocks > 0) launch(blocks, step);
   }

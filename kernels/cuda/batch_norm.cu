@@ -51,7 +51,7 @@ struct JoinMoments {
   const float* partial;
   float *mean, *variance;
 
-  int64_t blocks() const { return (s.C + kWarp - 1) / kWarp; }
+  int64_t blocks() const { return blocks_of(s.C, kWarp); }
 
   LUX_DEVICE void operator()() const {
     const int64_t c = block_index() * kWarp + thread_index() % kWarp;

@@ -65,7 +65,7 @@ bool from_bytes(const Tensor& bytes, const Tensor& y) {
   return dispatch_tuned(y.dtype(), [&](auto t) {
     using T = decltype(t);
     must_move("from_bytes", {bytes, y});
-    launch(blocks_for((y.numel() + kBytes - 1) / kBytes),
+    launch(blocks_for(blocks_of(y.numel(), kBytes)),
            FromBytes<T>{bytes.data<uint8_t>(), y.data<T>(), y.numel()});
   });
 }
@@ -75,8 +75,7 @@ bool to_bytes(const Tensor& x, const Tensor& y) {
   return dispatch_tuned(x.dtype(), [&](auto t) {
     using T = decltype(t);
     must_move("to_bytes", {x, y});
-    launch(blocks_for((y.numel() + kBytes - 1) / kBytes),
-           ToBytes<T>{x.data<T>(), y.data<uint8_t>(), y.numel()});
+    launch(blocks_for(blocks_of(y.numel(), kBytes)), ToBytes<T>{x.data<T>(), y.data<uint8_t>(), y.numel()});
   });
 }
 

@@ -35,14 +35,6 @@ struct WidenRuns {
   }
 };
 
-// f(lanes) with kWide<T> lanes where all sizes are multiples of them, else with one.
-template <class T, class F>
-void with_common_lanes(std::initializer_list<int64_t> sizes, const F& f) {
-  int64_t rest = 0;
-  for (const int64_t size : sizes) rest |= size % kWide<T>;
-  with_lanes<T>(rest == 0 ? kWide<T> : 1, f);
-}
-
 bool copy_runs(const RunsOf& from, const RunsOf& to, const int64_t& rows, const int64_t& run) {
   if (rows * run == 0) return false;
   return dispatch_tuned(to.tensor.dtype(), [&](auto t) {

@@ -1,5 +1,6 @@
 // One thread per pixel, its states and maps in registers; with eight steps the maps come in accesses of 16
-// bytes. The backward runs the steps again instead of reading states.
+// bytes. The backward runs the steps again instead of reading states. The picture, a tenth of the bytes, goes
+// value by value: for wide accesses a thread would own 4 or 8 pixels, and so as many times 24 maps.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/launch.cuh"

@@ -13,7 +13,7 @@ namespace {
 
 constexpr int kSide = 3, kTaps = kSide * kSide;
 
-/// Channels [first, first + own) of pictures [N, rows, columns, width].
+// Channels [first, first + own) of pictures [N, rows, columns, width].
 template <class T>
 struct Channels {
   T* data;
@@ -26,8 +26,8 @@ struct Channels {
 constexpr int kRows = 4;        // that a thread makes of a column
 constexpr int kMostPacks = 32;  // threads side by side on the channels of a pixel
 
-/// y[p, q] = bias + Σ x[p + i - top, q + j - left] · weight[i, j]; of the gradient x is gz, y is gx, and the
-/// weights are turned around.
+// y[p, q] = bias + Σ x[p + i - top, q + j - left] · weight[i, j]; of the gradient x is gz, y is gx, and the
+// weights are turned around.
 template <class T, int L>
 struct Depthwise {
   Channels<const T> x;
@@ -101,7 +101,7 @@ struct Depthwise {
 
 constexpr int kGradientRows = 8;
 
-/// What a load of L elements brings, as it is stored: of bf16 half of the registers that numbers take.
+// What a load of L elements brings, as it is stored: of bf16 half of the registers that numbers take.
 template <class T, int L>
 struct Kept {
   Wide wide{};
@@ -115,8 +115,8 @@ struct Kept<T, 1> {
   LUX_DEVICE Lanes<1> lanes() const { return {{value}}; }
 };
 
-/// Σ over all outputs of gz[p, q] · x[p + i - top, q + j - left], for every tap. What `Slabs` calls a pixel
-/// is some rows of a column of gz, and a row of x meets the three rows of gz that saw it.
+// Σ over all outputs of gz[p, q] · x[p + i - top, q + j - left], for every tap. What `Slabs` calls a pixel
+// is some rows of a column of gz, and a row of x meets the three rows of gz that saw it.
 template <class T, int L>
 struct DepthwiseWeightGradient {
   static constexpr int kBlocksPerProcessor = 2;
@@ -182,16 +182,6 @@ Channels<T> target(const Tensor& y, int64_t first) {
   return {y.data<T>(), y.size(1), y.size(2), y.size(3), first};
 }
 
-// f(lanes) with as many as fit all of these.
-template <class T, class F>
-void with_common_lanes(std::initializer_list<int64_t> sizes, const F& f) {
-  int64_t rest = 0;
-  for (const int64_t size : sizes) rest |= size % kWide<T>;
-  with_lanes<T>(rest == 0 ? kWide<T> : 1, f);
-}
-
-int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
-
 // Of `own` channels, which follow `before` others in the weights, and in x or y.
 struct Part {
   int64_t own, before;
@@ -201,7 +191,7 @@ template <class T>
 void run(const Channels<const T>& x, const Channels<T>& y, const Conv2dProblem& s, const Part& part,
          bool turned, const Tensor& weight, const Tensor& bias) {
   with_common_lanes<T>({part.own, x.width, x.first, y.width, y.first, part.before}, [&](auto lanes) {
-    const int64_t wide = pieces(part.own, lanes);
+    const int64_t wide = blocks_of(part.own, lanes);
     const int packs = static_cast<int>(wide < kMostPacks ? wide : kMostPacks);
     const Depthwise<T, lanes> kernel{.x = x,
                                      .y = y,
@@ -212,9 +202,9 @@ void run(const Channels<const T>& x, const Channels<T>& y, const Conv2dProblem& 
                                      .left = turned ? kSide - 1 - s.left : s.left,
                                      .turned = turned,
                                      .packs = packs,
-                                     .strips = pieces(y.rows, kRows),
-                                     .spans = pieces(y.columns, kThreads / packs),
-                                     .tiles = pieces(wide, packs)};
+                                     .strips = blocks_of(y.rows, kRows),
+                                     .spans = blocks_of(y.columns, kThreads / packs),
+                                     .tiles = blocks_of(wide, packs)};
     launch(s.N * kernel.strips * kernel.spans * kernel.tiles, kernel);
   });
 }
@@ -257,7 +247,7 @@ void weight_gradient(const Conv2dProblem& s, const Tensors& inputs, const Tensor
   dispatch_tuned(s.dtype, [&](auto t) {
     using T = decltype(t);
     int64_t before = 0;
-    const int64_t strips = pieces(s.P, kGradientRows);
+    const int64_t strips = blocks_of(s.P, kGradientRows);
     for (const Tensor& x : inputs) {
       const int64_t own = x.size(3);
       with_common_lanes<T>({own, s.K, before}, [&](auto lanes) {

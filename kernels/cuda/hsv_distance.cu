@@ -35,7 +35,7 @@ struct Share {
   static Share of(const Shape& s) {
     constexpr int64_t kPixels = int64_t{kThreads} * kPacks * L;
     const int64_t pixels = s[1] * s[2];
-    return {pixels, (pixels + kPixels - 1) / kPixels};
+    return {pixels, blocks_of(pixels, kPixels)};
   }
   LUX_DEVICE int64_t picture() const { return block_index() / blocks; }
   // f(first pixel) for the packs of L of this thread.

@@ -8,11 +8,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <type_traits>
 
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/cuda_launch.h"
 #include "luxgrad/tensor/dtype.h"
+#include "luxgrad/tensor/parallel.h"
 
 #if defined(__CUDACC__)
 #include <cuda_runtime.h>
@@ -75,6 +77,8 @@ constexpr bool has_driver() { return true; }
 
 namespace lux::cuda {
 
+using detail::blocks_of;
+
 /// Runs kernel() in every thread of `blocks` blocks. Throws Error where the device does not take it.
 template <class Kernel>
 void launch(int64_t blocks, const Kernel& kernel) {
@@ -84,7 +88,7 @@ void launch(int64_t blocks, const Kernel& kernel) {
 }
 
 /// Blocks for one thread per item.
-inline int64_t blocks_for(int64_t items) { return (items + kThreads - 1) / kThreads; }
+inline int64_t blocks_for(int64_t items) { return blocks_of(items, kThreads); }
 LUX_DEVICE int64_t global_index() { return block_index() * kThreads + thread_index(); }
 
 /// Elements that one access of 16 bytes moves.
@@ -221,6 +225,14 @@ void with_lanes(int64_t channels, const F& f) {
     f(std::integral_constant<int, kWide<T>>{});
   else
     f(std::integral_constant<int, 1>{});
+}
+
+/// f(lanes) with kWide<T> lanes where all sizes are multiples of them, else with one.
+template <class T, class F>
+void with_common_lanes(std::initializer_list<int64_t> sizes, const F& f) {
+  int64_t rest = 0;
+  for (const int64_t size : sizes) rest |= size % kWide<T>;
+  with_lanes<T>(rest == 0 ? kWide<T> : 1, f);
 }
 
 }  // namespace lux::cuda

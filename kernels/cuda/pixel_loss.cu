@@ -107,9 +107,8 @@ void with_loss(PixelLoss loss, const F& f) {
 }
 
 template <class T>
-int64_t blocks_of(int64_t n) {
-  constexpr int64_t kElements = kThreads * kPacks * kWide<T>;
-  return (n + kElements - 1) / kElements;
+int64_t blocks_of_packs(int64_t n) {
+  return blocks_of(n, kThreads * kPacks * kWide<T>);
 }
 
 bool pixel_loss(const Tensor& x, const Tensor& y, const PixelLoss& which, const double& epsilon,
@@ -118,7 +117,7 @@ bool pixel_loss(const Tensor& x, const Tensor& y, const PixelLoss& which, const 
   return dispatch_tuned(x.dtype(), [&](auto t) {
     using T = decltype(t);
     must_move("pixel_loss", {x, y, result});
-    const int64_t blocks = blocks_of<T>(x.numel());
+    const int64_t blocks = blocks_of_packs<T>(x.numel());
     const Tensor partial = empty({blocks}, {DType::f32, x.device()});
     with_loss(which, [&](auto loss) {
       launch(blocks, LossSum<T, loss>{{x.data<T>(), y.data<T>(), x.numel()},
@@ -135,11 +134,11 @@ bool pixel_loss_gradient(const Tensor& x, const Tensor& y, const Tensor& g, cons
     using T = decltype(t);
     must_move("pixel_loss_gradient", {x, y, g, gx, gy});
     with_loss(which, [&](auto loss) {
-      launch(blocks_of<T>(x.numel()), LossGradient<T, loss>{{x.data<T>(), y.data<T>(), x.numel()},
-                                                            {static_cast<float>(epsilon * epsilon)},
-                                                            g.data<T>(),
-                                                            data_or_null<T>(gx),
-                                                            data_or_null<T>(gy)});
+      launch(blocks_of_packs<T>(x.numel()), LossGradient<T, loss>{{x.data<T>(), y.data<T>(), x.numel()},
+                                                                  {static_cast<float>(epsilon * epsilon)},
+                                                                  g.data<T>(),
+                                                                  data_or_null<T>(gx),
+                                                                  data_or_null<T>(gy)});
     });
   });
 }

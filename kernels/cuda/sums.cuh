@@ -41,12 +41,12 @@ struct Slabs {
     constexpr int64_t kBlocks = 1024;  // about, for slabs of 2048 to 16384 elements
     const int64_t share = groups * pixels * C / kBlocks;
     const int64_t elements = share < 2048 ? 2048 : (share > 16384 ? 16384 : share);
-    const int64_t wide = (C + lanes - 1) / lanes;
+    const int64_t wide = blocks_of(C, lanes);
     const int packs = static_cast<int>(wide < kThreads ? wide : kThreads);
     const int64_t rows = kThreads / packs;
-    const int64_t slab = (elements / C + rows - 1) / rows * rows;
+    const int64_t slab = blocks_of(elements / C, rows) * rows;
     const int64_t size = slab < rows ? rows : slab;
-    return {groups, pixels, C, packs, (wide + packs - 1) / packs, size, (pixels + size - 1) / size};
+    return {groups, pixels, C, packs, blocks_of(wide, packs), size, blocks_of(pixels, size)};
   }
   int64_t blocks() const { return groups * slabs * tiles; }
   /// For n sums of each channel.
@@ -144,13 +144,12 @@ struct FinishSums {
   int64_t groups, slabs, columns;
   Finish finish;
 
-  int64_t tiles() const { return (columns + kWarp - 1) / kWarp; }
+  LUX_HD int64_t tiles() const { return blocks_of(columns, kWarp); }
   int64_t blocks() const { return groups * tiles(); }
 
   LUX_DEVICE void operator()() const {
     const int lane = thread_index() % kWarp, row = thread_index() / kWarp;
-    const int64_t of_group = (columns + kWarp - 1) / kWarp, group = block_index() / of_group;
-    const int64_t column = block_index() % of_group * kWarp + lane;
+    const int64_t group = block_index() / tiles(), column = block_index() % tiles() * kWarp + lane;
     float sum = 0;
     if (column < columns) {
       for (int64_t slab = row; slab < slabs; slab += kWarps)

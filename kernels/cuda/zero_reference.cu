@@ -1,6 +1,8 @@
 // The pictures are read once: a block pools its 16x16 pixels into sixteen regions and adds up their channels.
 // From the regions, a sixteenth of the pixels, small kernels make three of the losses; the fourth reads the
-// curves once. The backward writes the gradient of the picture once, for all three.
+// curves once. The backward writes the gradient of the picture once, for all three. A region's rows are 12
+// values that may begin anywhere, so pictures go value by value; the curves, eight times as large, by 16
+// bytes.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/sums.cuh"
@@ -270,7 +272,7 @@ Tensor sum_variation(const Tensor& curves, const VariationWeights& weights) {
   Tensor partial;
   with_lanes<T>(curves.size(3), [&](auto lanes) {
     const int64_t items = curves.numel() / lanes;
-    partial = empty({(items + kPacks * kThreads - 1) / (kPacks * kThreads)}, {DType::f32, curves.device()});
+    partial = empty({blocks_of(items, kPacks * kThreads)}, {DType::f32, curves.device()});
     const Maps<T, lanes> maps{curves.data<T>(), curves.size(1), curves.size(2), curves.size(3)};
     launch(partial.numel(),
            VariationSum<T, lanes>{maps, items, weights.joint, static_cast<float>(weights.vertical),
@@ -284,7 +286,7 @@ float inverse(int64_t count) { return static_cast<float>(1 / static_cast<double>
 bool zero_reference(const Tensor& enhanced, const Tensor& low, const Tensor& curves,
                     const ZeroReferenceOptions& options, const Tensor& terms, const ZeroReferenceKept& kept) {
   const RegionGrid grid = grid_of(enhanced);
-  const Tiles tiles{grid.N, (grid.H + kTile - 1) / kTile, (grid.W + kTile - 1) / kTile};
+  const Tiles tiles{grid.N, blocks_of(grid.H, kTile), blocks_of(grid.W, kTile)};
   const VariationWeights variation = weights_of(options.variation, curves.shape());
   const SpatialWeights spatial = weights_of(options.spatial);
   const TensorOptions f32{DType::f32, enhanced.device()};
