@@ -266,7 +266,7 @@ TEST_CASE("batch norm") {
   const std::set<std::string> fixed = {"normalize", "normalize_parameter_gradients", "normalize_gradient"};
   check_rows({
       {"16 channels", {{2, 17, 19, 16}, {16}, {16}}, of_batch, all, 5e-5},
-      {"5 channels, far from 0", {CaseInput{3, 17, 41, 5}.range(99, 101), {5}, {5}}, of_batch, all, 2e-3, 1},
+      {"5 channels, far from 0", {CaseInput{3, 17, 41, 5}.range(99, 101), {5}, {5}}, of_batch, all, 2e-3},
       {"constant parameters",
        {{1, 7, 9, 8}, CaseInput{8}.constant(), CaseInput{8}.constant()},
        of_batch,
