@@ -102,8 +102,13 @@ std::string lower_case(std::string text) {
 
 std::vector<std::string> list_images(const std::string& folder, bool recursive) {
   Faults faults;
-  std::vector<std::string> paths = relative_images(folder, recursive, faults);
+  std::vector<std::string> paths = list_images(folder, recursive, faults);
   if (!faults.empty()) throw FileException(faults.front());
+  return paths;
+}
+
+std::vector<std::string> list_images(const std::string& folder, bool recursive, Faults& faults) {
+  std::vector<std::string> paths = relative_images(folder, recursive, faults);
   for (std::string& path : paths) path = inside(folder, path);
   std::erase_if(paths, [](const std::string& path) {
     std::error_code unknown;  // a link that dangles is no file

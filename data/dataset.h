@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "luxgrad/data/image_limits.h"
+#include "luxgrad/data/result.h"
 #include "luxgrad/tensor/tensor.h"
 
 namespace lux {
@@ -16,6 +17,9 @@ namespace lux {
 /// and folders, and what is no regular file, are left out. Throws FileException when the folder, or one below
 /// that is asked for, cannot be listed.
 std::vector<std::string> list_images(const std::string& folder, bool recursive = false);
+/// The same, which puts folders below that cannot be listed into `faults`.
+std::vector<std::string> list_images(const std::string& folder, bool recursive,
+                                     std::vector<FileError>& faults);
 
 class PicturePack;
 

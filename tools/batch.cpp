@@ -1,7 +1,6 @@
 #include "luxgrad/tools/batch.h"
 
 #include <glob.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,11 +13,6 @@ namespace fs = std::filesystem;
 
 namespace lux {
 namespace {
-
-bool exists(const std::string& path) {
-  struct stat status {};
-  return lstat(path.c_str(), &status) == 0;  // a dangling link exists too
-}
 
 bool is_folder(const std::string& path) {
   std::error_code ignored;
@@ -45,8 +39,8 @@ Found refusal(const std::string& path, const std::string& reason) {
   return {path, fs::path(path).filename(), Failure{ExitCode::refused, printable(cat(path, ": ", reason))}};
 }
 
-/// The pictures in a folder, by name; nothing below the folders of outputs and curves, so that results are
-/// not taken for inputs.
+/// The pictures in a folder, by name, then the folders that cannot be listed; nothing below the folders of
+/// outputs and curves, so that results are not taken for inputs.
 std::vector<Found> in_folder(const std::string& folder, const BatchOptions& options) {
   std::error_code ignored;
   const fs::path root = fs::weakly_canonical(folder, ignored);
@@ -56,11 +50,19 @@ std::vector<Found> in_folder(const std::string& folder, const BatchOptions& opti
   const std::string results = below(options.output);
   const std::string curves = below(options.curves.empty() ? options.output : options.curves);
   std::vector<Found> found;
-  for (const std::string& path : list_images(folder, options.recursive)) {
+  std::vector<FileError> faults;
+  std::vector<std::string> paths;
+  try {
+    paths = list_images(folder, options.recursive, faults);
+  } catch (const FileException& error) {
+    faults.push_back(error.error());
+  }
+  for (const std::string& path : paths) {
     std::string relative = fs::path(path).lexically_relative(folder);
     if (!relative.starts_with(results) && !relative.starts_with(curves))
       found.push_back({path, std::move(relative)});
   }
+  for (const FileError& fault : faults) found.push_back(refusal(fault.file, fault.reason));
   if (found.empty()) found.push_back(refusal(folder, "is a folder without pictures"));
   return found;
 }
@@ -155,6 +157,10 @@ void check_options(const BatchOptions& options, bool many, bool folder) {
               "--overwrite and --skip-existing exclude each other");
   check_usage(options.name.find('/') == std::string::npos && options.name.find("{name}") != std::string::npos,
               "--output-template needs {name} and must not contain /");
+  for (size_t at = 0; (at = options.name.find('{', at)) != std::string::npos; ++at) {
+    check_usage(options.name.compare(at, 6, "{name}") == 0 || options.name.compare(at, 5, "{ext}") == 0,
+                "--output-template: expected {name} and {ext}, got ", options.name);
+  }
   check_usage(std::count(options.inputs.begin(), options.inputs.end(), "-") < 2, "- can be read only once");
   if (options.output == "-") {
     check_usage(!many, "-o - takes one picture");
@@ -162,6 +168,9 @@ void check_options(const BatchOptions& options, bool many, bool folder) {
   }
   check_usage(!many || folder || !exists(options.output), options.output,
               ": is a file; several pictures need a folder");
+  check_usage(!many || folder || !image_format_of(options.output), options.output,
+              ": is the name of a picture; several need a folder, ", options.output,
+              "/ for one of this name");
   check_usage(folder || many || options.format || image_format_of(options.output), options.output,
               ": expected a name that ends in .png, .jpg, .bmp, .ppm, .webp, .tif, .avif or .jxl, or a "
               "format with -f");

@@ -144,8 +144,6 @@ class Enhance final : public Command {
     const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
     work_.memory = memory_.value_or(static_cast<int64_t>(kShare * free));  // 0, no limit: nobody knows
     if (!format_.empty()) batch_.format = format_named(format_);
-    check_usage(work_.strength >= 0 && work_.strength <= 1, "--strength: expected 0 to 1, got ",
-                work_.strength);  // not a NaN either
     if (!shard_.empty()) set_shard(batch_, shard_);
     if (!threads_.empty()) set_threads();
     if (compare_->count() > 0) {

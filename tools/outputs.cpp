@@ -24,11 +24,6 @@ std::optional<FileId> id_of(const std::string& path) {
   return FileId{status.st_dev, status.st_ino};
 }
 
-bool exists(const std::string& path) {
-  struct stat status {};
-  return lstat(path.c_str(), &status) == 0;  // a dangling link exists too
-}
-
 /// One name for a place that has several. A link in it would be replaced, so it is a place of its own.
 std::string place_of(const fs::path& path) {
   std::error_code ignored;
@@ -36,6 +31,11 @@ std::string place_of(const fs::path& path) {
 }
 
 }  // namespace
+
+bool exists(const std::string& path) {
+  struct stat status {};
+  return lstat(path.c_str(), &status) == 0;
+}
 
 struct Outputs::Files {
   std::set<FileId> inputs;

@@ -7,6 +7,9 @@
 
 namespace lux {
 
+/// Whether there is something of this name, be it a link that leads nowhere.
+bool exists(const std::string& path);
+
 class Outputs {
  public:
   /// `overwrite`: what exists may be replaced.

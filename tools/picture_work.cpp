@@ -265,7 +265,11 @@ EnhanceOptions PictureWork::how() const {
 
 void PictureWork::plan_network() {
   planned_in_ = precision();
-  upright_ = plans_.of(height_, width_, how());
+  try {
+    upright_ = plans_.of(height_, width_, how());
+  } catch (const Error& error) {
+    throw CommandError(ExitCode::refused, cat(job_.input, ": ", error.what()));
+  }
   if (options_.augment) turned_ = plans_.of(width_, height_, how());
   if (curves_written_ || batch_.curves.empty()) return;
   // Maps are kept beside the photo, which has no result yet.
@@ -347,8 +351,9 @@ void PictureWork::say_need() const {
 
 void PictureWork::say_approximate() const {
   if (reduction_ == 0) return;
-  print_note(cat(job_.input, ": approximate, with statistics of a copy ", reduction_,
-                 " times smaller; --exact refuses that, --verify-tiles measures it"));
+  const std::string copy = reduction_ > 1 ? cat("of a copy ", reduction_, " times smaller") : "made before";
+  print_note(cat(job_.input, ": approximate, with statistics ", copy, "; --exact refuses that",
+                 options_.verify_tiles ? "" : ", --verify-tiles measures it"));
 }
 
 // The middle of the picture, as a whole and tile by tile.
