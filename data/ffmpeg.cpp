@@ -2,6 +2,7 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -47,8 +48,13 @@ Words guarded_input(const std::string& path) {
 Words range_words(const TimeRange& range) {
   Words words;
   if (range.from > 0) add(words, {"-ss", seconds_text(range.from)});
-  if (range.to) add(words, {"-to", seconds_text(*range.to)});
+  if (range.to) add(words, {"-to", seconds_text(last_moment(range))});
   return words;
+}
+
+double last_moment(const TimeRange& range) {
+  constexpr double kLess = 0.0006;
+  return std::max(*range.to - kLess, range.from + kLess);
 }
 
 std::string seconds_text(double seconds) {

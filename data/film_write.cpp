@@ -95,9 +95,28 @@ std::string sound_codec(const std::string& codec, const Container& container) {
   return "copy";
 }
 
+/// Filters for the packets of subtitles of a part of a film, whose times are counted from its begin. One that
+/// is under way at an end is shortened: a text from before the first picture would shift the film in .mkv,
+/// one that outlasts the pictures would prolong it in .mp4. Where ffmpeg turns text into another kind it
+/// loses the packet that `setts` holds back, and nothing else shortens: such texts are left out, but at the
+/// end of Matroska, where ffmpeg 5.1 tells the filter another unit of time than that of the packet.
+std::string cut_subtitles(const TimeRange& range, const Container& container, bool copied) {
+  const std::string length = range.to ? seconds_text(*range.to - range.from) : "";
+  const std::string_view muxer = container.muxer;
+  if (!copied) {
+    const bool drops_last = !length.empty() && (muxer == "mp4" || muxer == "mov");
+    return cat("noise=drop=lt(pts\\,0)",
+               drops_last ? cat("+gt((pts+duration)*tb\\,", length, "+0.001)") : "");
+  }
+  const std::string end = length.empty() ? "PTS+DURATION" : cat("min(PTS+DURATION\\,", length, "/TB)");
+  return cat("noise=drop=lt(pts\\,0)*lte(pts+duration\\,0),",
+             "setts=pts=max(PTS\\,0):dts=max(DTS\\,0):duration=", end, "-max(PTS\\,0)");
+}
+
 /// What is copied of the original, input 1 of the child; `left_out` names what the container cannot hold.
 /// What is known of a stream must be asked for stream by stream, once it is for one.
-Words companion_words(const FilmInfo& info, const Container& container, std::string& left_out) {
+Words companion_words(const FilmInfo& info, const Container& container, const TimeRange& range,
+                      std::string& left_out) {
   Words words = {"-map_metadata", "1", "-map_chapters", "1"};
   int outputs = 0, subtitles = 0, sounds = 0;
   const auto describe = [&](int index) {
@@ -122,7 +141,12 @@ Words companion_words(const FilmInfo& info, const Container& container, std::str
       continue;
     }
     add(words, {"-map", cat("1:", companion.index)});
-    if (subtitle) add(words, {cat("-c:s:", subtitles++), codec});
+    if (subtitle) {
+      add(words, {cat("-c:s:", subtitles), codec});
+      if (!range.whole())
+        add(words, {cat("-bsf:s:", subtitles), cut_subtitles(range, container, codec == "copy")});
+      ++subtitles;
+    }
     if (companion.kind == "audio") {
       add(words, {cat("-c:a:", sounds), codec});
       // Opus knows the usual places of loudspeakers only.
@@ -154,7 +178,7 @@ class FilmSink final : public FrameSink {
         info_(std::move(info)),
         range_(range),
         file_(NewFile::create(path_).value()) {
-    if (!original_.empty()) companions_ = companion_words(info_, *container_of(path_), left_out_);
+    if (!original_.empty()) companions_ = companion_words(info_, *container_of(path_), range_, left_out_);
   }
 
   std::string complaint() const override {
@@ -233,12 +257,16 @@ class FilmSink final : public FrameSink {
     add(words, {"-c", "copy"});
     if (!original_.empty()) add(words, companions_);
     add(words, codec_words(options_, container, format_));
-    if (std::string_view(container.muxer) == "avi") {  // which knows no times, but a rate
+    const bool avi = std::string_view(container.muxer) == "avi";
+    if (avi) {  // which knows no times, but a rate
       add(words, {"-fps_mode:v:0", "cfr", "-r:v:0", ratio_text(format_.rate)});
     } else {
       add(words, {"-fps_mode:v:0", "passthrough", "-enc_time_base:v:0", ratio_text(format_.time_base)});
     }
-    if (range_.from > 0) add(words, {"-copypriorss:a", "0"});
+    // Sound from before the begin would shift what has no times; AAC of .mp4 begins with what nobody hears.
+    if (!original_.empty() && (range_.from > 0 || avi)) add(words, {"-copypriorss:a", "0"});
+    // The inputs end there already, but their chapters do not.
+    if (!original_.empty() && range_.to) add(words, {"-t", seconds_text(last_moment(range_) - range_.from)});
     add(words, {"-f", container.muxer, cat("file:", file_.temporary())});
     return words;
   }
