@@ -82,6 +82,16 @@ Result<Child> start(const std::string& path, const ChildSpec& spec) {
   }
 }
 
+std::string complaint_of(const Child& child) {
+  std::string text = child.first_complaint();
+  while (text.starts_with('[')) {
+    const size_t at = text.find(" @ 0x"), end = text.find("] ");
+    if (end == std::string::npos || at > end) break;
+    text.erase(0, end + 2);
+  }
+  return text;
+}
+
 FileError refused(const std::string& path, const std::string& complaint, const char* kind) {
   const auto error = [&](const std::string& reason) {
     return FileError{FileErrorCode::unsupported, path, -1, reason};
@@ -98,7 +108,7 @@ FileError refused(const std::string& path, const std::string& complaint, const c
 }
 
 FileError not_encoded(const std::string& path, const Child& child, int code) {
-  std::string reason = child.first_complaint();
+  std::string reason = complaint_of(child);
   check_means(path, reason);
   if (reason.empty())
     reason = code > 128 ? cat("signal ", code - 128, " ended ffmpeg: ", strsignal(code - 128))

@@ -32,6 +32,9 @@ std::string ratio_text(const Rational& ratio);
 /// OutOfMemory, and std::system_error where the system has no descriptors or processes left; both name the
 /// file.
 Result<Child> start(const std::string& path, const ChildSpec& spec);
+/// The first of what a child complained of, without `[webp @ 0x55d0e49d1340] `: the part of ffmpeg that
+/// speaks, and an address, which differs each time.
+std::string complaint_of(const Child& child);
 /// What is wrong with a file, from what the child complained of. Throws OutOfMemory where this program has
 /// less than a child may take.
 FileError refused(const std::string& path, const std::string& complaint, const char* kind = "a film");

@@ -33,7 +33,7 @@ Result<std::string> output_of(const ChildSpec& spec, const std::string& path) {
     if (got > 0) text.append(part.data(), static_cast<size_t>(got));
   }
   if (text.size() > kMaxProbe) return FileError{too_large, path, -1, "says too much about itself"};
-  if (child->wait() != 0) return refused(path, child->first_complaint());
+  if (child->wait() != 0) return refused(path, complaint_of(*child));
   return text;
 }
 

@@ -70,7 +70,7 @@ class Film final : public FrameSource {
   FileError cause_of(FileError error) {
     child_.close_output();
     const bool failed = child_.wait() != 0 || child_.complaints() > 0;
-    if (failed) error = refused(path_, child_.first_complaint());
+    if (failed) error = refused(path_, complaint_of(child_));
     error.file = path_;
     return error;
   }
@@ -78,10 +78,10 @@ class Film final : public FrameSource {
   Result<bool> end() {
     if (stopped()) return false;
     const int code = child_.wait();
-    if (code != 0) return refused(path_, child_.first_complaint());
+    if (code != 0) return refused(path_, complaint_of(child_));
     if (child_.complaints() > 0)
-      complaint_ = cat(path_, ": ", child_.complaints(),
-                       " faults while reading; the first: ", child_.first_complaint());
+      complaint_ =
+          cat(path_, ": ", child_.complaints(), " faults while reading; the first: ", complaint_of(child_));
     return false;
   }
 

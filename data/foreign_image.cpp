@@ -124,6 +124,8 @@ std::optional<ImageFormat> foreign_format_of(std::span<const uint8_t> bytes) {
 
 Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_t> bytes, ImageFormat format,
                                  const ImageLimits& limits) {
+  if (format == ImageFormat::webp && is_webp_animation(bytes))
+    return FileError{unsupported, path, -1, "is an animation, expected one picture"};
   const char* demuxer = "";
   for (const Foreign& foreign : kForeign) {
     if (foreign.format == format) demuxer = foreign.demuxer;
@@ -164,7 +166,7 @@ Result<Image> read_foreign_image(const std::string& path, std::span<const uint8_
   const int code = child->wait();
   // A picture that is damaged is decoded as far as it goes, with a complaint.
   if (code != 0 || child->complaints() > 0 || png.empty())
-    return refused(path, child->first_complaint(), "a picture");
+    return refused(path, complaint_of(*child), "a picture");
   // Who is told of the PNG hears of both files, and of the picture as it will lie in the end.
   const auto told = [&](ImageCost cost) {
     const int orientation = orientation_of(bytes, format);
@@ -189,7 +191,8 @@ Result<int64_t> write_foreign_image(const std::string& path, const Image& image,
   words.emplace_back(MemoryFile::kNameInChild);
   Result<Child> child = start(path, {.arguments = words, .input = true, .output_file = file.descriptor});
   if (!child) return child.error();
-  const Result<bool> sent = write_bytes(child->input(), write_png(image));
+  // No notes: JPEG XL's encoder fails where it is told the colours twice, by the pixels and by a profile.
+  const Result<bool> sent = write_bytes(child->input(), write_png(image, false));
   child->close_input();
   const int code = child->wait();
   // ffmpeg's exit code is 0 where its last bytes were not taken; but it says so.

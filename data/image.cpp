@@ -30,6 +30,8 @@ struct Signature {
   const char* kind;
 };
 
+constexpr size_t kProfileColors = 16;  // where a profile says of what colours it is (ICC.1, 7.2.6)
+
 constexpr Signature kOtherKinds[] = {
     {0, "GIF8"sv, "a GIF picture"},
     {8, "WEBP"sv, "a WebP picture"},
@@ -225,6 +227,13 @@ std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int qu
   fail("encode_image: WebP, TIFF, AVIF and JPEG XL are written to files only");
 }
 
+Losses losses_of(const Image& image, ImageFormat format) {
+  using enum ImageFormat;
+  const bool keeps_profile = format == png || format == jpeg || format == webp;
+  const bool drops_alpha = format == jpeg || format == pnm || format == avif;
+  return {.profile = !image.icc.empty() && !keeps_profile, .alpha = image.has_alpha() && drops_alpha};
+}
+
 Image load_image(const std::string& path, const ImageLimits& limits) try {
   const std::vector<uint8_t> bytes = read_file(path, limits.decode_bytes).value();
   if (const auto foreign = foreign_format_of(bytes); foreign && path != "-")
@@ -295,7 +304,9 @@ Image like_in(int colors, const Image& like) {
                  sample_at(like.row(y), x * like.channels - 1, like.bits));
   }
   image.exif = like.exif;
-  if (colors == like.colors()) image.icc = like.icc;
+  // Gray photos with a profile for colours were colours once; the curves of that are those of their gray.
+  if (colors == like.colors() || (colors == 3 && has(like.icc, "RGB "sv, kProfileColors)))
+    image.icc = like.icc;
   return image;
 }
 

@@ -20,8 +20,8 @@ namespace lux {
 /// display-referred (sRGB, or what `icc` says).
 struct Image {
   int64_t width = 0, height = 0;
-  int channels = 3;              ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
-  int bits = 8;                  ///< per sample: 8 or 16
+  int channels = 3;                ///< 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha
+  int bits = 8;                    ///< per sample: 8 or 16
   std::vector<uint8_t> samples{};  ///< height·width·channels; those of 16 bits in the machine's byte order
   std::vector<uint8_t> exif{};     ///< a TIFF block, its orientation applied and reset to 1; empty if none
   std::vector<uint8_t> icc{};      ///< the colour profile; empty if none
@@ -52,6 +52,12 @@ std::optional<ImageFormat> image_format_of(const std::string& path);
 /// which are made in files only.
 std::vector<uint8_t> encode_image(const Image& image, ImageFormat format, int quality = 95);
 
+/// What a file of a format has no place for, of what decides how a picture looks.
+struct Losses {
+  bool profile = false, alpha = false;
+};
+Losses losses_of(const Image& image, ImageFormat format);
+
 /// `decode_image` of a file, or of standard input for "-"; a file of another format is read by a child
 /// `ffmpeg` (data/foreign_image.h). Throws FileException, and OutOfMemory that names the file.
 Image load_image(const std::string& path, const ImageLimits& limits = {});
@@ -75,7 +81,7 @@ void to_rows(const Image& image, int64_t first, const Tensor& rows);
 Image from_tensor(const Tensor& picture, int bits = 8);
 
 /// The same with the bits, alpha, EXIF and ICC of `like`, which must have the same size; a profile for gray
-/// is not carried over to colours.
+/// is not carried over to colours, one for red, green and blue is.
 Image from_tensor(const Tensor& picture, const Image& like);
 
 /// A picture of the size, bits, alpha, EXIF and ICC of `like`, in colours, which `from_part` fills: rounds

@@ -15,7 +15,8 @@ namespace lux {
 /// stored. Leaves by `refuse`.
 Image read_png(std::span<const uint8_t> bytes, const ImageLimits& limits);
 
-std::vector<uint8_t> write_png(const Image& image);
+/// `notes`: with EXIF and the profile.
+std::vector<uint8_t> write_png(const Image& image, bool notes = true);
 
 /// Predicts a byte from its neighbours: the one nearest to left + above - corner (PNG specification, 9.4).
 inline int paeth(int left, int above, int corner) {

@@ -85,7 +85,7 @@ void deflate_pixels(const Image& image, std::vector<uint8_t>& bytes) {
 
 }  // namespace
 
-std::vector<uint8_t> write_png(const Image& image) {
+std::vector<uint8_t> write_png(const Image& image, bool notes) {
   std::vector<uint8_t> bytes;
   bytes.reserve(image.samples.size());  // hardly ever more; what is not written takes no memory
   bytes = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
@@ -95,14 +95,14 @@ std::vector<uint8_t> write_png(const Image& image) {
   const uint8_t color = std::array<uint8_t, 5>{0, 0, 4, 2, 6}[static_cast<size_t>(image.channels)];
   for (const int byte : {image.bits, int{color}, 0, 0, 0}) header.push_back(static_cast<uint8_t>(byte));
   append_chunk(bytes, "IHDR", header);
-  if (!image.icc.empty()) {
+  if (notes && !image.icc.empty()) {
     std::vector<uint8_t> profile(kProfileName.begin(), kProfileName.end());
     Deflater deflater(DeflateForm::zlib_runs, profile);
     deflater.write(image.icc);
     deflater.finish();
     append_chunk(bytes, "iCCP", profile);
   }
-  if (!image.exif.empty()) append_chunk(bytes, "eXIf", image.exif);
+  if (notes && !image.exif.empty()) append_chunk(bytes, "eXIf", image.exif);
   append_chunk_made_by(bytes, "IDAT", [&] { deflate_pixels(image, bytes); });
   append_chunk(bytes, "IEND", {});
   return bytes;

@@ -11,7 +11,7 @@ namespace {
 using Bytes = std::span<const uint8_t>;
 
 constexpr size_t kHead = 12;  // RIFF, the size, WEBP
-constexpr uint8_t kHasExif = 8, kHasAlpha = 16, kHasIcc = 32;
+constexpr uint8_t kIsAnimation = 2, kHasExif = 8, kHasAlpha = 16, kHasIcc = 32;
 constexpr std::string_view kExifName{"Exif\0\0", 6};  // some writers put JPEG's name before the block
 
 std::string_view text_of(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
@@ -61,6 +61,12 @@ WebpNotes read_webp_notes(Bytes file) {
     notes.exif.assign(content.begin() + static_cast<int64_t>(begin), content.end());
   });
   return notes;
+}
+
+bool is_webp_animation(Bytes file) {
+  constexpr size_t kFacts = kHead + 8;  // behind the name and the size of the chunk that comes first
+  return file.size() > kFacts && text_of(file.subspan(kHead, 4)) == "VP8X" &&
+         (file[kFacts] & kIsAnimation) != 0;
 }
 
 std::vector<uint8_t> with_webp_notes(Bytes plain, const Image& image) {

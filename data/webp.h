@@ -19,6 +19,9 @@ struct WebpNotes {
 /// before a chunk does, and one without a picture.
 WebpNotes read_webp_notes(std::span<const uint8_t> file);
 
+/// Whether the file says at its begin that it holds more than one picture.
+bool is_webp_animation(std::span<const uint8_t> file);
+
 /// The WebP file `plain` of the picture `image` with the EXIF and profile of that. Refuses as
 /// `read_webp_notes`.
 std::vector<uint8_t> with_webp_notes(std::span<const uint8_t> plain, const Image& image);

@@ -41,6 +41,58 @@ Image gentle(int64_t width, int64_t height, int channels = 3, int bits = 8) {
   return image;
 }
 
+/// A whole profile, for monitors: sRGB's primaries and white, and a power of 2.2 (ICC.1:2001-04).
+std::vector<uint8_t> whole_profile() {
+  std::vector<uint8_t> profile;
+  const auto word = [&](uint32_t value) {
+    for (int shift = 24; shift >= 0; shift -= 8) profile.push_back(static_cast<uint8_t>(value >> shift));
+  };
+  const auto text = [&](std::string_view letters) {
+    profile.insert(profile.end(), letters.begin(), letters.end());
+  };
+  const auto fill_to = [&](size_t size) { profile.resize(size); };
+  struct Tag {
+    std::string_view name;
+    uint32_t at, size;
+  };
+  constexpr uint32_t kDescribed = 240, kXyz = 344, kCurve = 424, kEnd = 440;
+  const Tag tags[] = {{"desc", kDescribed, 104}, {"cprt", kDescribed, 104}, {"wtpt", kXyz, 20},
+                      {"rXYZ", kXyz + 20, 20},   {"gXYZ", kXyz + 40, 20},   {"bXYZ", kXyz + 60, 20},
+                      {"rTRC", kCurve, 14},      {"gTRC", kCurve, 14},      {"bTRC", kCurve, 14}};
+  for (const uint32_t value : {kEnd, 0U, 0x02100000U}) word(value);
+  text("mntrRGB XYZ ");
+  fill_to(36);
+  text("acsp");
+  fill_to(68);
+  for (const uint32_t value : {0xF6D6U, 0x10000U, 0xD32DU}) word(value);
+  fill_to(128);
+  word(std::size(tags));
+  for (const Tag& tag : tags) {
+    text(tag.name);
+    word(tag.at);
+    word(tag.size);
+  }
+  fill_to(kDescribed);
+  text("desc");
+  word(0);
+  word(5);
+  text("test");
+  fill_to(kXyz);
+  for (const auto& [x, y, z] : {std::array{0xF351U, 0x10000U, 0x116CCU},
+                                {0x6FA2U, 0x38F5U, 0x390U},
+                                {0x6299U, 0xB785U, 0x18DAU},
+                                {0x24A0U, 0xF84U, 0xB6CFU}}) {
+    text("XYZ ");
+    for (const uint32_t value : {0U, x, y, z}) word(value);
+  }
+  text("curv");
+  word(0);
+  word(1);
+  word(0x02330000);
+  fill_to(kEnd);
+  return profile;
+}
+
 }  // namespace
 
 // waifu2x-ncnn-vulkan#99: results of killed runs were taken for done.
@@ -251,14 +303,6 @@ TEST_CASE("other formats go through ffmpeg, and without it one sentence says so"
     CHECK(back.height == 16);
     CHECK(mean_difference(back, before) < (std::string(name) == "x.avif" ? 0.02 : 0.001));
   }
-  Image profiled = gentle(24, 16);
-  profiled.icc.assign(128, 3);
-  save_image(here.path("profiled.png"), profiled);
-  for (const auto& [name, lost] : {std::pair{"y.webp", false}, {"y.tif", true}}) {
-    const ChildResult to = here.run({"enhance", "profiled.png", "-o", name});
-    CHECK(to.code == 0);
-    CHECK(contains(to.err, "is written without the colour profile of profiled.png") == lost);
-  }
   // EXIF and the profile through WebP, with and without alpha; turned ones come out upright.
   for (const int channels : {3, 4}) {
     Image photo = gentle(11, 8, channels, 8);
@@ -297,6 +341,73 @@ TEST_CASE("other formats go through ffmpeg, and without it one sentence says so"
   save_noise(here.path("in/c.png"));
   CHECK(here.run({"enhance", "-i", "in", "-o", "all", "--skip-existing"}).code == 0);
   CHECK(here.files("all") == Names{"a.webp", "b.tif", "c.png"});
+}
+
+TEST_CASE("what a format has no place for is said, once the picture is written") {
+  const Workplace here;
+  Image photo = gentle(24, 16, 4);
+  photo.icc = whole_profile();
+  save_image(here.path("in.png"), photo);
+  const std::string profile = ": is written without the colour profile of in.png",
+                    alpha = ": is written without the transparency of in.png";
+  struct Kind {
+    std::string name;
+    bool profile, alpha;  // kept
+  };
+  std::vector<Kind> kinds = {
+      {"a.png", true, true}, {"a.jpg", true, false}, {"a.bmp", false, true}, {"a.ppm", false, false}};
+  if (!without_ffmpeg())
+    kinds.insert(
+        kinds.end(),
+        {{"a.webp", true, true}, {"a.tif", false, true}, {"a.avif", false, false}, {"a.jxl", false, true}});
+  for (const Kind& kind : kinds) {
+    const ChildResult result = here.run({"enhance", "in.png", "-o", kind.name});
+    INFO(kind.name, ": ", result.err);
+    REQUIRE(result.code == 0);
+    CHECK(contains(result.err, kind.name + profile) == !kind.profile);
+    CHECK(contains(result.err, kind.name + alpha) == !kind.alpha);
+    CHECK(lines_of(result.err) == (kind.profile ? 0 : 1) + (kind.alpha ? 0 : 1));
+    const Image written = load_image(here.path(kind.name));
+    CHECK(written.has_alpha() == kind.alpha);
+    if (kind.profile) CHECK(written.icc == photo.icc);
+    const ChildResult again = here.run({"enhance", "in.png", "-o", "absent/" + kind.name});
+    CHECK(again.code != 0);
+    CHECK_FALSE(contains(again.err, "is written"));
+  }
+  CHECK(contains(here.run({"enhance", "-i", "in.png", "-o", "-", "-f", "jpg"}).err, alpha));
+  const ChildResult alone =
+      here.run({"enhance", "in.png", "-o", "x.jxl"}, {.environment = {{"PATH", "/nonexistent"}}});
+  CHECK(alone.code == 3);
+  CHECK_FALSE(contains(alone.err, "is written"));
+}
+
+TEST_CASE("a gray photo keeps a profile for colours, which the result has, and loses one for gray") {
+  const Workplace here;
+  Image photo = gentle(24, 16, 1);
+  for (const bool colors : {true, false}) {
+    photo.icc = whole_profile();
+    if (!colors) std::memcpy(photo.icc.data() + 16, "GRAY", 4);
+    save_image(here.path("in.png"), photo);
+    for (const char* name : {"out.jpg", "out.png"}) {
+      REQUIRE(here.run({"enhance", "in.png", "-o", name, "--overwrite"}).code == 0);
+      CHECK(load_image(here.path(name)).icc == (colors ? photo.icc : std::vector<uint8_t>{}));
+    }
+  }
+}
+
+TEST_CASE("an animation is refused by name, and what ffmpeg says comes without addresses") {
+  const Workplace here;
+  const std::string facts("\x12\0\0\0\0\0\0\0\0\0", 10);
+  spill(here.path("moves.webp"), std::string("RIFF\x16\0\0\0WEBPVP8X\x0A\0\0\0", 20) + facts);
+  const ChildResult moves = here.run({"enhance", "moves.webp", "-o", "x.png"});
+  CHECK(moves.code == 3);
+  CHECK(moves.err == "luxgrad: error: moves.webp: is an animation, expected one picture\n");
+  if (without_ffmpeg()) return;
+  spill(here.path("fake.webp"), std::string("RIFF\x10\0\0\0WEBPVP8 \x08\0\0\0nonsense", 28));
+  const ChildResult fake = here.run({"enhance", "fake.webp", "-o", "x.png"});
+  CHECK(fake.code == 3);
+  CHECK(contains(fake.err, "fake.webp: cannot be read as a picture: "));
+  CHECK_FALSE(contains(fake.err, "0x"));
 }
 
 TEST_CASE("a full disk refuses a picture of every format, and the old one stays") {

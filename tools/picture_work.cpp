@@ -596,10 +596,6 @@ void PictureWork::write_files() {
     const fs::path folder = fs::path(job_.output).parent_path();
     if (!folder.empty() && job_.output != batch_.output) (void)make_folders(folder).value();
     if (is_foreign(format)) {
-      if (!after_.icc.empty() && format != ImageFormat::webp) {
-        print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
-                       ", its colours will look others; PNG, JPEG and WebP keep it"));
-      }
       written_ = write_foreign_image(job_.output, after_, format, options_.quality).value();
       hash_ = sha256(read_file(job_.output).value());
     } else {
@@ -608,6 +604,13 @@ void PictureWork::write_files() {
       hash_ = sha256(bytes);
     }
   }
+  const Losses lost = losses_of(after_, format);
+  if (lost.profile)
+    print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
+                   ", its colours will look others; PNG, JPEG and WebP keep it"));
+  if (lost.alpha)
+    print_note(cat(job_.output, ": is written without the transparency of ", job_.input,
+                   "; PNG, WebP, TIFF, JPEG XL and BMP keep it"));
   if (picture_.defined() && !job_.kept.contains(batch_.page))
     save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
 }
