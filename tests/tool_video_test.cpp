@@ -462,6 +462,28 @@ TEST_CASE("a part of a film: its frames, and its sound") {
   CHECK(std::abs(std::stod(sound["duration"].get<std::string>()) - 0.8) < 0.06);
 }
 
+TEST_CASE("a part without a frame is refused in a sentence about the film") {
+  const Workplace here;
+  std::vector<std::string> inputs = {"in.y4m"};
+  spill(here.path("in.y4m"), y4m_noise(16, 8, 4));
+  if (!without_ffmpeg()) {
+    make_film(here, "in.mp4", "25", "0.4", {"-c:a", "aac"});
+    inputs.emplace_back("in.mp4");
+  }
+  for (const std::string& input : inputs) {
+    for (const std::string output : {"out.y4m", "out.mp4"}) {
+      if (inputs.size() == 1 && output == "out.mp4") continue;
+      const ChildResult result = here.run({"video", input, "-o", output, "--from", "5"});
+      CHECK(result.code == 3);
+      CHECK(result.err == cat("luxgrad: error: ", input, ": has no frame from 5 s on\n"));
+      const ChildResult part = here.run({"video", input, "-o", output, "--from", "5", "--to", "6.5"});
+      CHECK(part.code == 3);
+      CHECK(part.err == cat("luxgrad: error: ", input, ": has no frame from 5 s to 6.5 s\n"));
+      CHECK_FALSE(fs::exists(here.path(output)));
+    }
+  }
+}
+
 TEST_CASE("a part of a film: subtitles and chapters end with it, and nothing shifts the pictures") {
   if (without_ffmpeg()) return;
   const Workplace here;
@@ -584,8 +606,15 @@ TEST_CASE("an encoder that is not there, or that fails, is a sentence, and nothi
   const Workplace here;
   spill(here.path("in.y4m"), y4m_noise(16, 16, 3));
   const ChildResult result = here.run({"video", "in.y4m", "-o", "out.mp4", "--codec", "nonsense"});
-  CHECK(result.code == 6);
-  CHECK(contains(result.err, "out.mp4: cannot be encoded: Unknown encoder 'nonsense'"));
+  CHECK(result.code == 2);
+  CHECK(contains(result.err, "--codec: out.mp4: cannot be encoded: Unknown encoder 'nonsense'"));
+  for (const char* codec : {"h264", "hevc", "av1"}) {
+    const ChildResult preset =
+        here.run({"video", "in.y4m", "-o", "out.mp4", "--codec", codec, "--preset", "nonsense"});
+    INFO(preset.err);
+    CHECK(preset.code == 2);
+    CHECK(contains(preset.err, "--preset: out.mp4: cannot be encoded: "));
+  }
   CHECK(here.files(".").size() == 3);
 }
 

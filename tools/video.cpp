@@ -124,7 +124,10 @@ class Video final : public Command {
     if (!stop_requested) enhance_all(*loaded.model, tally);
     if (stop_requested && !reader_left_ && tally.frames == 0)
       return stopped(" before the first frame; ", output_, " is not written");
-    if (!reader_left_) (void)sink_->finish(stop_requested).value();
+    if (!reader_left_) {
+      check_any(tally);
+      check_written(sink_->finish(stop_requested));
+    }
     report(tally, *loaded.model);
     if (!stop_requested || reader_left_) return ExitCode::ok;
     return stopped("; ", output_, " plays as far as it got");
@@ -160,6 +163,29 @@ class Video final : public Command {
     add_inputs(guidance_, outputs);
     if (output_ != "-") outputs.demand(output_);
     if (!guidance_.save_look.empty()) outputs.demand(guidance_.save_look);
+  }
+
+  /// Refuses a film, or a part of one, without a frame.
+  void check_any(const Tally& tally) const {
+    if (tally.frames > 0) return;
+    const std::string part = range_.whole() ? ""
+                             : range_.to    ? cat(" from ", range_.from, " s to ", *range_.to, " s")
+                                            : cat(" from ", range_.from, " s on");
+    throw FileException({FileErrorCode::unsupported, input_, -1, cat("has no frame", part)});
+  }
+
+  /// An encoder or a preset that ffmpeg does not know is a fault of the command line.
+  void check_written(const Result<bool>& written) const {
+    if (written) return;
+    const FileException error(written.error());
+    const auto says = [&](const std::string& words) {
+      return written.error().reason.find(words) != std::string::npos;
+    };
+    check_usage(!says("Unknown encoder "), "--codec: ", error.what());
+    check_usage(write_.preset.empty() || !(says(cat("'", write_.preset, "'")) || says("setting preset") ||
+                                           says("parameter 'preset'")),
+                "--preset: ", error.what());
+    throw error;
   }
 
   /// The source and the sink.
@@ -275,7 +301,7 @@ class Video final : public Command {
       stop_requested = true;  // also where the source waits for more
       return;
     }
-    (void)written.value();
+    check_written(written);
     ++tally.frames;
   }
 
