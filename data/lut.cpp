@@ -28,15 +28,26 @@ Place place_of(float value, int64_t size) {
   return {node, at - static_cast<float>(node)};
 }
 
-/// f(index of node, weight) for the eight nodes around a colour.
+/// f(index of node, weight) for the four nodes around a colour: those on the way through its cell from the
+/// lower corner to the upper one, along the axis with the largest share first.
 template <class F>
 void each_corner(const Color& color, int64_t size, const F& f) {
-  const Place r = place_of(color[0], size), g = place_of(color[1], size), b = place_of(color[2], size);
-  for (int corner = 0; corner < 8; ++corner) {
-    const int64_t dr = corner & 1, dg = corner >> 1 & 1, db = corner >> 2;
-    const auto share = [](const Place& p, int64_t upper) { return upper == 1 ? p.share : 1 - p.share; };
-    f((r.node + dr) + size * ((g.node + dg) + size * (b.node + db)),
-      share(r, dr) * share(g, dg) * share(b, db));
+  struct Axis {
+    float share;
+    int64_t step;
+  };
+  std::array<Axis, 3> axes{};
+  int64_t node = 0, step = 1;
+  for (size_t c = 0; c < 3; ++c, step *= size) {
+    const Place place = place_of(color[c], size);
+    node += step * place.node;
+    axes[c] = {place.share, step};
+  }
+  std::sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.share > b.share; });
+  f(node, 1 - axes[0].share);
+  for (size_t i = 0; i < 3; ++i) {
+    node += axes[i].step;
+    f(node, axes[i].share - (i < 2 ? axes[i + 1].share : 0));
   }
 }
 

@@ -11,7 +11,8 @@
 
 namespace lux {
 
-/// Colours at the nodes of a cube, red fastest; between them the eight around are mixed.
+/// Colours at the nodes of a cube, red fastest; between them the four of a tetrahedron are mixed, as ffmpeg's
+/// `lut3d` and other programs do that care for gray axes.
 struct ColorLut {
   int64_t size = 0;           ///< nodes along an edge
   std::vector<float> values;  ///< size³·3

@@ -540,12 +540,42 @@ TEST_CASE("a look as a table: ffmpeg makes of the photo what the network made of
   const ChildResult result = here.run({"lut", "-i", "dark.png", "-o", "look.cube"});
   INFO(result.err);
   REQUIRE(result.code == 0);
-  CHECK(contains(slurp(here.path("look.cube")), "LUT_3D_SIZE 33\n"));
+  CHECK(contains(slurp(here.path("look.cube")), "LUT_3D_SIZE 65\n"));
   CHECK(here.run({"lut", "-i", "dark.png", "-o", "look.cube"}).code == 2);
   if (without_ffmpeg()) return;
   REQUIRE(here.run({"enhance", "dark.png", "-o", "bright.png"}).code == 0);
   output_of(here, "ffmpeg", {"-i", "dark.png", "-vf", "lut3d=look.cube", "table.png"});
   CHECK(mean_difference(load_image(here.path("table.png")), load_image(here.path("bright.png"))) < 0.02);
+}
+
+TEST_CASE("what is said of a table is what ffmpeg makes of a real photo, and much is warned of") {
+  if (without_ffmpeg()) return;
+  const Workplace here;
+  for (const auto& [name, much] : {std::pair{"110", false}, {"51", true}}) {
+    const std::string photo =
+        fs::weakly_canonical(cat(LUX_SOURCE_DIR, "/../shared/data/lol/eval/low/", name, ".png"));
+    if (!fs::exists(photo)) {
+      MESSAGE("skipped: no ../shared/data/lol/eval/low/", name, ".png");
+      continue;
+    }
+    const std::string weights = LUX_SOURCE_DIR "/models/weights/zero_dce.safetensors";
+    const ChildResult result =
+        here.run({"lut", "-i", photo, "-o", "look.cube", "-m", weights, "--overwrite"});
+    INFO(result.out, result.err);
+    REQUIRE(result.code == 0);
+    const std::string before = "mean difference on this photo ";
+    REQUIRE(contains(result.out, before));
+    const double said = std::stod(result.out.substr(result.out.find(before) + before.size()));
+    CHECK(contains(result.err, cat("warning: look.cube: misses ")) == much);
+    CHECK(contains(result.err, "--size 129 may come nearer") == much);
+    CHECK((said > 2) == much);
+    REQUIRE(here.run({"enhance", "-i", photo, "-o", "bright.png", "-m", weights, "--overwrite"}).code == 0);
+    output_of(here, "ffmpeg", {"-y", "-i", photo, "-vf", "lut3d=look.cube", "table.png"});
+    const double real =
+        100 * mean_difference(load_image(here.path("table.png")), load_image(here.path("bright.png")));
+    INFO("said ", said, ", found ", real);
+    CHECK(std::abs(said - real) < 0.05);
+  }
 }
 
 TEST_CASE("command lines are completed, and manuals name every option") {

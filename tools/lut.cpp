@@ -17,6 +17,9 @@
 namespace lux {
 namespace {
 
+constexpr int kFinest = 129;
+constexpr double kMuch = 2;  // percent of white
+
 /// The mean absolute difference between `after` and what the table makes of `before`.
 double mean_difference(const ColorLut& lut, const Tensor& before, const Tensor& after) {
   const float* const from = before.data<float>();
@@ -35,9 +38,9 @@ class Lut final : public Command {
   explicit Lut(CLI::App& app) {
     app.add_option("-i,--input,input", input_, "The photo")->type_name("PHOTO");
     app.add_option("-o,--output", output_, "The table")->type_name("LOOK.cube");
-    app.add_option("--size", size_, "Nodes along an edge of the cube (default 33)")
+    app.add_option("--size", size_, "Nodes along an edge of the cube (default 65)")
         ->type_name("N")
-        ->check(CLI::Range(2, 129).description(""));
+        ->check(CLI::Range(2, kFinest).description(""));
     add_model_options(app, choice_);
     app.add_option("-s,--strength", strength_, "How much of the enhancement, 0 to 1 (default 1)")
         ->type_name("S")
@@ -70,15 +73,20 @@ class Lut final : public Command {
     const ColorLut lut = fit_lut(before, after, size_);
     const std::string text = cube_text(lut, cat("luxgrad ", loaded.model->name(), ": ", input_));
     (void)write_file_atomically(output_, bytes_of(text)).value();
-    print_result(
-        printable(cat(output_, ": ", size_, "x", size_, "x", size_, ", mean difference on this photo ",
-                      fixed(100 * mean_difference(lut, before, after), 2), " % of white")));
+    const double missed = 100 * mean_difference(lut, before, after);
+    print_result(printable(cat(output_, ": ", size_, "x", size_, "x", size_,
+                               ", mean difference on this photo ", fixed(missed, 2), " % of white")));
+    if (missed > kMuch)
+      print_note(cat("luxgrad: warning: ", output_, ": misses ", fixed(missed, 2),
+                     " % of white, for the network looks at places, too; ",
+                     size_ < kFinest ? cat("--size ", kFinest, " may come nearer, ") : "",
+                     "luxgrad enhance and luxgrad video give what the network makes"));
     return ExitCode::ok;
   }
 
  private:
   std::string input_, output_;
-  int64_t size_ = 33;
+  int64_t size_ = 65;
   ModelChoice choice_;
   Guidance guidance_;
   RunsOn where_;
