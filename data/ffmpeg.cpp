@@ -48,13 +48,13 @@ Words guarded_input(const std::string& path) {
 Words range_words(const TimeRange& range) {
   Words words;
   if (range.from > 0) add(words, {"-ss", seconds_text(range.from)});
-  if (range.to) add(words, {"-to", seconds_text(last_moment(range))});
+  if (range.to) add(words, {"-to", seconds_text(last_moment(range.from, *range.to))});
   return words;
 }
 
-double last_moment(const TimeRange& range) {
+double last_moment(double from, double to) {
   constexpr double kLess = 0.0006;
-  return std::max(*range.to - kLess, range.from + kLess);
+  return std::max(to - kLess, from + kLess);
 }
 
 std::string seconds_text(double seconds) {

@@ -21,9 +21,9 @@ void add(Words& words, Words more);
 Words guarded_input(const std::string& path);
 /// The part of a film that is wanted; stands before its -i.
 Words range_words(const TimeRange& range);
-/// The end of the part, in seconds: half a millisecond and a little before `to`, which there must be.
-/// Chapters count milliseconds, and one that begins at the end itself belongs to what follows.
-double last_moment(const TimeRange& range);
+/// The end of a part, in seconds: half a millisecond and a little before `to`. Chapters count milliseconds,
+/// and one that begins at the end itself belongs to what follows.
+double last_moment(double from, double to);
 /// Seconds with microseconds.
 std::string seconds_text(double seconds);
 std::string ratio_text(const Rational& ratio);

@@ -266,7 +266,8 @@ class FilmSink final : public FrameSink {
     // Sound from before the begin would shift what has no times; AAC of .mp4 begins with what nobody hears.
     if (!original_.empty() && (range_.from > 0 || avi)) add(words, {"-copypriorss:a", "0"});
     // The inputs end there already, but their chapters do not.
-    if (!original_.empty() && range_.to) add(words, {"-t", seconds_text(last_moment(range_) - range_.from)});
+    if (!original_.empty() && range_.to)
+      add(words, {"-t", seconds_text(last_moment(range_.from, *range_.to) - range_.from)});
     add(words, {"-f", container.muxer, cat("file:", file_.temporary())});
     return words;
   }
