@@ -177,15 +177,15 @@ class Video final : public Command {
   /// An encoder or a preset that ffmpeg does not know is a fault of the command line.
   void check_written(const Result<bool>& written) const {
     if (written) return;
-    const FileException error(written.error());
+    const std::string error = FileException(written.error()).what();
     const auto says = [&](const std::string& words) {
       return written.error().reason.find(words) != std::string::npos;
     };
-    check_usage(!says("Unknown encoder "), "--codec: ", error.what());
+    check_usage(!says("Unknown encoder "), "--codec: ", error);
     check_usage(write_.preset.empty() || !(says(cat("'", write_.preset, "'")) || says("setting preset") ||
                                            says("parameter 'preset'")),
-                "--preset: ", error.what());
-    throw error;
+                "--preset: ", error);
+    (void)written.value();  // throws
   }
 
   /// The source and the sink.
