@@ -168,7 +168,7 @@ void check_options(const BatchOptions& options, bool many, bool folder) {
   }
   check_usage(!many || folder || !exists(options.output), options.output,
               ": is a file; several pictures need a folder");
-  check_usage(!many || folder || !image_format_of(options.output), options.output,
+  check_usage(options.inputs.size() < 2 || folder || !image_format_of(options.output), options.output,
               ": is the name of a picture; several need a folder, ", options.output,
               "/ for one of this name");
   check_usage(folder || many || options.format || image_format_of(options.output), options.output,
