@@ -1,10 +1,10 @@
 // The pictures are read once: a block pools its 16x16 pixels into sixteen regions and adds up their channels.
 // From the regions, a sixteenth of the pixels, small kernels make three of the losses; the fourth reads the
-// curves once. The backward writes the gradient of the picture once, for all three. A region's rows are 12
-// values that may begin anywhere, so pictures go value by value; the curves, eight times as large, by 16
-// bytes.
+// curves once. The backward writes the gradient of the picture once, for all three. Everything as large as a
+// picture travels by 16 bytes, unless its width, or the number of maps, is no multiple of what these hold.
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
+#include "luxgrad/kernels/cuda/pixels.cuh"
 #include "luxgrad/kernels/cuda/sums.cuh"
 #include "luxgrad/kernels/pixel.h"
 #include "luxgrad/kernels/zero_reference_forms.h"
@@ -12,8 +12,8 @@
 namespace lux::cuda {
 namespace {
 
-constexpr int64_t kTile = 16;  // side of a block's pixels
-constexpr int kPacks = 8;      // of a thread, of the curves
+constexpr int kTile = 16;  // side of a block's pixels
+constexpr int kPacks = 8;  // of a thread, of the curves
 
 using Means = RegionMeans<float>;
 
@@ -27,8 +27,8 @@ struct Tiles {
   LUX_HD int64_t of_picture() const { return rows * columns; }
 };
 
-// 16 neighbouring threads have a region; a warp has two.
-template <class T>
+// 16 neighbouring threads have a region; a warp has two. L values are read at once.
+template <class T, int L>
 struct PoolTiles {
   RegionGrid grid;
   Tiles tiles;
@@ -36,17 +36,19 @@ struct PoolTiles {
   float *regions, *channels;  // [regions, 2]; [tiles, 3]
 
   LUX_DEVICE void operator()() const {
+    LUX_SHARED Shared<float, kBlockValues> bright_values;
+    LUX_SHARED Shared<float, kBlockValues> dark_values;
     const Pixel tile = Pixel::of(block_index(), tiles.rows, tiles.columns);
+    share(tile, enhanced, bright_values);
+    share(tile, low, dark_values);
+    sync_threads();
     const int region = thread_index() / 16, inside = thread_index() % 16;
     const int64_t row = tile.h * 4 + region / 4, column = tile.w * 4 + region % 4;
-    const Pixel at{tile.n, row * kRegion + inside / 4, column * kRegion + inside % 4};
-    float sums[3] = {0, 0, 0}, dark = 0;
-    if (at.h < grid.H && at.w < grid.W) {
-      const int64_t i = at.index(grid.H, grid.W) * 3;
-      for (int c = 0; c < 3; ++c) {
-        sums[c] = static_cast<float>(enhanced[i + c]);
-        dark += static_cast<float>(low[i + c]);
-      }
+    const int64_t pixel = (region / 4 * kRegion + inside / 4) * kTile + region % 4 * kRegion + inside % 4;
+    float sums[3], dark = 0;
+    for (int c = 0; c < 3; ++c) {
+      sums[c] = bright_values[3 * pixel + c];
+      dark += dark_values[3 * pixel + c];
     }
     float bright = sums[0] + sums[1] + sums[2];
     for (int mask = 8; mask > 0; mask /= 2) {
@@ -62,6 +64,18 @@ struct PoolTiles {
     if (thread_index() > 0) return;
     LUX_UNROLL
     for (int c = 0; c < 3; ++c) channels[block_index() * 3 + c] = sums[c];
+  }
+
+  // The values of the tile; 0 outside of the picture.
+  LUX_DEVICE void share(const Pixel& tile, const T* picture, Shared<float, kBlockValues>& values) const {
+    constexpr int kRow = 3 * kTile;
+    for (int i = thread_index() * L; i < kBlockValues; i += kThreads * L) {
+      const int64_t h = tile.h * kTile + i / kRow, value = tile.w * kRow + i % kRow;
+      Lanes<L> pack;
+      if (h < grid.H && value < 3 * grid.W)
+        pack = load<L>(picture + (tile.n * grid.H + h) * 3 * grid.W + value);
+      for (int l = 0; l < L; ++l) values[i + l] = pack[l];
+    }
   }
 };
 
@@ -206,8 +220,13 @@ struct PictureGradient {
   T* gx;
 
   LUX_DEVICE void operator()() const {
-    if (global_index() >= grid.N * grid.H * grid.W) return;
-    const Pixel at = Pixel::of(global_index(), grid.H, grid.W);
+    const int64_t pixels = grid.N * grid.H * grid.W;
+    float gradient[1][3] = {};
+    if (global_index() < pixels) of_pixel(Pixel::of(global_index(), grid.H, grid.W), gradient[0]);
+    write_pixels(&gx, pixels, gradient);
+  }
+
+  LUX_DEVICE void of_pixel(const Pixel& at, float (&gradient)[3]) const {
     float all = 0;
     const int64_t row = at.h / kRegion, column = at.w / kRegion;
     if (row < grid.rows && column < grid.columns) {
@@ -221,7 +240,7 @@ struct PictureGradient {
       all += static_cast<float>(g[3]) * patch_share * slope;
     }
     const float share = static_cast<float>(g[2]) * color_share;
-    for (int c = 0; c < 3; ++c) gx[global_index() * 3 + c] = T(all + share * cast.slope(means + at.n * 3, c));
+    for (int c = 0; c < 3; ++c) gradient[c] = all + share * cast.slope(means + at.n * 3, c);
   }
 };
 
@@ -294,8 +313,10 @@ bool zero_reference(const Tensor& enhanced, const Tensor& low, const Tensor& cur
     using T = decltype(t);
     must_move("zero_reference", {enhanced, low, curves, terms, kept.regions, kept.errors, kept.means});
     const Tensor channels = empty({grid.N * tiles.of_picture(), 3}, f32);
-    launch(channels.size(0), PoolTiles<T>{grid, tiles, enhanced.data<T>(), low.data<T>(),
-                                          kept.regions.data<float>(), channels.data<float>()});
+    with_lanes<T>(grid.W, [&](auto lanes) {
+      launch(channels.size(0), PoolTiles<T, lanes>{grid, tiles, enhanced.data<T>(), low.data<T>(),
+                                                   kept.regions.data<float>(), channels.data<float>()});
+    });
     const Tensor of_regions = empty({blocks_for(grid.regions()), 2}, f32);
     launch(of_regions.size(0),
            RegionTerms{grid, spatial, options.exposure, options.patch / kRegion, kept.errors.size(1),
