@@ -593,12 +593,21 @@ TEST_CASE("command lines are completed, and manuals name every option") {
   CHECK(completed("luxgrad enh", 1) == "enhance\n");
   CHECK(completed("luxgrad enhance --skip", 2) == "--skip-existing\n");
   CHECK(completed("luxgrad video -n mirnet_v", 3) == "mirnet_v1 mirnet_v2\n");
-  CHECK(completed("luxgrad enhance dark", 2) == "\n");  // files
+  CHECK(completed("luxgrad train zero", 2) == "zero_dce zero_dce_plus\n");
+  CHECK(completed("luxgrad bench --precision ''", 3) == "exact fp32 tf32 bf16\n");
+  CHECK(completed("luxgrad man v", 2) == "video verify\n");
+  CHECK(completed("luxgrad train unet --data zero", 4) == "\n");  // files
+  CHECK(completed("luxgrad enhance dark", 2) == "\n");            // files
   const std::string zsh = here.run({"completion", "zsh"}).out, fish = here.run({"completion", "fish"}).out;
   CHECK(contains(zsh, "'--skip-existing["));
   CHECK(contains(zsh, "'--with[DEVICE[/PRECISION[/plain\\]\\]: "));  // what ends a description there
   CHECK(contains(fish, " -l skip-existing "));
   CHECK(contains(fish, "'DEVICE[/PRECISION[/plain]]: "));
+  CHECK(contains(zsh, "]:KIND:{ compadd -- none flips all }'"));
+  CHECK(contains(zsh, "'*:argument:{ compadd -- reference_guided "));
+  CHECK(contains(zsh, "unet; _files }'"));  // models and files of info
+  CHECK(contains(fish, " -l turns -x -a 'none flips all' -d "));
+  CHECK(contains(fish, " -f -a 'bash zsh fish'\n"));
   std::istringstream fish_lines(fish);
   for (std::string line; std::getline(fish_lines, line);)
     CHECK((line.starts_with("complete -c luxgrad ") || line.starts_with("# ")));

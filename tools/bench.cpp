@@ -24,6 +24,7 @@
 #include "luxgrad/tools/operator_times.h"
 #include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/roofs.h"
+#include "luxgrad/tools/words.h"
 #include "luxgrad/training/stepper.h"
 
 namespace lux {
@@ -123,6 +124,7 @@ class Bench final : public Command {
   explicit Bench(CLI::App& app) {
     app.add_option("-n,--model", names_, "Models to time (default: all)")
         ->type_name("NAME")
+        ->check(offers(model_names()))
         ->allow_extra_args(false);
     app.add_option("--size", size_, "Of the picture that is enhanced (default 1200x900)")->type_name("WxH");
     add_number(app, "--batch", batch_, "Pictures at once (default: 1, and the recipe's in training)");
@@ -135,7 +137,7 @@ class Bench final : public Command {
     add_autotune_option(app, where_);
     app.add_option("--only", only_, "Time one of them: inference or step")
         ->type_name("WORK")
-        ->check(CLI::IsMember({"inference", "step"}).description(""));
+        ->check(one_of({"inference", "step"}));
     app.add_flag("--photo", photo_, "Enhance bytes in host memory into bytes in host memory");
     app.add_flag(
         "--operators", operators_,

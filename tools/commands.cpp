@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <array>
 
+#include "luxgrad/tools/words.h"
+
 namespace lux {
 namespace {
 
@@ -32,9 +34,20 @@ constexpr std::array<CommandEntry, 14> kCommands = {{
     {"man", "Print a manual page.", "luxgrad man enhance | man -l -", make_man},
 }};
 
+OptionText text_of(CLI::Option& option) {
+  return {option.get_snames(), option.get_lnames(), option.get_type_size() == 0 ? "" : option.get_type_name(),
+          option.get_description(), words_of(option)};
+}
+
 }  // namespace
 
 std::span<const CommandEntry> commands() { return kCommands; }
+
+std::vector<std::string> command_names() {
+  std::vector<std::string> names;
+  for (const CommandEntry& entry : kCommands) names.emplace_back(entry.name);
+  return names;
+}
 
 const char* const kExitCodes =
     R"(Exit codes: 0 done, 1 some inputs failed, 2 usage, 3 input refused, 4 weights do not fit or run folder in
@@ -46,13 +59,20 @@ std::vector<OptionText> options_of(const CommandEntry& entry) {
   app.set_help_flag("-h,--help", "Show this text");
   const std::unique_ptr<Command> command = entry.make(app);
   std::vector<OptionText> options;
-  for (const CLI::Option* option : app.get_options()) {
+  for (CLI::Option* const option : app.get_options()) {
     if (option->get_lnames().empty() && option->get_snames().empty()) continue;  // by its place
-    options.push_back({option->get_snames(), option->get_lnames(),
-                       option->get_type_size() == 0 ? "" : option->get_type_name(),
-                       option->get_description()});
+    options.push_back(text_of(*option));
   }
   return options;
+}
+
+OptionText first_argument_of(const CommandEntry& entry) {
+  CLI::App app;
+  const std::unique_ptr<Command> command = entry.make(app);
+  for (CLI::Option* const option : app.get_options()) {
+    if (option->get_positional()) return text_of(*option);
+  }
+  return {};
 }
 
 }  // namespace lux

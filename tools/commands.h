@@ -18,6 +18,7 @@ struct CommandEntry {
 };
 
 std::span<const CommandEntry> commands();
+std::vector<std::string> command_names();
 
 /// What every help ends with.
 extern const char* const kExitCodes;
@@ -27,9 +28,12 @@ struct OptionText {
   std::vector<std::string> short_names, long_names;  ///< without dashes
   std::string value;                                 ///< what it takes; empty: nothing
   std::string description;
+  std::vector<std::string> words;  ///< that it takes; files as well where there are none, or `value` has FILE
 };
 
 /// The options of a subcommand.
 std::vector<OptionText> options_of(const CommandEntry& entry);
+/// What a subcommand takes first without a name before it.
+OptionText first_argument_of(const CommandEntry& entry);
 
 }  // namespace lux

@@ -1,18 +1,36 @@
 // luxgrad completion: scripts that complete command lines, made of the options as they are.
 #include <CLI/CLI.hpp>
+#include <cstring>
 
-#include "luxgrad/models/registry.h"
 #include "luxgrad/tools/commands.h"
 #include "luxgrad/tools/console.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
 
 /// The text in single quotes of a shell.
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string safe = "'";
   for (const char c : text) c == '\'' ? safe += "'\\''" : safe += c;
   return safe + "'";
+}
+
+/// The words with something between them.
+std::string joined(const std::vector<std::string>& words, const char* between = " ") {
+  return CLI::detail::join(words, between);
+}
+
+/// The names of an option as they are typed.
+std::vector<std::string> typed(const OptionText& option) {
+  std::vector<std::string> names;
+  for (const std::string& name : option.long_names) names.push_back("--" + name);
+  for (const std::string& name : option.short_names) names.push_back("-" + name);
+  return names;
+}
+
+bool takes_files(const OptionText& option) {
+  return option.words.empty() || option.value.find("FILE") != std::string::npos;
 }
 
 /// What an option does, in one line.
@@ -20,67 +38,61 @@ std::string line_of(const OptionText& option) {
   return option.description.substr(0, option.description.find('\n'));
 }
 
-/// The same between the brackets of zsh.
-std::string bracketed(const OptionText& option) {
-  std::string safe = "[";
-  for (const char c : line_of(option)) {
-    if (c == ']') safe += '\\';
+/// The text with a backslash before each of some characters.
+std::string escaped(const std::string& text, const char* characters) {
+  std::string safe;
+  for (const char c : text) {
+    if (std::strchr(characters, c) != nullptr) safe += '\\';
     safe += c;
   }
-  return safe + "]";
+  return safe;
 }
 
-std::string names_of_models() {
-  std::string names;
-  for (const std::string& name : model_names()) names += (names.empty() ? "" : " ") + name;
-  return names;
-}
-
-std::string names_of_commands() {
-  std::string names;
-  for (const CommandEntry& entry : commands()) names += (names.empty() ? "" : " ") + std::string(entry.name);
-  return names;
-}
-
+// `words` are what may stand there; where nothing of it fits, bash completes files.
 std::string bash() {
   std::string script =
-      "# Completion of luxgrad for bash.\n_luxgrad() {\n  local current=${COMP_WORDS[COMP_CWORD]} "
-      "before=${COMP_WORDS[COMP_CWORD-1]} options=\n  COMPREPLY=()\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
-      "    COMPREPLY=($(compgen -W '" +
-      names_of_commands() + "' -- \"$current\"))\n    return\n  fi\n  case $before in\n    -n|--model)\n" +
-      "      COMPREPLY=($(compgen -W '" + names_of_models() +
-      "' -- \"$current\"))\n      return ;;\n  esac\n  case ${COMP_WORDS[1]} in\n";
+      "# Completion of luxgrad for bash.\n_luxgrad() {\n"
+      "  local current=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
+      "  local words='" +
+      joined(command_names()) +
+      "'\n"
+      "  if [ \"$COMP_CWORD\" -gt 1 ]; then case ${COMP_WORDS[1]} in\n";
   for (const CommandEntry& entry : commands()) {
-    script += cat("    ", entry.name, ") options='");
+    std::string names, values;
     for (const OptionText& option : options_of(entry)) {
-      for (const std::string& name : option.long_names) script += cat("--", name, " ");
-      for (const std::string& name : option.short_names) script += cat("-", name, " ");
+      names += joined(typed(option)) + " ";
+      if (!option.value.empty())
+        values += cat("        ", joined(typed(option), "|"), ") words='", joined(option.words), "' ;;\n");
     }
-    script += "' ;;\n";
+    script += cat("    ", entry.name, ")\n      case $current in -*) words='", names, "' ;; *) words='",
+                  joined(first_argument_of(entry).words), "' ;; esac\n");
+    if (!values.empty()) script += cat("      case $before in\n", values, "      esac\n");
+    script += "      ;;\n";
   }
   return script +
-         "  esac\n  case $current in\n    -*) COMPREPLY=($(compgen -W \"$options\" -- \"$current\")) ;;\n  "
-         "esac\n}\n"
+         "    *) words= ;;\n  esac; fi\n  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}\n"
          "complete -o default -o bashdefault -F _luxgrad luxgrad";
 }
 
 std::string zsh() {
   std::string script = "#compdef luxgrad\n# Completion of luxgrad for zsh.\nlocal -a commands\ncommands=(\n";
   for (const CommandEntry& entry : commands())
-    script += cat("  ", quoted(cat(entry.name, ":", entry.summary)), "\n");
+    script += cat("  ", in_quotes(cat(entry.name, ":", entry.summary)), "\n");
   script += ")\nif (( CURRENT == 2 )); then\n  _describe command commands\n  return\nfi\ncase $words[2] in\n";
   for (const CommandEntry& entry : commands()) {
-    script += cat("  ", entry.name, ")\n    _arguments '*:file:_files'");
+    const auto action = [](const OptionText& option) {
+      if (option.words.empty()) return std::string(":_files");
+      const char* const files = takes_files(option) ? "; _files" : "";
+      return cat(":{ compadd -- ", joined(option.words), files, " }");
+    };
+    script += cat("  ", entry.name, ")\n    _arguments ",
+                  in_quotes("*:argument" + action(first_argument_of(entry))));
     for (const OptionText& option : options_of(entry)) {
-      const auto add = [&](const std::string& name) {
-        script += cat(" \\\n      ", quoted(cat(name, bracketed(option))));
-        if (option.value.empty()) return;
-        script.pop_back();  // the value stands inside of the quotes
-        script += option.value == "NAME" && name.ends_with("model") ? cat(":model:(", names_of_models(), ")'")
-                                                                    : ":value:_files'";
-      };
-      for (const std::string& name : option.long_names) add("--" + name);
-      for (const std::string& name : option.short_names) add("-" + name);
+      for (const std::string& name : typed(option)) {
+        std::string text = cat(name, "[", escaped(line_of(option), "]\\"), "]");
+        if (!option.value.empty()) text += cat(":", escaped(option.value, ":\\"), action(option));
+        script += cat(" \\\n      ", in_quotes(text));
+      }
     }
     script += " ;;\n";
   }
@@ -91,13 +103,19 @@ std::string fish() {
   std::string script = "# Completion of luxgrad for fish.\n";
   for (const CommandEntry& entry : commands()) {
     script += cat("complete -c luxgrad -n __fish_use_subcommand -a ", entry.name, " -d ",
-                  quoted(entry.summary), "\n");
+                  in_quotes(entry.summary), "\n");
+    const std::string begin =
+        cat("complete -c luxgrad -n ", in_quotes(cat("__fish_seen_subcommand_from ", entry.name)));
+    const OptionText first = first_argument_of(entry);
+    if (!first.words.empty())
+      script += cat(begin, takes_files(first) ? "" : " -f", " -a ", in_quotes(joined(first.words)), "\n");
     for (const OptionText& option : options_of(entry)) {
-      script += cat("complete -c luxgrad -n ", quoted(cat("__fish_seen_subcommand_from ", entry.name)));
+      script += begin;
       for (const std::string& name : option.long_names) script += cat(" -l ", name);
       for (const std::string& name : option.short_names) script += cat(" -s ", name);
-      if (!option.value.empty()) script += " -r";
-      script += cat(" -d ", quoted(line_of(option)), "\n");
+      if (!option.value.empty()) script += takes_files(option) ? " -r" : " -x";
+      if (!option.words.empty()) script += " -a " + in_quotes(joined(option.words));
+      script += cat(" -d ", in_quotes(line_of(option)), "\n");
     }
   }
   script.pop_back();
@@ -107,7 +125,9 @@ std::string fish() {
 class Completion final : public Command {
  public:
   explicit Completion(CLI::App& app) {
-    app.add_option("shell", shell_, "bash, zsh or fish")->type_name("SHELL");
+    app.add_option("shell", shell_, "bash, zsh or fish")
+        ->type_name("SHELL")
+        ->check(offers({"bash", "zsh", "fish"}));
   }
 
   ExitCode run() override {

@@ -13,6 +13,7 @@
 #include "luxgrad/tools/command.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/words.h"
 #include "luxgrad/training/checkpoint.h"
 
 namespace lux {
@@ -40,7 +41,8 @@ class Convert final : public Command {
     app.add_option("-o,--output,output", output_, "File to write, .safetensors or .npz")->type_name("OUT");
     app.add_option("-n,--model", choice_.name,
                    "Name of the model (default: what the weights say or look like)")
-        ->type_name("NAME");
+        ->type_name("NAME")
+        ->check(offers(model_names()));
     add_network_options(app, choice_);
     app.add_flag("--verify", verify_, "Read the file back, and compare all bits and an enhanced picture");
     app.add_flag("--overwrite", overwrite_, "Replace a file that exists");

@@ -25,6 +25,7 @@
 #include "luxgrad/tools/stages.h"
 #include "luxgrad/tools/stop.h"
 #include "luxgrad/tools/watch.h"
+#include "luxgrad/tools/words.h"
 
 namespace fs = std::filesystem;
 
@@ -78,7 +79,8 @@ class Enhance final : public Command {
     app.add_flag("--strip", work_.strip, "Leave out EXIF, which tells where and how a photo was made");
     app.add_option("-f,--format", format_,
                    "Format of the output: png, jpg, bmp, pnm, webp, tif, avif, jxl (default: by name)")
-        ->type_name("FORMAT");
+        ->type_name("FORMAT")
+        ->check(offers({"png", "jpg", "bmp", "pnm", "webp", "tif", "avif", "jxl"}));
     app.add_option("-q,--quality", work_.quality,
                    "Quality of JPEG, WebP, AVIF and JPEG XL, 1 to 100 (default 95)")
         ->type_name("Q")
@@ -103,7 +105,7 @@ class Enhance final : public Command {
     app.add_flag("--json", json_, "Print one JSON object per input");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
-        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+        ->check(one_of({"none", "bar", "json"}));
     compare_ = app.get_option("--compare");
   }
 

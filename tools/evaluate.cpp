@@ -22,6 +22,7 @@
 #include "luxgrad/tools/on_cpu.h"
 #include "luxgrad/tools/outputs.h"
 #include "luxgrad/tools/precision_choice.h"
+#include "luxgrad/tools/words.h"
 #include "luxgrad/training/baselines.h"
 
 namespace lux {
@@ -102,14 +103,16 @@ class Evaluate final : public Command {
     app.add_option("--reference", guidance_.references,
                    "reference_guided: a row for each picture to be as bright as; own: the reference that a "
                    "picture is compared with, as published (default: a neutral look)")
-        ->type_name("own|FILE...");
+        ->type_name("own|FILE...")
+        ->check(offers({"own"}));
     app.add_option("--look", guidance_.look, "reference_guided: also a row for a look that was kept")
         ->type_name("FILE.json");
     add_statistics_options(app, guidance_);
     add_compat_option(app, guidance_);
     app.add_option("--baseline", baselines_,
                    "Also measure identity, gamma, auto_contrast, equalize, or all of them")
-        ->type_name("NAME...");
+        ->type_name("NAME...")
+        ->check(offers({"identity", "gamma", "auto_contrast", "equalize", "all"}));
     app.add_option("--lpips", lpips_files_,
                    "Also measure LPIPS: weights of AlexNet or VGG16 as torchvision has them, and those that "
                    "its authors learnt for that network")
@@ -131,7 +134,7 @@ class Evaluate final : public Command {
     app.add_flag("--json", json_, "Print a JSON object");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
-        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+        ->check(one_of({"none", "bar", "json"}));
   }
 
   ExitCode run() override {

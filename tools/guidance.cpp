@@ -12,6 +12,7 @@
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -119,13 +120,13 @@ void add_statistics_options(CLI::App& app, Guidance& guidance) {
   app.add_option("--bn", guidance.statistics,
                  "gan: statistics that normalise, of the picture (batch, default) or of training (running)")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"batch", "running"}).description(""));
+      ->check(one_of({"batch", "running"}));
 }
 
 void add_compat_option(CLI::App& app, Guidance& guidance) {
   app.add_option("--compat", guidance.compat, "gan: published, with its dropout and stretch of contrast")
       ->type_name("NAME")
-      ->check(CLI::IsMember({"published"}).description(""));
+      ->check(one_of({"published"}));
 }
 
 void add_inputs(const Guidance& guidance, Outputs& outputs) {

@@ -14,6 +14,7 @@
 #include "luxgrad/tools/help.h"
 #include "luxgrad/tools/measure.h"
 #include "luxgrad/tools/model_choice.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -158,7 +159,8 @@ class Info final : public Command {
   explicit Info(CLI::App& app) {
     app.add_option("-i,--input,input", inputs_,
                    "Names of models, pictures or weight files (none: this program)")
-        ->type_name("MODEL|FILE");
+        ->type_name("MODEL|FILE")
+        ->check(offers(model_names()));
     app.add_option("--size", size_,
                    cat("Size of the pictures that a network is described for (default ", kStatedWidth, "x",
                        kStatedHeight, ", and the recipe's in training)"))

@@ -4,6 +4,7 @@
 #include "luxgrad/tools/commands.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -55,7 +56,8 @@ class Man final : public Command {
  public:
   explicit Man(CLI::App& app) {
     app.add_option("command", command_, "Of which command; without one, of the program")
-        ->type_name("COMMAND");
+        ->type_name("COMMAND")
+        ->check(offers(command_names()));
   }
 
   ExitCode run() override {
@@ -63,15 +65,12 @@ class Man final : public Command {
       print_result(overview());
       return ExitCode::ok;
     }
-    std::vector<std::string> names;
     for (const CommandEntry& entry : commands()) {
-      if (command_ == entry.name) {
-        print_result(page_of(entry));
-        return ExitCode::ok;
-      }
-      names.emplace_back(entry.name);
+      if (command_ != entry.name) continue;
+      print_result(page_of(entry));
+      return ExitCode::ok;
     }
-    const std::string meant = nearest(command_, names);
+    const std::string meant = nearest(command_, command_names());
     usage_error("unknown command ", command_, meant.empty() ? "" : cat(", did you mean ", meant, "?"));
   }
 

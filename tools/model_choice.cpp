@@ -20,6 +20,7 @@
 #include "luxgrad/tools/exit_code.h"
 #include "luxgrad/tools/help.h"
 #include "luxgrad/tools/precision_choice.h"
+#include "luxgrad/tools/words.h"
 #include "luxgrad/training/checkpoint.h"
 
 namespace fs = std::filesystem;
@@ -140,7 +141,8 @@ CommandError misfit(const std::string& list) {
 void add_model_options(CLI::App& app, ModelChoice& choice) {
   app.add_option("-n,--model", choice.name,
                  "Name of the model (default: what the weights say, else zero_dce)")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(offers(model_names()));
   app.add_option("-m,--weights", choice.weights,
                  "Weights: safetensors, .npz or .pth (default: searched, then built in)")
       ->type_name("FILE");
@@ -221,7 +223,9 @@ void add_device_options(CLI::App& app, RunsOn& where) {
 }
 
 void add_device_option(CLI::App& app, RunsOn& where) {
-  app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")->type_name("DEVICE");
+  app.add_option("-g,--device", where.device, "auto, cpu or cuda:0 (default auto)")
+      ->type_name("DEVICE")
+      ->check(offers({"auto", "cpu", "cuda:0"}));
 }
 
 void add_autotune_option(CLI::App& app, RunsOn& where) {

@@ -7,6 +7,7 @@
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/help.h"
 #include "luxgrad/tools/outputs.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -23,7 +24,7 @@ class Pack final : public Command {
     app.add_flag("--overwrite", overwrite_, "Replace an output that exists");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
-        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+        ->check(one_of({"none", "bar", "json"}));
   }
 
   ExitCode run() override {

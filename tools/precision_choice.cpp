@@ -9,6 +9,7 @@
 #include "luxgrad/models/enhance.h"
 #include "luxgrad/tools/console.h"
 #include "luxgrad/tools/measure.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -62,7 +63,8 @@ bool rounds_more(Device device) {
 void add_precision_option(CLI::App& app, std::string& name, const char* more) {
   app.add_option("--precision", name,
                  cat("Of convolutions: exact, fp32, bf16", more, ", and tf32 on CUDA devices (default fp32)"))
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(offers({"exact", "fp32", "tf32", "bf16"}));
 }
 
 void apply_precision(const std::string& name, Device device) {

@@ -1,11 +1,13 @@
 #include "luxgrad/tools/recipe_choice.h"
 
 #include <CLI/CLI.hpp>
+#include <set>
 
 #include "luxgrad/data/result.h"
 #include "luxgrad/models/registry.h"
 #include "luxgrad/tools/model_choice.h"
 #include "luxgrad/tools/number_option.h"
+#include "luxgrad/tools/words.h"
 
 namespace lux {
 namespace {
@@ -30,6 +32,23 @@ std::string compat_list() {
   return text;
 }
 
+// Those of all models: the name of a recipe, or of an artefact, may be known to several.
+std::vector<std::string> every_recipe() {
+  std::set<std::string> names;
+  for (const std::string& model : model_names()) {
+    for (const std::string& name : recipe_names(model)) names.insert(name);
+  }
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> every_artefact() {
+  std::set<std::string> names;
+  for (const std::string& model : model_names()) {
+    for (const auto& [name, meaning] : compat_names(model)) names.insert(name);
+  }
+  return {names.begin(), names.end()};
+}
+
 void add_number(CLI::App& app, const char* name, int64_t& value, const char* text, int64_t least = 1) {
   app.add_option(name, value, text)
       ->type_name("N")
@@ -50,7 +69,7 @@ void add_perceptual_options(CLI::App& app, PerceptualOptions& choice) {
       ->check(finite_number(0));
   app.add_option("--perceptual-layer", choice.layer, "relu3_3 or relu4_3 (default relu3_3)")
       ->type_name("NAME")
-      ->check(CLI::IsMember({"relu3_3", "relu4_3"}).description(""));
+      ->check(one_of({"relu3_3", "relu4_3"}));
 }
 
 void add_perceptual_term(const PerceptualOptions& choice, Recipe& recipe) {
@@ -113,9 +132,11 @@ void change_pictures(const RecipeChoice& choice, Recipe& recipe) {
 void add_recipe_options(CLI::App& app, RecipeChoice& choice) {
   app.add_option("--recipe", choice.name,
                  cat("By name (default: the one called so, else the first of the model):", recipe_list()))
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(offers(every_recipe()));
   app.add_option("--compat", choice.compat, cat("Repeat an artefact of the published code:", compat_list()))
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->check(offers(every_artefact()));
   add_number(app, "--epochs", choice.epochs, "Passes over the data (default: the recipe's, as of all below)");
   if (CLI::Option* const steps = app.get_option_no_throw("--steps"))
     app.get_option("--epochs")->excludes(steps);
@@ -125,7 +146,7 @@ void add_recipe_options(CLI::App& app, RecipeChoice& choice) {
              "Random squares, N of each picture in an epoch, instead of whole pictures resized");
   app.add_option("--turns", choice.turns, "How pictures are turned: none, flips, all")
       ->type_name("KIND")
-      ->check(CLI::IsMember({"none", "flips", "all"}).description(""));
+      ->check(one_of({"none", "flips", "all"}));
   add_number(app, "--patch", choice.patch,
              "Side of a patch of each dark picture that gets some of its reference's light; 0: none", 0);
   add_rate(app, "--lr", choice.lr, "Learning rate, constant");

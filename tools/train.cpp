@@ -14,6 +14,7 @@
 #include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/recipe_choice.h"
 #include "luxgrad/tools/stop.h"
+#include "luxgrad/tools/words.h"
 #include "luxgrad/training/plan.h"
 #include "luxgrad/training/setup.h"
 #include "luxgrad/training/step_memory.h"
@@ -42,9 +43,7 @@ class Console final : public TrainListener {
     progress_.show(record.step, steps_, text);
   }
 
-  void on_notice(const std::string& text) override {
-    print_note(printable(text));
-  }
+  void on_notice(const std::string& text) override { print_note(printable(text)); }
 
  private:
   ProgressLine progress_;
@@ -54,7 +53,9 @@ class Console final : public TrainListener {
 class Train final : public Command {
  public:
   explicit Train(CLI::App& app) {
-    app.add_option("model", choice_.name, "Name of the model")->type_name("MODEL");
+    app.add_option("model", choice_.name, "Name of the model")
+        ->type_name("MODEL")
+        ->check(offers(model_names()));
     app.add_option("--data", options_.data,
                    "Folder of photos, a dataset of pairs (low and high, LOL, SICE), or a pack")
         ->type_name("PATH");
@@ -94,7 +95,7 @@ class Train final : public Command {
     add_autotune_option(app, where_);
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
-        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+        ->check(one_of({"none", "bar", "json"}));
   }
 
   ExitCode run() override {

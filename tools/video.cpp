@@ -22,6 +22,7 @@
 #include "luxgrad/tools/precision_choice.h"
 #include "luxgrad/tools/published_video.h"
 #include "luxgrad/tools/stop.h"
+#include "luxgrad/tools/words.h"
 
 namespace fs = std::filesystem;
 
@@ -86,7 +87,8 @@ class Video final : public Command {
     add_autotune_option(app, where_);
     app.add_option("--codec", write_.codec,
                    "h264, hevc, av1, vp9, or an encoder of ffmpeg (default: by name)")
-        ->type_name("NAME");
+        ->type_name("NAME")
+        ->check(offers({"h264", "hevc", "av1", "vp9"}));
     app.add_option("--crf", write_.crf,
                    "Constant quality of the encoder; less is better (default: 18 for h264)")
         ->type_name("N")
@@ -100,12 +102,12 @@ class Video final : public Command {
         ->check(finite_number(0, kLongestLatency));
     app.add_option("--compat", compat_, "256: the published program, 256x256, BGR, truncated")
         ->type_name("NAME")
-        ->check(CLI::IsMember({"256"}).description(""));
+        ->check(one_of({"256"}));
     app.add_flag("--overwrite", overwrite_, "Replace an output that exists");
     app.add_flag("--json", json_, "Print one JSON object at the end");
     app.add_option("--progress", progress_, "none, bar or json, on standard error (default bar)")
         ->type_name("KIND")
-        ->check(CLI::IsMember({"none", "bar", "json"}).description(""));
+        ->check(one_of({"none", "bar", "json"}));
   }
 
   ExitCode run() override {
