@@ -45,6 +45,7 @@ std::span<const CommandEntry> commands() { return kCommands; }
 
 std::vector<std::string> command_names() {
   std::vector<std::string> names;
+  names.reserve(kCommands.size());
   for (const CommandEntry& entry : kCommands) names.emplace_back(entry.name);
   return names;
 }

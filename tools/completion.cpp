@@ -24,6 +24,7 @@ std::string joined(const std::vector<std::string>& words, const char* between = 
 /// The names of an option as they are typed.
 std::vector<std::string> typed(const OptionText& option) {
   std::vector<std::string> names;
+  names.reserve(option.long_names.size() + option.short_names.size());
   for (const std::string& name : option.long_names) names.push_back("--" + name);
   for (const std::string& name : option.short_names) names.push_back("-" + name);
   return names;
