@@ -64,12 +64,30 @@ template <class F>
 inline constexpr bool kStoresDouble = std::is_same_v<F, double>;
 template <template <class...> class Kernel, class... Parts>
 inline constexpr bool kStoresDouble<Kernel<Parts...>> = (kStoresDouble<Parts> || ...);
+template <template <class, auto...> class Kernel, class Part, auto first, auto... more>
+inline constexpr bool kStoresDouble<Kernel<Part, first, more...>> = kStoresDouble<Part>;
+template <template <auto, class...> class Kernel, auto first, class... Parts>
+inline constexpr bool kStoresDouble<Kernel<first, Parts...>> = (kStoresDouble<Parts> || ...);
+
+/// The same, but for kernels that say they write a few numbers only: every build has those.
+template <class F>
+constexpr bool needs_double() {
+  if constexpr (requires { F::kFewNumbers; })
+    return false;
+  else
+    return kStoresDouble<F>;
+}
 
 #ifdef LUX_CUDA_F64
 inline constexpr bool kWithDouble = true;
 #else
 inline constexpr bool kWithDouble = false;
 #endif
+
+template <class F>
+[[noreturn]] void refuse_double() {
+  fail("cuda: this build has no f64 kernels for the GPU (LUX_CUDA_F64=ON builds them): ", kernel_name<F>());
+}
 
 __device__ inline int64_t thread() { return int64_t{blockIdx.x} * kThreads + threadIdx.x; }
 __device__ inline int64_t threads() { return int64_t{gridDim.x} * kThreads; }
@@ -88,6 +106,9 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerProcessor) call_rows(int64
 template <class F>
 void launch(void (*kernel)(int64_t, F), int64_t calls, int threads_per_call, const F& f) {
   if (calls == 0) return;
+#ifdef LUX_CUDA_EMULATED
+  if (needs_double<F>() && !emulated_gpu::has_double()) refuse_double<F>();
+#endif
   const int64_t wanted = (calls * threads_per_call + kThreads - 1) / kThreads;
   const auto blocks = static_cast<unsigned>(std::min(wanted, kMostBlocks));
 #ifdef __CUDACC__
@@ -101,8 +122,8 @@ void launch(void (*kernel)(int64_t, F), int64_t calls, int threads_per_call, con
 /// f(i) for i in [0, n), in threads of the GPU.
 template <class F>
 void each(int64_t n, const F& f) {
-  if constexpr (kStoresDouble<F> && !kWithDouble)
-    fail("cuda: this build has no f64 kernels for the GPU (LUX_CUDA_F64=ON builds them): ", kernel_name<F>());
+  if constexpr (needs_double<F>() && !kWithDouble)
+    refuse_double<F>();
   else
     launch(&call_each<F>, n, 1, f);
 }
@@ -110,8 +131,8 @@ void each(int64_t n, const F& f) {
 /// f(team, row) for row in [0, n), in teams of threads of the GPU.
 template <class Team, class F>
 void rows(int64_t n, const F& f) {
-  if constexpr (kStoresDouble<F> && !kWithDouble)
-    fail("cuda: this build has no f64 kernels for the GPU (LUX_CUDA_F64=ON builds them): ", kernel_name<F>());
+  if constexpr (needs_double<F>() && !kWithDouble)
+    refuse_double<F>();
   else
     launch(&call_rows<Team, F>, n, kLanes, f);
 }

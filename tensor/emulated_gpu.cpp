@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -169,6 +170,10 @@ int64_t launches() { return machine.launches; }
 int64_t graph_launches() { return machine.graph_launches; }
 int64_t overruns() { return memory.overruns; }
 void fail_kernel(int64_t countdown) { machine.countdown = countdown; }
+bool has_double() {
+  static const char* const given = std::getenv("LUX_EMULATED_F64");
+  return given == nullptr || std::strcmp(given, "0") != 0;
+}
 
 namespace {
 

@@ -53,6 +53,8 @@ int64_t graph_launches();
 /// told before the next wait; from then on every request fails, until the driver is set again. 0: none. Also
 /// $LUX_EMULATED_FAULT, from the start.
 void fail_kernel(int64_t countdown);
+/// Whether it has kernels of float64, as builds for gradcheck have; $LUX_EMULATED_F64=0 plays one that has not.
+bool has_double();
 /// Blocks of its memory that were written beyond their end, among those given back so far.
 int64_t overruns();
 

@@ -481,7 +481,7 @@ void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   Tensor photo = upload.arrived();
   if (photo.dtype() == DType::u8) photo = from_samples(photo, before_.channels, model_.dtype());
   const Tensor bright = lux::enhance(model_, photo, how());
-  const Tensor mark = zeros({1}, {DType::f64, bright.device()});
+  const Tensor mark = gathered({zeros({}, {DType::f32, bright.device()})});
   mark_not_finite_(mark, 0, {bright});
   const cuda::Download& sent = not_finite_.emplace(mark);
   download_.emplace(to_samples(bright, after_.bits));
