@@ -104,6 +104,9 @@ struct Slots {
   /// gy, y, activation, slope; gz, gb. Without an activation y and gz are undefined.
   Slot<Tensor, Tensor, Activation, double, Tensor, Tensor> activation_gradient;
 
+  /// sums, columns of a row of them, bias (undefined: none), activation, slope; y, which may be the sums
+  Slot<Tensor, int64_t, Tensor, Activation, double, Tensor> epilogue;
+
   /// x, windows of rows and columns; y
   Slot<Tensor, PoolAxis, PoolAxis, Tensor> avg_pool2d, max_pool2d;
   /// gy, windows of rows and columns; gx

@@ -86,7 +86,7 @@ int take(const Context& c, void** data, int64_t bytes) {
   if (error != c.driver->out_of_memory) return error;
   // Not of the device's own stream, where another thread may just be recording a graph.
   c.driver->synchronize(current(c));
-  c.driver->trim();
+  if (c.driver->trim() != 0) c.driver->last_error();
   error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();
   return error;

@@ -47,6 +47,10 @@ int start(void** stream) {
   uint64_t keep = UINT64_MAX;
   if (const int error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep); error != 0)
     return error;
+  int wait = 0;  // a copy would wait for the network where it got memory that this is still to give back
+  if (const int error = cudaMemPoolSetAttribute(pool, cudaMemPoolReuseAllowInternalDependencies, &wait);
+      error != 0)
+    return error;
   return make_stream(stream);
 }
 

@@ -173,12 +173,11 @@ void run_block(std::mt19937_64& generator, int threads) {
   }
 }
 
-Cell::Access access_of_now() { return {machine.current, machine.interval, warp().step}; }
+Cell::Access access_of_now() { return {machine.current, machine.interval}; }
 
 // Whether nothing keeps an access of another thread apart from one that happens now.
 bool races(const Cell::Access& before, const Cell::Access& now) {
-  if (before.thread < 0 || before.thread == now.thread || before.interval != now.interval) return false;
-  return before.thread / kWarp != now.thread / kWarp || before.step == now.step;
+  return before.thread >= 0 && before.thread != now.thread && before.interval == now.interval;
 }
 
 void begin_cell(Cell& cell) {
@@ -235,14 +234,8 @@ void on_read(Cell& cell, size_t index) {
   check(cell.written, "kernel: thread ", now.thread, " reads shared element ", index, " that nobody wrote");
   check(!races(cell.writer, now), "kernel: thread ", now.thread, " reads shared element ", index,
         " that thread ", cell.writer.thread, " writes, with no barrier between");
-  const Cell::Access before = cell.reader;
-  if (before.thread < 0 || before.interval != now.interval) {
-    cell.readers_of_step = cell.readers_of_warps = false;
-  } else if (before.thread / kWarp != now.thread / kWarp) {
-    cell.readers_of_warps = true;
-  } else {
-    cell.readers_of_step = before.step == now.step && (cell.readers_of_step || before.thread != now.thread);
-  }
+  const bool first = cell.reader.thread < 0 || cell.reader.interval != now.interval;
+  cell.several_readers = !first && (cell.several_readers || cell.reader.thread != now.thread);
   cell.reader = now;
 }
 
@@ -252,8 +245,7 @@ void on_write(Cell& cell, size_t index) {
   check(!races(cell.writer, now), "kernel: threads ", cell.writer.thread, " and ", now.thread,
         " write shared element ", index, " with no barrier between");
   const Cell::Access& reader = cell.reader;
-  const bool recent = reader.thread >= 0 && reader.interval == now.interval;
-  const bool others = recent && (cell.readers_of_warps || (cell.readers_of_step && reader.step == now.step));
+  const bool others = cell.several_readers && reader.interval == now.interval;
   check(!others && !races(reader, now), "kernel: thread ", now.thread, " writes shared element ", index,
         " that thread ", reader.thread, " or another reads, with no barrier between");
   cell.written = true;

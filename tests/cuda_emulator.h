@@ -3,7 +3,8 @@
 // than a GPU: what a device would forgive by luck is an Error here.
 //
 //   a barrier missing       an element of shared memory is touched by two threads, one of them writing, and
-//                           no barrier between; or results differ from one order of the threads to another
+//                           no barrier between (a shuffle is none, within a warp neither); or results differ
+//                           from one order of the threads to another
 //   a barrier divided       not all threads of a block, or of a warp, reach it
 //   memory never written    shared memory is read before anybody wrote it
 //   outside of bounds       of shared memory here; of other buffers by their guard bytes or by ASan
@@ -44,13 +45,12 @@ void check_aligned(const void* address, size_t bytes);
 struct Cell {
   struct Access {
     int thread = -1;
-    uint64_t interval = 0, step = 0;  // barriers of the block, shuffles of the warp before it
+    uint64_t interval = 0;  // barriers of the block before it
   };
   uint64_t block = 0;  // that the rest is about
   bool written = false;
   Access writer, reader;
-  bool readers_of_step = false;   // several threads of one warp since its last shuffle
-  bool readers_of_warps = false;  // threads of several warps
+  bool several_readers = false;  // since the last barrier
 };
 /// Throw Error where another thread did something to the cell that no barrier keeps apart.
 void on_read(Cell& cell, size_t index);

@@ -84,14 +84,13 @@ struct WriteAfterRead {
   }
 };
 
-// Threads of one warp are kept apart by a shuffle.
+// A shuffle moves values between threads of a warp, but orders nothing in memory.
 struct WithinWarp {
   float* y;
-  bool shuffled;
   void operator()() const {
     LUX_SHARED Shared<float, kThreads> block;
     block[thread_index()] = 1;
-    if (shuffled) shuffle_xor(1, 1);
+    shuffle_xor(1, 1);
     y[global_index()] = block[thread_index() ^ 1];
   }
 };
@@ -146,8 +145,6 @@ TEST_CASE("blocks share memory, wait for each other and sum") {
     launch(2, SumOfBlock{x, y});
     CHECK(y[0] == 127.5);
     CHECK(y[1] == 256 + 127.5);
-    launch(2, WithinWarp{y, true});
-    CHECK(y[300] == 1);
   });
 }
 
@@ -156,7 +153,7 @@ TEST_CASE("a planted missing barrier is noticed") {
     const Buffers buffers;
     const std::string error = error_of(Reverse{buffers.x.data<float>(), buffers.y.data<float>(), false});
     CHECK_MESSAGE((says(error, "with no barrier between") || says(error, "nobody wrote")), error);
-    CHECK(says(error_of(WithinWarp{buffers.y.data<float>(), false}), "kernel: thread"));
+    CHECK(says(error_of(WithinWarp{buffers.y.data<float>()}), "kernel: thread"));
     const std::string late = error_of(WriteAfterRead{buffers.y.data<float>()});
     CHECK_MESSAGE(says(late, "with no barrier between"), late);
   });

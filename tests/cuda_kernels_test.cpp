@@ -17,6 +17,7 @@
 #include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/conv2d_kernels.h"
 #include "luxgrad/kernels/conv_transpose2d.h"
+#include "luxgrad/kernels/cuda/columns.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/curve.h"
 #include "luxgrad/kernels/dual_attention.h"
@@ -320,6 +321,39 @@ TEST_CASE("gradients of activations and biases") {
       {"tanh without bias", wide,
        [](const Tensors& x) { return conv2d(x[0], x[1], Tensor(), {.activation = Activation::tanh}); }, slot},
   });
+}
+
+TEST_CASE("what is left to do with the sums of an engine") {
+  struct Row {
+    int64_t K, width;
+    bool bias;
+    Activation activation;
+    bool in_place;
+  };
+  for (const Row& row :
+       {Row{24, 24, false, Activation::tanh, true}, Row{24, 24, true, Activation::tanh, true},
+        Row{3, 8, true, Activation::sigmoid, false}, Row{3, 3, false, Activation::relu, true},
+        Row{16, 24, false, Activation::leaky_relu, false}, Row{5, 5, true, Activation::none, true}}) {
+    for (const DType dtype : {DType::f32, DType::bf16}) {
+      CAPTURE(row.K);
+      CAPTURE(std::string(name_of(dtype)));
+      const Tensors drawn = draw({{2, 7, 13, row.width}, {row.K}}, dtype);
+      const auto finished = [&] {
+        const Tensor sums = drawn[0].clone(),
+                     y = row.in_place ? sums : empty({2, 7, 13, row.K}, sums.options());
+        cuda::finish_sums({row.bias ? drawn[1] : Tensor(), row.activation, 0.2}, sums, row.width, y);
+        return y;
+      };
+      const Tensor expected = finished();
+      for (const emulator::Order order : {emulator::Order::forward, emulator::Order::random}) {
+        const EmulatedDevice device(order);
+        const Layout guarded({.guard = true});
+        const cuda::FloorMeter meter;
+        CHECK(same_bits(finished(), expected));
+        CHECK(meter.moved().contains("epilogue"));
+      }
+    }
+  }
 }
 
 namespace {

@@ -81,6 +81,7 @@ void finish_sums(const Finish& finish, const Tensor& sums, int64_t width, const 
   const int64_t K = y.size(3);
   const bool in_place = sums.raw() == y.raw();
   if (in_place && !finish.bias.defined() && finish.activation == Activation::none) return;
+  if (slots().epilogue(y.device(), sums, width, finish.bias, finish.activation, finish.slope, y)) return;
   dispatch(y.dtype(), [&](auto t) {
     using T = decltype(t);
     parallel_for(y.device(), y.numel(),

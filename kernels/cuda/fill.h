@@ -12,6 +12,7 @@ void fill_bytes(Slots& slots, Device::Type device);
 void fill_concat(Slots& slots, Device::Type device);
 void fill_curve(Slots& slots, Device::Type device);
 void fill_dual_attention(Slots& slots, Device::Type device);
+void fill_epilogue(Slots& slots, Device::Type device);
 void fill_hsv_distance(Slots& slots, Device::Type device);
 void fill_pixel_loss(Slots& slots, Device::Type device);
 void fill_pool2d(Slots& slots, Device::Type device);

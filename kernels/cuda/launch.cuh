@@ -168,18 +168,13 @@ LUX_DEVICE Lanes<L> load(const T* p) {
     return unpacked<L, T>(load_wide(p));
 }
 
-/// `load` of floats that this thread, and no other, writes.
-template <int L>
-LUX_DEVICE Lanes<L> load_changing(const float* p) {
-  Lanes<L> result;
-  if constexpr (L == 1) {
-    result[0] = *p;
-  } else {
-    const Wide wide = load_changing_wide(p);
-    LUX_UNROLL
-    for (int i = 0; i < L; ++i) result[i] = std::bit_cast<float>(wide.words[i]);
-  }
-  return result;
+/// `load` of elements that this thread, and no other, writes.
+template <int L, class T>
+LUX_DEVICE Lanes<L> load_changing(const T* p) {
+  if constexpr (L == 1)
+    return {{static_cast<float>(*p)}};
+  else
+    return unpacked<L, T>(load_changing_wide(p));
 }
 
 template <int L, class T>
