@@ -321,6 +321,17 @@ TEST_CASE("a library is found by its variable, in a toolkit, and in a Python env
   CHECK(finds("VIRTUAL_ENV", root / "venv", place("venv/lib/python3.12/site-packages/nvidia/cudnn/lib")));
   CHECK(finds("CONDA_PREFIX", root / "conda", place("conda/lib/python3.9/site-packages/nvidia/cu13/lib")));
   CHECK(finds("LUX_PYTHON", root / "site-packages", place("site-packages/nvidia/cudnn/lib")));
+
+  // One that fits another library is looked for beside that first.
+  const EnvironmentVariable toolkit("CUDA_PATH", (root / "toolkit").c_str());
+  LibraryName fitting = kNowhere;
+  fitting.companion = root / "venv/lib/python3.12/site-packages/nvidia/other/lib/libother.so.9";
+  CHECK(SharedLibrary::open(fitting).path() ==
+        root / "venv/lib/python3.12/site-packages/nvidia/cudnn/lib" / kNowhere.files[0]);
+  fitting.companion = root / "folder/libother.so.9";
+  CHECK(SharedLibrary::open(fitting).path() == root / "folder" / kNowhere.files[0]);
+  fitting.companion = "libother.so.9";
+  CHECK(SharedLibrary::open(fitting).path() == root / "toolkit/lib64" / kNowhere.files[0]);
 }
 
 TEST_CASE("versions that do not fit, and libraries without its functions, are refused") {

@@ -34,8 +34,8 @@ int to_int(int64_t size) {
 
 }  // namespace
 
-CublasApi open_cublas() {
-  CublasApi api{SharedLibrary::open({"cuBLAS", {"libcublas.so.13", "libcublas.so.12"}, "LUX_CUBLAS"})};
+CublasApi open_cublas(const std::string& cudnn) {
+  CublasApi api{SharedLibrary::open({"cuBLAS", {"libcublas.so.13", "libcublas.so.12"}, "LUX_CUBLAS", cudnn})};
   const SharedLibrary& library = api.library;
   library.bind(api.property, "cublasGetProperty");
   int major = 0;

@@ -24,8 +24,9 @@ struct CublasApi {
               int c_type, int c_stride, int compute_type, int algorithm) = nullptr;
 };
 
-/// Opens cuBLAS 12 or later. Throws DeviceUnavailable.
-CublasApi open_cublas();
+/// Opens cuBLAS 12 or later, best the one that came with cuDNN, which opens parts of it by their version:
+/// `cudnn` is where that was found. Throws DeviceUnavailable.
+CublasApi open_cublas(const std::string& cudnn = "");
 
 /// Whether a convolution is one product of matrices with few rows: one pixel wide, a picture of one row.
 bool is_product(const Conv2dProblem& problem);

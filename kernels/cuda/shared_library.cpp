@@ -41,6 +41,15 @@ void add_wheels(const fs::path& packages, std::vector<std::string>& folders) {
   }
 }
 
+/// Of a library that is at .../site-packages/nvidia/cudnn/lib, or anywhere else.
+std::vector<std::string> folders_beside(const fs::path& library) {
+  if (!library.has_parent_path()) return {};
+  const fs::path folder = library.parent_path(), packages = folder.parent_path().parent_path();
+  std::vector<std::string> folders{folder};
+  if (packages.filename() == "nvidia") add_wheels(packages.parent_path(), folders);
+  return folders;
+}
+
 std::string path_of(void* handle, const std::string& otherwise) {
   link_map* map = nullptr;
   if (dlinfo(handle, RTLD_DI_LINKMAP, static_cast<void*>(&map)) != 0 || map == nullptr ||
@@ -101,6 +110,9 @@ SharedLibrary SharedLibrary::open(const LibraryName& name) {
     throw DeviceUnavailable(cat(name.title, ": expected ", name.files[0], " where ", name.variable,
                                 " says, got ", named, attempts.refusal.empty() ? "" : ": ",
                                 attempts.refusal));
+  }
+  for (const std::string& folder : folders_beside(name.companion)) {
+    if (attempts.open_any(folder + "/", name.files)) return {name.title, attempts.path, attempts.handle};
   }
   if (attempts.open_any("", name.files)) return {name.title, attempts.path, attempts.handle};
   for (const std::string& folder : library_folders()) {

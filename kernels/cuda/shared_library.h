@@ -20,12 +20,14 @@ struct LibraryName {
   std::string title;               ///< cuDNN
   std::vector<std::string> files;  ///< libcudnn.so.9, best first
   std::string variable;            ///< LUX_CUDNN: the file, or the folder that it is in; empty: none
+  std::string companion = {};      ///< the path of an open library that it is to fit, if any
 };
 
 /// An open library. It stays open until the process ends: NVIDIA's libraries keep threads and device memory.
 class SharedLibrary {
  public:
-  /// The first that opens: what the variable names and nothing else if it is set; otherwise where the loader
+  /// The first that opens: what the variable names and nothing else if it is set; otherwise what lies beside
+  /// the companion, in its folder or in the other packages of its Python environment; then where the loader
   /// looks, then the toolkit (CUDA_PATH, CUDA_HOME, /usr/local/cuda), then the folders nvidia/*/lib of a
   /// Python environment (LUX_PYTHON, VIRTUAL_ENV, CONDA_PREFIX; LUX_PYTHON may also name its
   /// site-packages). Throws DeviceUnavailable, which says where it looked and what the loader said of a file

@@ -14,7 +14,7 @@ namespace {
 class Vendor {
  public:
   explicit Vendor(const DeviceStream& device)
-      : device_(device), cudnn_(open_cudnn()), cublas_(open_cublas()) {
+      : device_(device), cudnn_(open_cudnn()), cublas_(open_cublas(cudnn_.library.path())) {
     void* handle = nullptr;
     cudnn_.check(cudnn_.create(&handle), "making a handle");
     cudnn_handle_ = {handle, cudnn_.destroy};
