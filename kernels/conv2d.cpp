@@ -282,6 +282,10 @@ Conv2dProblem problem_of(const Shape& x, const Tensor& weight, const Conv2dOptio
           .precision = precision()};
 }
 
+int64_t bytes_of(const Tensor& weight) {
+  return weight.numel() * static_cast<int64_t>(size_of(weight.dtype()));
+}
+
 // Some rows: the same convolution of the rows that they see, with zeros only where the picture ends.
 struct ConvolvedRows final : RowOperator {
   // The convolution of a band, and who runs it: who would run the whole picture.
@@ -316,6 +320,12 @@ struct ConvolvedRows final : RowOperator {
     plan.kernels->forward(plan.problem, inputs.tensors, weight, bias, y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override { return conv2d(inputs, weight, bias, options); }
+  int64_t working_bytes(const std::vector<Shape>& inputs, int64_t rows) const override {
+    Conv2dProblem s = problem_of(inputs[0].with(3, weight.size(3) * options.groups), weight, options);
+    const Conv2dKernels& kernels = conv2d_kernels().pick(weight.device(), s);
+    s.P = std::min(s.P, rows);
+    return kernels.working_bytes == nullptr ? bytes_of(weight) : kernels.working_bytes(s);
+  }
   std::shared_ptr<const RowOperator> then(const RowOperator& next) const override;
 
   // For the rows of y.
@@ -357,6 +367,9 @@ struct SeparableRows final : RowOperator {
     mixing.forward(mix, {filtered}, point.weight, point.bias, y.tensor);
   }
   Tensor whole(const Tensors& inputs) const override { return point.whole({depth.whole(inputs)}); }
+  int64_t working_bytes(const std::vector<Shape>& inputs, int64_t rows) const override {
+    return depth.working_bytes(inputs, rows) + point.working_bytes({depth.shape(inputs)}, rows);
+  }
 
   ConvolvedRows depth, point;
 };

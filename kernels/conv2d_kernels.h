@@ -57,6 +57,11 @@ struct Conv2dKernels {
   /// defined; the activation of the problem is that of y.
   void (*transposed)(const Conv2dProblem&, const Tensor& x, const Tensor& weight, const Tensor& bias,
                      const Tensor& y) = nullptr;
+  /// Optional: the bytes that `forward` takes beside its operands, for weights in a form of its own and for
+  /// all tasks at work at a time; and that `transposed` does. Where they are missing about those of the
+  /// weights.
+  int64_t (*working_bytes)(const Conv2dProblem&) = nullptr;
+  int64_t (*transposed_bytes)(const Conv2dProblem&) = nullptr;
 };
 
 KernelTable<Conv2dKernels>& conv2d_kernels();

@@ -159,6 +159,13 @@ struct TransposedRows final : RowOperator {
   Tensor whole(const Tensors& inputs) const override {
     return conv_transpose2d(inputs[0], weight, bias, options);
   }
+  int64_t working_bytes(const std::vector<Shape>& inputs, int64_t rows) const override {
+    Conv2dProblem s = problem_of(inputs[0], weight, options);
+    const Conv2dKernels& kernels = conv2d_kernels().pick(weight.device(), s);
+    s.H = std::min(s.H, rows);
+    const int64_t exchanged = weight.numel() * static_cast<int64_t>(size_of(weight.dtype()));
+    return exchanged + (kernels.transposed_bytes == nullptr ? exchanged : kernels.transposed_bytes(s));
+  }
 
   Tensor weight, bias;
   ConvTranspose2dOptions options;

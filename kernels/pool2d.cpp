@@ -222,6 +222,7 @@ struct PooledRows final : RowOperator {
     copy_(y.tensor, pool(inputs.tensors[0], here));
   }
   Tensor whole(const Tensors& inputs) const override { return pool(inputs[0], options); }
+  bool copies() const override { return true; }
 
   Operator pool;
   Pool2dOptions options;

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "luxgrad/autograd/node.h"
 #include "luxgrad/autograd/observer.h"
@@ -159,10 +160,7 @@ class Passage {
     for (size_t i = 0; i < shapes_.size(); ++i) {
       const RowProgram::Step& step = program.steps_[i];
       if (step.whole) continue;
-      inputs.clear();
-      for (const RowProgram::Operand& input : step.inputs)
-        inputs.push_back(program.is_whole(input) ? input.shape : shapes_[static_cast<size_t>(input.step)]);
-      shapes_[i] = step.op == nullptr ? Shape{1, height, width, 3} : step.op->shape(inputs);
+      shapes_[i] = step.op == nullptr ? Shape{1, height, width, 3} : step.op->shape(inputs_of(step, inputs));
     }
     wanted_[goal] = true;
     for (size_t i = goal + 1; i-- > 0;) {
@@ -191,6 +189,13 @@ class Passage {
     return std::min(most_[step] + waiting, height(step));
   }
 
+  /// That a step takes besides its inputs and so many rows of its own.
+  int64_t working_bytes(size_t i, int64_t rows) const {
+    const RowProgram::Step& step = program_.steps_[i];
+    std::vector<Shape> inputs;
+    return step.op == nullptr ? 0 : step.op->working_bytes(inputs_of(step, inputs), rows);
+  }
+
   /// The first row of a step that somebody has still to read.
   int64_t oldest(size_t step) const {
     int64_t row = step == goal_ ? taken_ : std::numeric_limits<int64_t>::max();
@@ -214,6 +219,14 @@ class Passage {
   }
 
  private:
+  // In `inputs`, whose memory is used again.
+  const std::vector<Shape>& inputs_of(const RowProgram::Step& step, std::vector<Shape>& inputs) const {
+    inputs.clear();
+    for (const RowProgram::Operand& input : step.inputs)
+      inputs.push_back(program_.is_whole(input) ? input.shape : shapes_[static_cast<size_t>(input.step)]);
+    return inputs;
+  }
+
   // Rows that are computed at a time: where they are shorter than the picture's, as many pixels as a band of
   // it has, or enough to make reading all weights worth while.
   int64_t piece(size_t step) const {
@@ -356,11 +369,7 @@ class RowProgram::Run {
 
   /// The result for the whole picture at once; what nobody reads any more goes.
   Tensor at_once(const Tensor& picture) {
-    std::vector<size_t> last_reader(results_.size());
-    for (size_t i = 0; i < results_.size(); ++i) {
-      for (const Operand& input : program_.steps_[i].inputs)
-        if (input.step != kConstant) last_reader[static_cast<size_t>(input.step)] = i;
-    }
+    const std::vector<size_t> last_reader = program_.last_readers();
     const Passage plan(program_, program_.result_, height_, width_);
     results_[0] = picture;
     for (size_t i = 1; i <= program_.result_; ++i) {
@@ -510,6 +519,16 @@ int64_t RowProgram::reach(Rows (RowOperator::*reads)(Rows) const) const {
   return halo;
 }
 
+// Where the passes end: at the inputs of statistics, and at the result.
+template <class F>
+void RowProgram::for_each_goal(const F& f) const {
+  for (const Step& step : steps_) {
+    if (!step.statistic) continue;
+    for (const Operand& input : step.inputs) f(static_cast<size_t>(input.step));
+  }
+  f(result_);
+}
+
 int64_t RowProgram::pass_bytes(size_t goal, int64_t height, int64_t width, int64_t band) const {
   Passage passage(*this, goal, height, width);
   passage.go(band, nowhere, nobody);
@@ -524,13 +543,55 @@ int64_t RowProgram::bytes(int64_t height, int64_t width, int64_t band) const {
   return pass_bytes(result_, height, width, band);
 }
 
+// A few rows may take more than many: Winograd's convolution cuts few tiles in another way.
+int64_t RowProgram::working_bytes(int64_t height, int64_t width, int64_t band) const {
+  int64_t most = 0;
+  for_each_goal([&](size_t goal) {
+    Passage passage(*this, goal, height, width);
+    std::vector<int64_t> last(steps_.size());  // rows of the piece before, which mostly has as many
+    const auto compute = [&](size_t i, Rows rows) {
+      if (std::exchange(last[i], rows.count()) == rows.count() || steps_[i].op == nullptr) return;
+      const int64_t copied =
+          steps_[i].op->copies() ? rows.count() * row_bytes(passage.shape(i), options_.dtype) : 0;
+      most = std::max(most, passage.working_bytes(i, rows.count()) + copied);
+    };
+    passage.go(band, compute, nobody);
+  });
+  return most;
+}
+
+std::vector<size_t> RowProgram::last_readers() const {
+  std::vector<size_t> last(steps_.size());
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    for (const Operand& input : steps_[i].inputs)
+      if (input.step != kConstant) last[static_cast<size_t>(input.step)] = i;
+  }
+  return last;
+}
+
+int64_t RowProgram::at_once_bytes(int64_t height, int64_t width) const {
+  const Passage passage(*this, result_, height, width);
+  const std::vector<size_t> last_reader = last_readers();
+  std::vector<int64_t> held(steps_.size());
+  int64_t live = 0, most = 0;
+  for (size_t i = 0; i <= result_; ++i) {
+    if (!passage.wants(i) || steps_[i].whole) continue;
+    held[i] = passage.height(i) * row_bytes(passage.shape(i), options_.dtype);
+    live += held[i];
+    most = std::max(most, live + passage.working_bytes(i, passage.height(i)));
+    for (const Operand& input : steps_[i].inputs) {
+      if (input.step == kConstant || last_reader[static_cast<size_t>(input.step)] != i) continue;
+      live -= std::exchange(held[static_cast<size_t>(input.step)], 0);
+    }
+  }
+  return most;
+}
+
 int64_t RowProgram::statistics_bytes(int64_t height, int64_t width, int64_t band) const {
   int64_t most = 0;
-  for (const Step& step : steps_) {
-    if (!step.statistic) continue;
-    for (const Operand& input : step.inputs)
-      most = std::max(most, pass_bytes(static_cast<size_t>(input.step), height, width, band));
-  }
+  for_each_goal([&](size_t goal) {
+    if (goal != result_) most = std::max(most, pass_bytes(goal, height, width, band));
+  });
   return most;
 }
 

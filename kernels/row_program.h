@@ -51,6 +51,10 @@ class RowProgram {
   /// its result, and for its statistics.
   int64_t bytes(int64_t height, int64_t width, int64_t band) const;
   int64_t statistics_bytes(int64_t height, int64_t width, int64_t band) const;
+  /// The most that an operator takes beside these rows in any of the passes.
+  int64_t working_bytes(int64_t height, int64_t width, int64_t band) const;
+  /// All that `run_at_once` holds at a time, the picture among it.
+  int64_t at_once_bytes(int64_t height, int64_t width) const;
 
   /// The statistics of a picture [1, height, width, 3] which `source` gives, once in every pass, to the bit.
   Tensors statistics(int64_t height, int64_t width, int64_t band,
@@ -90,7 +94,11 @@ class RowProgram {
     return operand.step == kConstant || steps_[static_cast<size_t>(operand.step)].whole;
   }
 
+  template <class F>
+  void for_each_goal(const F& f) const;
   int64_t reach(Rows (RowOperator::*reads)(Rows) const) const;
+  /// Of each step the last that reads it; 0 where none does.
+  std::vector<size_t> last_readers() const;
   int64_t pass_bytes(size_t goal, int64_t height, int64_t width, int64_t band) const;
   void check_run(int64_t height, int64_t width, int64_t band) const;
   void check_statistics(const Tensors& statistics) const;

@@ -53,6 +53,14 @@ struct RowOperator {
   virtual void run(const Bands& inputs, const Band& y) const = 0;
   /// The result for inputs that are all given whole.
   virtual Tensor whole(const Tensors& inputs) const = 0;
+  /// Bytes that the operator takes besides inputs of these shapes and so many rows of its result: weights in
+  /// the form of its kernels, and what these need for their tasks at a time.
+  virtual int64_t working_bytes(const std::vector<Shape>& inputs, int64_t rows) const {
+    (void)inputs, (void)rows;
+    return 0;
+  }
+  /// Whether `run` makes its rows in memory of their own and copies them.
+  virtual bool copies() const { return false; }
   /// One operator that does this and then `next`, the only one that reads it, to the same bits and without
   /// keeping the rows in between; null where there is none.
   virtual std::shared_ptr<const RowOperator> then(const RowOperator& next) const {
@@ -103,6 +111,7 @@ struct PointwiseRows final : RowOperator {
   Rows reads(Rows y) const override { return y; }
   void run(const Bands& inputs, const Band& y) const override { copy_(y.tensor, f(inputs.tensors)); }
   Tensor whole(const Tensors& inputs) const override { return f(inputs); }
+  bool copies() const override { return true; }
   F f;
   int64_t channels;
 };

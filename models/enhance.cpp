@@ -315,7 +315,7 @@ Enhancer& Enhancer::operator=(Enhancer&& other) noexcept = default;
 
 EnhancePlan Enhancer::plan() const {
   EnhancePlan plan = plan_->way;
-  if (!plan_->way.program && plan.bytes == 0) plan.bytes = whole_bytes(plan_->wanted.model, plan_->size);
+  if (!plan_->way.program && plan.bytes == 0) plan.bytes = whole_bytes(plan_->wanted, plan_->size);
   return plan;
 }
 

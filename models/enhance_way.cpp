@@ -35,6 +35,32 @@ int64_t margin_of(const RowProgram& program) {
                        program.grid());
 }
 
+// What a picture of that size takes as a whole: by its layers, and by their operators, which count the
+// workspaces of convolutions. A program with an obstacle does not know them.
+class Whole {
+ public:
+  Whole(const Model& model, const RowProgram& program) : liveness_(model), program_(program) {}
+
+  int64_t bytes(int64_t height, int64_t width) const {
+    const int64_t alive = liveness_.between(height, width);
+    return program_.obstacle().empty() ? std::max(alive, program_.at_once_bytes(height, width)) : alive;
+  }
+  /// Asks the layers first, which is soon done.
+  bool fits(int64_t height, int64_t width, int64_t limit) const {
+    return liveness_.between(height, width) <= limit && bytes(height, width) <= limit;
+  }
+
+ private:
+  Liveness liveness_;
+  const RowProgram& program_;
+};
+
+int64_t whole_bytes(const Model& model, const RowProgram& program, const PaddedSize& size) {
+  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * size.height * size.width;
+  return Whole(model, program).bytes(size.tall, size.wide) +
+         picture;  // and the result beside it, when it is cropped
+}
+
 // Chooses how a picture runs by a program.
 class Chooser {
  public:
@@ -54,11 +80,11 @@ class Chooser {
     EnhancePlan plan = bands(options_.tile);
     if (options_.tile > 0 || !program_.same_everywhere() || whole_rows_) return plan;
     plan = in_cache(plan);
-    if (plan.bytes > limit_) {
-      plan = bands(widest_tile());
-      plan.limited = true;
-    }
-    return plan;
+    if (plan.bytes <= limit_) return plan;
+    EnhancePlan tiled = bands(widest_tile());
+    if (tiled.bytes > limit_ && tiled.bytes > plan.bytes) return plan;
+    tiled.limited = true;
+    return tiled;
   }
 
  private:
@@ -76,21 +102,20 @@ class Chooser {
     const int64_t rows = std::max({kLowestBand, kLeastBand * pixels / kLeastPixels, pixels / read});
     const int64_t least = next_multiple(rows, kLowestBand);
     plan.band = 4 * least;
-    plan.bytes = band_bytes(read, plan.band);
     for (;;) {
-      const bool too_wide = plan.bytes > kCacheBytes && plan.band > least;
+      plan.bytes = band_bytes(read, plan.band);
+      const bool too_wide = row_bytes(read, plan.band) > kCacheBytes && plan.band > least;
       const bool too_much = plan.bytes > limit_ && plan.band > kLowestBand;
       if (!too_wide && !too_much) return plan;
       plan.limited |= !too_wide;
       plan.band = next_multiple(plan.band / 2, kLowestBand);
-      plan.bytes = band_bytes(read, plan.band);
     }
   }
 
   // The same bands, in tiles of so many columns that their rows stay in the cache, where little is made twice
   // for that.
   EnhancePlan in_cache(EnhancePlan plan) const {
-    const int64_t tiles = blocks_of(plan.bytes, kCacheBytes);
+    const int64_t tiles = blocks_of(row_bytes(size_.wide, plan.band), kCacheBytes);
     if (tiles == 1 || tiles * 2 * halo_ > size_.wide / kFewTwice) return plan;
     plan.tile = next_multiple(blocks_of(size_.wide, tiles), grid_);
     plan.halo = halo_;
@@ -99,10 +124,22 @@ class Chooser {
   }
 
   // Of the rows of so many columns, which are in proportion to them, and of the passes for statistics.
-  int64_t band_bytes(int64_t columns, int64_t band) const {
+  int64_t row_bytes(int64_t columns, int64_t band) const {
     const int64_t rows = program_.bytes(size_.tall, size_.wide, band) / size_.wide * columns;
     if (program_.statistic_count() == 0) return rows;
     return std::max(rows, program_.statistics_bytes(size_.tall, size_.wide, band));
+  }
+
+  // With what an operator takes besides, or who cuts out the columns and puts the picture's edges around
+  // them.
+  int64_t band_bytes(int64_t columns, int64_t band) const {
+    return row_bytes(columns, band) +
+           std::max(program_.working_bytes(size_.tall, columns, band), edge_bytes(columns, 2 * band));
+  }
+  int64_t edge_bytes(int64_t columns, int64_t rows) const {
+    const bool cut = columns<size_.wide, padded = size_.tall> size_.height || size_.wide > size_.width;
+    return 3 * static_cast<int64_t>(sizeof(float)) * rows *
+           ((cut ? size_.wide : 0) + (padded ? size_.width : 0));
   }
 
   // That keeps the limit, with low bands only where tiles were narrower than what they read besides.
@@ -110,17 +147,25 @@ class Chooser {
     int64_t tile = 0;
     for (int64_t band = kLeastBand; band >= kLowestBand && tile < 2 * halo_; band /= 2) {
       const int64_t column = std::max<int64_t>(1, program_.bytes(size_.tall, size_.wide, band) / size_.wide);
-      tile = (limit_ / column - 2 * halo_) / grid_ * grid_;
+      const int64_t most = std::min(limit_ / column, size_.wide);  // columns, were there nothing but rows
+      tile = (most - 2 * halo_) / grid_ * grid_;
+      while (tile > grid_ && band_bytes(tile + 2 * halo_, band) > limit_)
+        tile = std::max(grid_, tile * 7 / 8 / grid_ * grid_);
     }
     return std::max(tile, grid_);
   }
 
   // Square by square, with the statistics of a reduced copy.
   EnhancePlan squares() const {
-    const Liveness liveness(model_);
-    const auto copy_bytes = [&](int64_t reduction) {
-      return liveness.between(std::max<int64_t>(1, size_.height / reduction),
-                              std::max<int64_t>(1, size_.width / reduction));
+    const Whole whole(model_, program_);
+    const auto copy = [&](int64_t reduction) {
+      return PaddedSize(model_, std::max<int64_t>(1, size_.height / reduction),
+                        std::max<int64_t>(1, size_.width / reduction));
+    };
+    const auto square_bytes = [&](int64_t side) {
+      const int64_t tall = std::min(side, size_.tall), wide = std::min(side, size_.wide);
+      return std::max(program_.at_once_bytes(tall, wide),
+                      3 * static_cast<int64_t>(sizeof(float)) * tall * wide + edge_bytes(wide, tall));
     };
     EnhancePlan plan{.limited = true};
     if (options_.tile > 0) {
@@ -128,18 +173,18 @@ class Chooser {
       plan.halo = halo_;
     } else {
       int64_t side = kMostSquare;
-      while (side > 4 * grid_ && liveness.between(side, side) > limit_) side -= grid_;
+      while (side > 4 * grid_ && square_bytes(side) > limit_) side -= grid_;
       plan.halo = std::min(halo_, side / 4 / grid_ * grid_);
       plan.tile = side - 2 * plan.halo;
     }
     const int64_t pixels = size_.height * size_.width, most = std::min(size_.height, size_.width);
     plan.reduction = std::max<int64_t>(1, options_.reduction);
     while (options_.reduction == 0 && plan.reduction < most &&
-           (pixels / (plan.reduction * plan.reduction) > kCopyPixels || copy_bytes(plan.reduction) > limit_))
+           (pixels / (plan.reduction * plan.reduction) > kCopyPixels ||
+            !whole.fits(copy(plan.reduction).tall, copy(plan.reduction).wide, limit_)))
       ++plan.reduction;
-    const int64_t side = plan.tile + 2 * plan.halo;
-    plan.bytes = std::max(liveness.between(std::min(side, size_.tall), std::min(side, size_.wide)),
-                          copy_bytes(plan.reduction));
+    plan.bytes = std::max(square_bytes(plan.tile + 2 * plan.halo),
+                          whole.bytes(copy(plan.reduction).tall, copy(plan.reduction).wide));
     return plan;
   }
 
@@ -164,14 +209,16 @@ Way way_of(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& o
   const Model& model = wanted.model;
   const bool forced = options.order == EnhanceOptions::by_rows || options.tile > 0;
   const bool limited = options.memory > 0;
-  Way whole;
-  if (limited) whole.bytes = whole_bytes(model, size);
-  const bool fits = whole.bytes <= options.memory || !limited;
   const bool small = size.height * size.width < kSmallPicture;
   const bool gains = model.device() == kCpu && !small;  // a device is faster with more at a time
-  if (options.order == EnhanceOptions::whole || (!forced && fits && !gains)) return whole;
-
+  const bool as_whole = options.order == EnhanceOptions::whole || (!forced && !gains);  // if that fits
+  Way whole;
+  if (as_whole && !limited) return whole;
   RowProgram program = program_of(wanted);
+  if (limited) whole.bytes = whole_bytes(model, program, size);
+  const bool fits = whole.bytes <= options.memory || !limited;
+  if (options.order == EnhanceOptions::whole || (as_whole && fits)) return whole;
+
   const std::string obstacle = !program.obstacle().empty()                         ? program.obstacle()
                                : program.makes_statistics() || options.approximate ? ""
                                                                                    : "a statistic";
@@ -182,14 +229,16 @@ Way way_of(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& o
   if (!obstacle.empty() || (!forced && fits && program.statistic_count() > 0)) return whole;
   Way way{Chooser(wanted, program, size, options).plan(), {}};
   way.limited |= !fits && (small || program.statistic_count() > 0);  // else it would run as a whole
+  if (!forced && limited && way.bytes > options.memory && whole.bytes < way.bytes) {  // little but weights
+    whole.limited = true;
+    return whole;
+  }
   way.program = std::move(program);
   return way;
 }
 
-int64_t whole_bytes(const Model& model, const PaddedSize& size) {
-  const int64_t picture = 3 * static_cast<int64_t>(sizeof(float)) * size.height * size.width;
-  return Liveness(model).between(size.height, size.width) +
-         picture;  // and the result beside it, when it is cropped
+int64_t whole_bytes(const Wanted& wanted, const PaddedSize& size) {
+  return whole_bytes(wanted.model, program_of(wanted), size);
 }
 
 std::string obstacle_to_rows(const Model& model) { return program_of({model}).obstacle(); }

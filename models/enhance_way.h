@@ -31,7 +31,7 @@ struct Way : EnhancePlan {
 };
 
 /// What a picture takes as a whole, in bytes.
-int64_t whole_bytes(const Model& model, const PaddedSize& size);
+int64_t whole_bytes(const Wanted& wanted, const PaddedSize& size);
 
 /// Throws as `enhance_plan`. Curves are never cut into tiles.
 Way way_of(const Wanted& wanted, const PaddedSize& size, const EnhanceOptions& options);

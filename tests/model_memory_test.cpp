@@ -3,7 +3,9 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "luxgrad/kernels/concat.h"
 #include "luxgrad/kernels/derived_weights.h"
 #include "luxgrad/kernels/kernel_table.h"
 #include "luxgrad/kernels/precision.h"
@@ -122,6 +124,41 @@ void check_peak(const std::string& name, int64_t height, int64_t width) {
   CHECK(peak <= 1.15 * predicted);
   CHECK(predicted * 8 / 9 <= 1.15 * peak);
   if (height == kStatedHeight) CHECK(peak <= 1.15 * optimum);
+}
+
+// What `enhance` holds at most under limits, against its plan: where little is left of a limit, weights in
+// other forms and the points of Winograd's tiles are most of it.
+TEST_CASE("under every limit of memory enhance takes what its plan says") {
+  struct Case {
+    const char* name;
+    int64_t height, width;
+    std::vector<int64_t> megabytes;  // 12 rows of unet at a time would be cut as few tiles are
+  };
+  for (const auto& [name, height, width, megabytes] :
+       std::vector<Case>{{"unet", 200, 480, {10, 20, 25, 40, 60}},
+                         {"zero_dce", 150, 700, {3, 5, 10, 20}},
+                         {"zero_dce_plus", 150, 701, {1, 3, 6}},
+                         {"reference_guided", 272, 288, {50, 60, 100}},
+                         {"gan", 130, 180, {80, 100, 120, 150}}}) {
+    const std::unique_ptr<Model> model = make_model(name);
+    model->init_(Generator(1));
+    const Tensor x = dark_picture(height, width);
+    for (const int64_t limit : megabytes) {
+      EnhanceOptions options{.memory = limit * 1'000'000, .approximate = true};
+      const Enhancer enhancer(*model, height, width, options);
+      const EnhancePlan plan = enhancer.plan();
+      const int64_t before = memory::stats().live;
+      memory::reset_peak();
+      enhancer.rows(
+          [&](int64_t first, const Tensor& rows) { copy_(rows, narrow(x, 1, first, rows.size(1))); },
+          [](int64_t, int64_t, const Tensor&) {});
+      const auto peak = static_cast<double>(memory::stats().peak - before);
+      MESSAGE(std::string(name) << " under " << limit << " MB: " << peak / 1e6 << " MB, planned "
+                                << static_cast<double>(plan.bytes) / 1e6);
+      CHECK(peak <= 1.1 * static_cast<double>(plan.bytes));
+      CHECK(static_cast<double>(plan.bytes) <= 1.15 * peak);
+    }
+  }
 }
 
 // Of whole networks at the size that they are stated for.

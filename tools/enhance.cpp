@@ -33,7 +33,8 @@ namespace lux {
 namespace {
 
 // Of weights as kernels want them, four times as large for Winograd's. The small networks, for which making
-// them anew for each band of a photo is a part of the time, find room for all.
+// them anew for each band of a photo is a part of the time, find room for all, where they do not take more
+// than half of what is left for all that no plan counts, an eighth.
 constexpr int64_t kKeptWeights = int64_t{2} << 20;
 
 // That a thread of a stage keeps for itself, its stack and its share of the allocator's.
@@ -124,8 +125,10 @@ class Enhance final : public Command {
     constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
     const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
     const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
-    work_.program = std::max<int64_t>(0, held) + kFirstWork;
-    set_derived_weight_cap(kKeptWeights);
+    const int64_t slack = tensors.live / 100 * memory::kSlack;  // more that it may keep because of them
+    work_.program = std::max<int64_t>(0, held) + slack + kFirstWork;
+    const int64_t room = std::max<int64_t>(0, work_.memory - work_.program);
+    set_derived_weight_cap(work_.memory > 0 ? std::min(kKeptWeights, room / 16) : kKeptWeights);
     work_.loading = peak_resident_bytes();
     check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");

@@ -305,8 +305,8 @@ int64_t PictureWork::bytes_around_network() const {
 // gone by then.
 void PictureWork::plan_within(int64_t room) {
   const int64_t around = bytes_around_network();
-  // An eighth more goes to rounding and cache of the allocator, to workspaces of convolutions, and to the
-  // weights that are kept in their form.
+  // An eighth more goes to rounding and cache of the allocator, and to the weights that are kept in the form
+  // of the kernels.
   const bool limited = model_.device() == kCpu || options_.memory_asked;  // else it is the host's
   memory_ = options_.memory > 0 && limited ? std::max<int64_t>(1, (room - around) / 9 * 8) : 0;
   plan_network();

@@ -16,6 +16,8 @@ namespace {
 using cpu::ChannelRange;
 using cpu::Concatenation;
 using cpu::Convolution;
+using cpu::Part;
+using cpu::Pictures;
 using cpu::scratch;
 using cpu::TileRange;
 using cpu::Weights;
@@ -108,13 +110,17 @@ Tensor packed(const Winograd& w, const Convolution& c, const Tensor& weight, con
   });
 }
 
+Cut forward_cut(const Winograd& w, int64_t N, const Convolution& c) {
+  const bool small_weights = w.packed_bytes(c) <= kSmallWeights;
+  return {w, N, c, small_weights ? kFewRanges : kEnoughRanges};
+}
+
 void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight, const Weights& order) {
   const bool keep = worth_keeping(N * c.target.H * c.target.W);
   const int64_t products = w.products(c);
   const Tensor points = packed(w, c, weight, order, keep);
   c.weights = points.raw();
-  const bool small_weights = w.packed_bytes(c) <= kSmallWeights;
-  const Cut cut(w, N, c, small_weights ? kFewRanges : kEnoughRanges);
+  const Cut cut = forward_cut(w, N, c);
   const ChannelRange all_source = source_channels(c), all_target = target_channels(c);
   if (cut.many) {
     run_chunks(cut.count(), [&](int64_t chunk) {
@@ -143,9 +149,9 @@ void convolve(const Winograd& w, int64_t N, Convolution c, const Tensor& weight,
   }
 }
 
-Convolution convolution(const Concatenation& source, const Concatenation& target, const Conv2dProblem& s) {
-  return {.source = source.pictures(s.H, s.W),
-          .target = target.pictures(s.P, s.Q),
+Convolution convolution(const Pictures& source, const Pictures& target, const Conv2dProblem& s) {
+  return {.source = source,
+          .target = target,
           .kH = 3,
           .kW = 3,
           .top = s.top,
@@ -153,6 +159,24 @@ Convolution convolution(const Concatenation& source, const Concatenation& target
           .depth = s.C / s.groups,
           .width = s.K / s.groups,
           .groups = s.groups};
+}
+Convolution convolution(const Concatenation& source, const Concatenation& target, const Conv2dProblem& s) {
+  return convolution(source.pictures(s.H, s.W), target.pictures(s.P, s.Q), s);
+}
+
+// What `convolve` takes of memory.
+int64_t bytes_of(const Winograd& w, int64_t N, const Convolution& c) {
+  const Cut cut = forward_cut(w, N, c);
+  const TileRange range = cut.at(0);
+  const int64_t points = w.points_bytes(c, range.count) + w.sums_bytes(c, range.count);
+  const int64_t strips = std::min<int64_t>(num_threads(), cut.many ? cut.count() : num_threads());
+  return w.packed_bytes(c) + (cut.many ? strips : 1) * points + strips * w.scratch(c, range);
+}
+
+template <WayOf kWay>
+int64_t working_bytes(const Conv2dProblem& s) {
+  const Part x{nullptr, s.C}, y{nullptr, s.K};
+  return bytes_of(kWay(), s.N, convolution({&x, 1, s.H, s.W}, {&y, 1, s.P, s.Q}, s));
 }
 
 template <WayOf kWay>
@@ -193,6 +217,25 @@ void input_gradient(const Conv2dProblem& s, const Tensor& gz, const Tensor& weig
   convolve(kWay(), s.N, c, weight, {last, 1, -3 * c.width, -c.width, 9 * c.width, c.depth * 9 * c.width});
 }
 
+// Of a picture twice as large, its phases.
+Convolution doubled_convolution(const Pictures& source, const Pictures& target, const Conv2dProblem& s) {
+  return {.source = source,
+          .target = target,
+          .kH = s.kH,
+          .kW = s.kW,
+          .top = s.top,
+          .left = s.left,
+          .depth = s.K,
+          .width = s.C,
+          .doubled = true};
+}
+
+template <WayOf kWay>
+int64_t transposed_bytes(const Conv2dProblem& s) {
+  const Part x{nullptr, s.K}, y{nullptr, s.C};
+  return bytes_of(kWay(), s.N, doubled_convolution({&x, 1, s.P, s.Q}, {&y, 1, s.H, s.W}, s));
+}
+
 // The transposed convolution of gz.
 template <WayOf kWay>
 void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, const Tensor& bias,
@@ -200,18 +243,10 @@ void doubled(const Conv2dProblem& s, const Tensor& gz, const Tensor& weight, con
   check((s.top - s.left) % 2 == 0, "winograd: expected rows from an even one on, got zeros ", s.top, " and ",
         s.left);
   const Concatenation source(gz);
-  const Convolution c{.source = source.pictures(s.P, s.Q),
-                      .target = target.pictures(s.H, s.W),
-                      .kH = s.kH,
-                      .kW = s.kW,
-                      .top = s.top,
-                      .left = s.left,
-                      .depth = s.K,
-                      .width = s.C,
-                      .bias = bias.defined() ? bias.raw() : nullptr,
-                      .activation = static_cast<uint8_t>(activation),
-                      .slope = s.slope,
-                      .doubled = true};
+  Convolution c = doubled_convolution(source.pictures(s.P, s.Q), target.pictures(s.H, s.W), s);
+  c.bias = bias.defined() ? bias.raw() : nullptr;
+  c.activation = static_cast<uint8_t>(activation);
+  c.slope = s.slope;
   convolve(kWay(), s.N, c, weight, {weight.raw(), 1, s.kW * s.C, s.C, s.kH * s.kW * s.C});
 }
 template <WayOf kWay>
@@ -320,26 +355,30 @@ void cpu::add_winograd(KernelTable<Conv2dKernels>& table) {
        .input_gradient = doubled_input_gradient<in_floats>,
        .weight_gradient = kTileKernels.weight_gradient,
        .forward_onto = kTileKernels.forward_onto,
-       .transposed = transposed<in_floats>});
+       .transposed = transposed<in_floats>,
+       .transposed_bytes = transposed_bytes<in_floats>});
   set({.name = "winograd",
        .takes = takes_single,
        .forward = forward<in_floats>,
        .input_gradient = input_gradient<in_floats>,
        .weight_gradient = weight_gradient,
-       .forward_onto = forward_onto<in_floats>});
+       .forward_onto = forward_onto<in_floats>,
+       .working_bytes = working_bytes<in_floats>});
   set({.name = "fixed",
        .takes = takes_wholes,
        .forward = forward<in_wholes>,
        .input_gradient = input_gradient<in_wholes>,
        .weight_gradient = weight_gradient,
-       .forward_onto = forward_onto<in_wholes>});
+       .forward_onto = forward_onto<in_wholes>,
+       .working_bytes = working_bytes<in_wholes>});
   set({.name = "fixed",
        .takes = takes_doubled_wholes,
        .forward = kPairKernels.forward,
        .input_gradient = doubled_input_gradient<in_wholes>,
        .weight_gradient = kPairKernels.weight_gradient,
        .forward_onto = kPairKernels.forward_onto,
-       .transposed = transposed<in_wholes>});
+       .transposed = transposed<in_wholes>,
+       .transposed_bytes = transposed_bytes<in_wholes>});
 }
 
 }  // namespace lux
