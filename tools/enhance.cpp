@@ -123,10 +123,11 @@ class Enhance final : public Command {
     work_.weights = try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
     constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
-    const memory::Stats tensors = memory::stats();  // what reading weights left in the cache is used again
-    const int64_t held = resident_bytes() - (tensors.reserved - tensors.live);
-    const int64_t slack = tensors.live / 100 * memory::kSlack;  // more that it may keep because of them
-    work_.program = std::max<int64_t>(0, held) + slack + kFirstWork;
+    memory::trim();                          // what reading weights took has no room beside the pictures
+    memory::reset_peak();
+    const int64_t slack =
+        memory::stats().live / 100 * memory::kSlack;  // that the cache may keep because of them
+    work_.program = std::max<int64_t>(0, resident_bytes()) + slack + kFirstWork;
     const int64_t room = std::max<int64_t>(0, work_.memory - work_.program);
     set_derived_weight_cap(work_.memory > 0 ? std::min(kKeptWeights, room / 16) : kKeptWeights);
     work_.loading = peak_resident_bytes();
