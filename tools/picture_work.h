@@ -28,8 +28,8 @@ struct PictureOptions {
   int64_t memory = 0;         ///< bytes that the program may take for one picture; 0: no limit
   int64_t program = 0;        ///< bytes of the program with its network, before any picture
   int64_t together = 1;       ///< pictures that would like to be read or enhanced at the same time
-  int64_t files = 0;          ///< bytes of files that are in memory while their pictures wait for more
-  int64_t loading = 0;        ///< the most that it took until then
+  int64_t files = 0;          ///< bytes of encoded photos that loaders hold while these wait for memory
+  int64_t loading = 0;  ///< bytes that the process took at most until its network was there; none needs less
   bool memory_asked = false;  ///< by the user: say before the work what it needs; devices have the limit, too
   int64_t tile = 0;           ///< columns at a time, or side of squares; 0: by memory
   bool exact = false;         ///< refuse what would only be approximate
