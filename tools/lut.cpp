@@ -55,7 +55,6 @@ class Lut final : public Command {
     check_usage(!input_.empty() && !output_.empty(),
                 "name the photo and the table: luxgrad lut -i PHOTO -o LOOK.cube");
     check_usage(output_.ends_with(".cube"), "--output: expected a name that ends in .cube, got ", output_);
-    check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ", strength_);
     Outputs outputs(overwrite_);
     for (const std::string& path : {input_, choice_.weights}) outputs.add_input(path);
     add_inputs(guidance_, outputs);

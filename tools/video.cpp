@@ -145,7 +145,6 @@ class Video final : public Command {
   void check_options() {
     check_usage(!input_.empty(), "no input; name a film with -i");
     check_usage(!output_.empty(), "no output; name a film with -o");
-    check_usage(strength_ >= 0 && strength_ <= 1, "--strength: expected 0 to 1, got ", strength_);
     check_usage(smoothing_ >= 0 && smoothing_ < 1, "--smoothing: expected 0 to below 1, got ", smoothing_);
     check_usage(is_y4m(output_) || is_film_name(output_), output_,
                 ": expected a name that ends in .mp4, .mov, .mkv, .webm, .ts, .avi or .y4m");
