@@ -746,7 +746,7 @@ TEST_CASE(
   CHECK(error_of([] { convolution_plans(); }) == "cuDNN: expected start_vendor_libraries before its use");
   {
     const Started started;
-    CHECK(vendor_versions() == "cuDNN 9.19.0");
+    CHECK(vendor_versions() == "cuDNN 9.19.0, cuBLAS 12.1.2");
     CHECK(name(picture) == "cudnn");
     CHECK(name(row) == "cublas");
     Conv2dProblem other = picture;

@@ -387,8 +387,8 @@ int cudnnBackendExecute(CudnnHandle handle, CudnnDescriptor plan, CudnnDescripto
   return 0;
 }
 
-int cublasGetProperty(int, int* value) {
-  *value = LUX_FAKE_VERSION / 10000 + 3;
+int cublasGetProperty(int which, int* value) {
+  *value = which == 0 ? LUX_FAKE_VERSION / 10000 + 3 : which;
   return 0;
 }
 int cublasCreate_v2(void** handle) {

@@ -31,7 +31,12 @@ class Vendor {
   }
 
   void wait() const { device_.synchronize(); }
-  std::string versions() const { return "cuDNN " + cudnn_version_text(cudnn_.version()); }
+  std::string versions() const {
+    int parts[3] = {};  // major, minor, patch
+    for (int which = 0; which < 3; ++which) cublas_.property(which, &parts[which]);
+    return cat("cuDNN ", cudnn_version_text(cudnn_.version()), ", cuBLAS ", parts[0], ".", parts[1], ".",
+               parts[2]);
+  }
 
   std::string device() const { return json_of(device_of(cudnn_, cudnn_handle_.get())); }
 

@@ -28,7 +28,7 @@ bool vendor_libraries_started();
 /// Adds the slots; they take problems of f32, bf16 and f16.
 void add_vendor(KernelTable<Conv2dKernels>& table, Device::Type type = Device::Type::cuda);
 
-/// `cuDNN 9.19.0`; empty before the start.
+/// `cuDNN 9.19.0, cuBLAS 13.4.1`; empty before the start.
 std::string vendor_versions();
 /// What cuDNN writes of the device, a JSON text; empty before the start.
 std::string vendor_device();
