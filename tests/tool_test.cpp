@@ -672,13 +672,23 @@ TEST_CASE("bench times a device by its own clock, with its memory, and what its 
   CHECK(contains(text.out, " pictures per second\n"));
 }
 
-TEST_CASE("bench enhances bytes into bytes") {
+TEST_CASE("bench enhances bytes into bytes, on a device by the way of a folder's photos, too") {
   const Workplace here;
-  const nlohmann::json report =
-      nlohmann::json::parse(here.run({"bench", "-n", "zero_dce", "--size", "24x16", "--photo", "--only",
-                                      "inference", "--repeat", "1", "--json"})
-                                .out);
-  CHECK(report["forward_ms"] > 0);
+  const auto bench = [&](const char* device) {
+    return nlohmann::json::parse(here.run({"bench", "-n", "zero_dce", "--size", "24x16", "--photo", "--only",
+                                           "inference", "--repeat", "1", "--device", device, "--json"})
+                                     .out);
+  };
+  const nlohmann::json on_cpu = bench("cpu");
+  CHECK(on_cpu["forward_ms"] > 0);
+  CHECK_FALSE(on_cpu.contains("in_turn_ms"));
+  if (!cuda::absence().empty() || cuda::is_real()) {
+    MESSAGE("skipped: on a GPU gpu_check.sh does it");
+    return;
+  }
+  const nlohmann::json on_device = bench("cuda:0");
+  CHECK(on_device["forward_ms"] > 0);
+  CHECK(on_device["in_turn_ms"] > 0);
 }
 
 TEST_CASE("bench lists what the operators of an inference take, and times only what it is asked for") {
