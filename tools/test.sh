@@ -7,7 +7,8 @@ usage() {
 tools/test.sh
   --asan   build with address and undefined-behaviour sanitizers
   --tsan   what runs in several threads (pool, loader, memory, training, signals) with the thread sanitizer
-  --cuda   with the CUDA backend, which needs nvcc: what a machine without a GPU can run of it
+  --cuda   with the CUDA backend, which needs nvcc: what a machine without a GPU can run of it; with --long also what nvcc makes
+           of the plain kernels, and of the tuned ones for every architecture
   --emulated   the same kernels, on a GPU that the CPU plays
   --long   run the long tests as well
 The last line says how many tests passed, were skipped and failed; the exit status is 0 when none failed.
@@ -27,7 +28,7 @@ for argument in "$@"; do
     --cuda)
       preset=cuda
       targets=(cuda_test operators_test parallel_test tensor_test tool_test)
-      more=(cpu_bits cuda_kernels cuda_kernels_all)
+      more=(cpu_bits cuda_kernels cuda_kernels_all cuda_kernels_architectures)  # the last two are long
       ;;
     --emulated)
       preset=emulated
