@@ -122,7 +122,7 @@ class Enhance final : public Command {
     const Autotuning autotuning(where_);
     work_.weights = try_precision(*loaded.model);
     apply(guidance_, *loaded.model);
-    constexpr int64_t kFirstWork = 7 << 19;  // code, tables and stacks that the first picture brings in
+    constexpr int64_t kFirstWork = 5 << 19;  // code, tables and stacks that the first picture brings in
     memory::trim();                          // what reading weights took has no room beside the pictures
     memory::reset_peak();
     const int64_t slack =
