@@ -140,6 +140,20 @@ TEST_CASE("curves of pictures with one name stay apart, and are no inputs of the
   CHECK(here.files("elsewhere").empty());
 }
 
+TEST_CASE("a signal in the middle of a folder says how far the work has come") {
+  const Workplace here;
+  fs::create_directory(here.path("in"));
+  save_noise(here.path("in/a.png"), 8, 8);
+  for (const char* name : {"in/b.png", "in/c.png"}) save_noise(here.path(name), 1500, 1000);
+  const std::string log = here.path("log");
+  const ChildResult result = here.run({"enhance", "in", "-o", "out/", "--json", "-j", "1"},
+                                      {.output = log, .interruption = {.file = log}});
+  INFO(result.err);
+  CHECK(result.code == 128 + SIGINT);
+  CHECK(contains(result.err,
+                 "luxgrad: stopped: 1 of 3 pictures are done, and --skip-existing goes on from there\n"));
+}
+
 TEST_CASE("a signal ends the work at once, and leaves no part of a file") {
   const Workplace here;
   save_noise(here.path("large.png"), 1500, 1000);

@@ -222,6 +222,7 @@ class Enhance final : public Command {
     for (const Job& job : jobs) works.emplace_back(works.size(), job, batch_, options, model, plans, at_work);
     std::mutex progresses;
     int64_t reported = 0;
+    pictures_so_far.all = all;
     std::vector<ExitCode> failures;
     const auto report = [&](size_t i) {
       if (const auto& failure = works[i].failure()) {
@@ -235,6 +236,7 @@ class Enhance final : public Command {
       }
       const std::lock_guard lock(progresses);
       progress.show(++reported, all, jobs[i].input);
+      pictures_so_far.done = reported;
     };
     run_stages(jobs.size(), loaders_, workers, savers_,
                {.load =

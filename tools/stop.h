@@ -2,11 +2,19 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 
 namespace lux {
 
-/// From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 end the process as ever, but leave no half-written file.
+/// From now on SIGINT, SIGTERM, SIGHUP and SIGUSR1 end the process as ever, but leave no half-written file,
+/// and of several pictures say how many are done.
 void clean_up_on_signals();
+
+/// What that sentence knows.
+struct PicturesSoFar {
+  std::atomic<int64_t> done{0}, all{0};
+};
+extern PicturesSoFar pictures_so_far;
 
 /// True from the first signal on.
 extern std::atomic<bool> stop_requested;
