@@ -680,15 +680,15 @@ TEST_CASE("bench enhances bytes into bytes, on a device by the way of a folder's
                                      .out);
   };
   const nlohmann::json on_cpu = bench("cpu");
-  CHECK(on_cpu["forward_ms"] > 0);
+  CHECK(on_cpu.value("forward_ms", 0.0) > 0);
   CHECK_FALSE(on_cpu.contains("in_turn_ms"));
   if (!cuda::absence().empty() || cuda::is_real()) {
     MESSAGE("skipped: on a GPU gpu_check.sh does it");
     return;
   }
   const nlohmann::json on_device = bench("cuda:0");
-  CHECK(on_device["forward_ms"] > 0);
-  CHECK(on_device["in_turn_ms"] > 0);
+  CHECK(on_device.value("forward_ms", 0.0) > 0);
+  CHECK(on_device.value("in_turn_ms", 0.0) > 0);
 }
 
 TEST_CASE("bench lists what the operators of an inference take, and times only what it is asked for") {

@@ -6,8 +6,8 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "luxgrad/kernels/bytes.h"
 #include "luxgrad/kernels/cuda/floor.h"
@@ -99,15 +99,17 @@ void enhance_pictures(const Model& model, const Tensor& pictures) {
 /// and bytes of them.
 class TravellingPhoto {
  public:
-  void upload(const Tensor& bytes) { up_.emplace(bytes.raw(), bytes.shape(), DType::u8); }
+  void upload(const Tensor& bytes) {
+    up_ = std::make_unique<cuda::Upload>(bytes.raw(), bytes.shape(), DType::u8);
+  }
 
   void enhance(const Model& model) {
     const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);
     const Tensor bright = lux::enhance(model, from_samples(up_->arrived(), kColors, model.dtype()));
     const Tensor mark = zeros({1}, {DType::f64, bright.device()});
     mark_not_finite_(mark, 0, {bright});
-    mark_.emplace(mark);
-    down_.emplace(to_samples(bright, 8));
+    mark_ = std::make_unique<cuda::Download>(mark);
+    down_ = std::make_unique<cuda::Download>(to_samples(bright, 8));
     up_.reset();
     if (rounds_more(model.device())) (void)mark_->arrived();  // where f32 may have to do it again
   }
@@ -121,8 +123,8 @@ class TravellingPhoto {
 
  private:
   static constexpr int kColors = 3;
-  std::optional<cuda::Upload> up_;
-  std::optional<cuda::Download> mark_, down_;
+  std::unique_ptr<cuda::Upload> up_;
+  std::unique_ptr<cuda::Download> mark_, down_;
 };
 
 /// A photo alone: nothing of it overlaps.
