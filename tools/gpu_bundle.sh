@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Packs what tools/gpu_check.sh needs into one file, on a machine with the CUDA toolkit and without a GPU: programs for
-# sm_90 that need no library but the C library, the golden files, and the script that times PyTorch as well.
+# sm_90 that need no library but the C library, the golden files, a photo, and the script that times PyTorch as well.
 set -euo pipefail
 
 usage() {
@@ -40,7 +40,7 @@ cp "build/$preset/tools/luxgrad" "${tests[@]/#/build/$preset/tests/}" "$folder/b
 strip "$folder"/bin/*
 cp tests/golden/*.safetensors "$folder/golden/"
 cp bench/{gpu_peers,networks,steps}.py "$folder/peers/"
-cp tools/gpu_check.sh LICENSE "$folder/"
+cp tools/gpu_check.sh docs/photos/street.jpg LICENSE "$folder/"
 if [ ${#more[@]} -gt 0 ]; then mkdir "$folder/more" && cp -r "${more[@]}" "$folder/more/"; fi
 {
   echo "commit $(git describe --always --dirty 2> /dev/null || echo unknown)"
