@@ -134,11 +134,11 @@ struct Slots {
   /// x, y, gradient of the distances, sums; gx, gy
   Slot<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> hsv_distance_gradient;
 
-  /// enhanced, low, curves, options; terms [4]: variation, spatial, colour, exposure; kept for the gradient
-  Slot<Tensor, Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept> zero_reference;
-  /// enhanced, curves, options, gradient of the terms, kept; genhanced, gcurves
-  Slot<Tensor, Tensor, ZeroReferenceOptions, Tensor, ZeroReferenceKept, Tensor, Tensor>
-      zero_reference_gradient;
+  /// low, curves, iterations, options; terms [4] in f32: variation, spatial, colour, exposure; kept for the
+  /// gradient
+  Slot<Tensor, Tensor, int, ZeroReferenceOptions, Tensor, ZeroReferenceKept> zero_reference;
+  /// low, curves, iterations, options, gradient of the terms, kept; gcurves
+  Slot<Tensor, Tensor, int, ZeroReferenceOptions, Tensor, ZeroReferenceKept, Tensor> zero_reference_gradient;
 
   /// Writes parameters and moments. Scalars [9] in f32, on the device: rest1, beta2, rest2, eps, scale, root,
   /// keep, decay, as AdamStep in training/optimizer.cpp names them, and whether to write at all, 1 or 0.

@@ -1,4 +1,5 @@
-// The four zero-reference losses of Zero-DCE as one operator, on devices that have kernels for it.
+// The curve of Zero-DCE and its four zero-reference losses as one operator, on devices that have kernels for
+// it.
 #pragma once
 
 #include "luxgrad/kernels/color_constancy.h"
@@ -24,10 +25,11 @@ struct ZeroReferenceKept {
   Tensor means;    ///< of the channels of each picture, [N, 3]
 };
 
-/// [total_variation(curves), spatial_consistency(enhanced, low), color_constancy(enhanced),
-/// exposure(enhanced)], shape [4]; the low picture is a constant. Undefined where the device has no kernels
-/// for it or these do not take the problem: the losses are made by the operators of those names there.
-Tensor fused_zero_reference(const Tensor& enhanced, const Tensor& low, const Tensor& curves,
+/// [total_variation(curves), spatial_consistency(y, low), color_constancy(y), exposure(y)] of the enhanced
+/// picture y = curve_iterations(low, curves, iterations), which is not stored; shape [4], in f32. The low
+/// picture is a constant. Undefined where the device has no kernels for it or these do not take the problem:
+/// curve and losses are made by the operators of those names there.
+Tensor fused_zero_reference(const Tensor& low, const Tensor& curves, int iterations,
                             const ZeroReferenceOptions& options);
 
 }  // namespace lux

@@ -34,4 +34,10 @@ struct ZeroDceLoss {
 ZeroDceLoss zero_dce_loss(const Tensor& low, const Tensor& enhanced, const Tensor& curves,
                           const ZeroDceLossOptions& options = {});
 
+/// The same of the enhanced picture curve_iterations(low, curves, iterations). A device may make both at
+/// once, and never stores that picture; elsewhere it is made in the dtype of the curves and judged in that of
+/// `low`.
+ZeroDceLoss zero_dce_loss_of_curves(const Tensor& low, const Tensor& curves, int iterations,
+                                    const ZeroDceLossOptions& options = {});
+
 }  // namespace lux

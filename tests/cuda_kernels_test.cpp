@@ -359,14 +359,15 @@ TEST_CASE("what is left to do with the sums of an engine") {
 namespace {
 
 // All four terms, with gradients of different sizes.
-Tensor terms_of(const Tensors& x, ZeroDceMode mode, int64_t patch) {
-  const ZeroDceLoss loss = zero_dce_loss(x[1], x[0], x[2], {.mode = mode, .exp_patch = patch});
+Tensor terms_of(const Tensors& x, ZeroDceMode mode, int64_t patch, int iterations = 8) {
+  const ZeroDceLoss loss =
+      zero_dce_loss_of_curves(x[0], x[1], iterations, {.mode = mode, .exp_patch = patch});
   const auto row = [](const Tensor& scalar) { return reshape(scalar, {1}); };
   return concat({row(loss.tv), row(loss.spa), row(loss.col), row(loss.exp), row(loss.total)}, 0);
 }
 
 std::vector<CaseInput> pictures_and_curves(int64_t N, int64_t H, int64_t W, int64_t C) {
-  return {picture({N, H, W, 3}), picture({N, H, W, 3}).constant(), {N, H, W, C}};
+  return {picture({N, H, W, 3}).constant(), {N, H, W, C}};
 }
 
 /// The first `inputs` of x, with the weight and, where there is one, the bias that follow.
@@ -438,19 +439,26 @@ TEST_CASE("rows of a depthwise convolution have the bits of the whole") {
   }
 }
 
-TEST_CASE("zero-reference losses as one head") {
+TEST_CASE("the curve and its zero-reference losses as one head") {
   const std::set<std::string> head = {"zero_reference", "zero_reference_gradient"};
   check_rows({
       {"official", pictures_and_curves(2, 53, 37, 24),
        [](const Tensors& x) { return terms_of(x, ZeroDceMode::official, 16); }, head, 2e-5, 2e-2},
       {"keras, rows of whole packs", pictures_and_curves(1, 35, 72, 24),
        [](const Tensors& x) { return terms_of(x, ZeroDceMode::keras, 16); }, head, 2e-5, 2e-2},
-      {"paper", pictures_and_curves(3, 17, 34, 3),
+      {"paper, one map", pictures_and_curves(3, 17, 34, 3),
        [](const Tensors& x) { return terms_of(x, ZeroDceMode::paper, 8); }, head, 2e-5, 2e-2},
       {"patches that regions do not make up",
-       pictures_and_curves(1, 19, 23, 5),
+       pictures_and_curves(1, 19, 23, 24),
        [](const Tensors& x) { return terms_of(x, ZeroDceMode::official, 6); },
-       {},
+       {"curve", "curve_gradient"},
+       2e-5,
+       1e-2,
+       head},
+      {"three steps",
+       pictures_and_curves(1, 19, 23, 9),
+       [](const Tensors& x) { return terms_of(x, ZeroDceMode::official, 16, 3); },
+       {"curve", "curve_gradient"},
        2e-5,
        1e-2,
        head},

@@ -1,7 +1,8 @@
-// The pictures are read once: a block pools its 16x16 pixels into sixteen regions and adds up their channels.
-// From the regions, a sixteenth of the pixels, small kernels make three of the losses; the fourth reads the
-// curves once. The backward writes the gradient of the picture once, for all three. Everything as large as a
-// picture travels by 16 bytes, unless its width, or the number of maps, is no multiple of what these hold.
+// The curve and the losses of what it makes, which is never stored: a block makes its 16x16 pixels, pools
+// them into sixteen regions, and adds up their channels and the differences of the maps. From the regions, a
+// sixteenth of the pixels, small kernels make the losses. The backward makes the curve again and writes one
+// gradient of the maps, for all four.
+#include "luxgrad/kernels/cuda/curve.cuh"
 #include "luxgrad/kernels/cuda/fill.h"
 #include "luxgrad/kernels/cuda/floor.h"
 #include "luxgrad/kernels/cuda/pixels.cuh"
@@ -13,7 +14,6 @@ namespace lux::cuda {
 namespace {
 
 constexpr int kTile = 16;  // side of a block's pixels
-constexpr int kPacks = 8;  // of a thread, of the curves
 
 using Means = RegionMeans<float>;
 
@@ -27,63 +27,13 @@ struct Tiles {
   LUX_HD int64_t of_picture() const { return rows * columns; }
 };
 
-// 16 neighbouring threads have a region; a warp has two. L values are read at once.
+// The differences around an element of the maps, L channels at once; 0 where there is no neighbour.
 template <class T, int L>
-struct PoolTiles {
-  RegionGrid grid;
-  Tiles tiles;
-  const T *enhanced, *low;
-  float *regions, *channels;  // [regions, 2]; [tiles, 3]
-
-  LUX_DEVICE void operator()() const {
-    LUX_SHARED Shared<float, kBlockValues> bright_values;
-    LUX_SHARED Shared<float, kBlockValues> dark_values;
-    const Pixel tile = Pixel::of(block_index(), tiles.rows, tiles.columns);
-    share(tile, enhanced, bright_values);
-    share(tile, low, dark_values);
-    sync_threads();
-    const int region = thread_index() / 16, inside = thread_index() % 16;
-    const int64_t row = tile.h * 4 + region / 4, column = tile.w * 4 + region % 4;
-    const int64_t pixel = (region / 4 * kRegion + inside / 4) * kTile + region % 4 * kRegion + inside % 4;
-    float sums[3], dark = 0;
-    for (int c = 0; c < 3; ++c) {
-      sums[c] = bright_values[3 * pixel + c];
-      dark += dark_values[3 * pixel + c];
-    }
-    float bright = sums[0] + sums[1] + sums[2];
-    for (int mask = 8; mask > 0; mask /= 2) {
-      bright += shuffle_xor(bright, mask);
-      dark += shuffle_xor(dark, mask);
-    }
-    if (inside == 0 && row < grid.rows && column < grid.columns) {
-      float* const to = regions + ((tile.n * grid.rows + row) * grid.columns + column) * 2;
-      to[0] = bright / 48;
-      to[1] = dark / 48;
-    }
-    block_sum(sums);
-    if (thread_index() > 0) return;
-    LUX_UNROLL
-    for (int c = 0; c < 3; ++c) channels[block_index() * 3 + c] = sums[c];
-  }
-
-  // The values of the tile; 0 outside of the picture.
-  LUX_DEVICE void share(const Pixel& tile, const T* picture, Shared<float, kBlockValues>& values) const {
-    constexpr int kRow = 3 * kTile;
-    for (int i = thread_index() * L; i < kBlockValues; i += kThreads * L) {
-      const int64_t h = tile.h * kTile + i / kRow, value = tile.w * kRow + i % kRow;
-      Lanes<L> pack;
-      if (h < grid.H && value < 3 * grid.W)
-        pack = load<L>(picture + (tile.n * grid.H + h) * 3 * grid.W + value);
-      for (int l = 0; l < L; ++l) values[i + l] = pack[l];
-    }
-  }
-};
-
-// The differences around an element, L channels at once; 0 where there is no neighbour.
-template <class T, int L>
-struct Maps {
+struct Variation {
   const T* maps;
   int64_t H, W, C;
+  bool joint;
+  float vertical, horizontal;
 
   LUX_DEVICE Lanes<L> between(int64_t from, int64_t to) const {
     const Lanes<L> a = load<L>(maps + from);
@@ -97,31 +47,103 @@ struct Maps {
   LUX_DEVICE Lanes<L> right(const Pixel& p, int64_t c) const {
     return p.w + 1 < W ? between(p.index(H, W) * C + c, (p.index(H, W) + 1) * C + c) : Lanes<L>{};
   }
-};
 
-template <class T, int L>
-struct VariationSum {
-  Maps<T, L> maps;
-  int64_t items;
-  bool joint;
-  float vertical, horizontal;
-  float* partial;
-
-  LUX_DEVICE void operator()() const {
-    float sums[1] = {0};
-    const int64_t packs = maps.C / L;
-    for (int k = 0; k < kPacks; ++k) {
-      const int64_t i = (block_index() * kPacks + k) * kThreads + thread_index();
-      if (i >= items) continue;
-      const Pixel at = Pixel::of(i / packs, maps.H, maps.W);
-      const Lanes<L> v = maps.down(at, i % packs * L), h = maps.right(at, i % packs * L);
+  // The terms of the differences of a pixel.
+  LUX_DEVICE float sum(const Pixel& at) const {
+    float all = 0;
+    for (int64_t c = 0; c < C; c += L) {
+      const Lanes<L> v = down(at, c), h = right(at, c);
       for (int l = 0; l < L; ++l) {
         const float both = std::fabs(v[l]) + std::fabs(h[l]);
-        sums[0] += joint ? vertical * both * both : vertical * v[l] * v[l] + horizontal * h[l] * h[l];
+        all += joint ? vertical * both * both : vertical * v[l] * v[l] + horizontal * h[l] * h[l];
       }
     }
-    block_sum(sums);
-    if (thread_index() == 0) partial[block_index()] = sums[0];
+    return all;
+  }
+
+  // Half the slopes of all terms that elements take part in.
+  LUX_DEVICE Lanes<L> half_slopes(const Pixel& at, int64_t c) const {
+    const Pixel above{at.n, at.h - 1, at.w}, before{at.n, at.h, at.w - 1};
+    const Lanes<L> v = down(at, c), h = right(at, c);
+    const Lanes<L> up = at.h > 0 ? down(above, c) : Lanes<L>{};
+    const Lanes<L> left = at.w > 0 ? right(before, c) : Lanes<L>{};
+    Lanes<L> slope;
+    if (joint) {
+      const Lanes<L> up_right = at.h > 0 ? right(above, c) : Lanes<L>{};
+      const Lanes<L> left_down = at.w > 0 ? down(before, c) : Lanes<L>{};
+      for (int l = 0; l < L; ++l) {
+        slope[l] = vertical * (-(std::fabs(v[l]) + std::fabs(h[l])) * (sign(v[l]) + sign(h[l])) +
+                               (std::fabs(up[l]) + std::fabs(up_right[l])) * sign(up[l]) +
+                               (std::fabs(left_down[l]) + std::fabs(left[l])) * sign(left[l]));
+      }
+    } else {
+      for (int l = 0; l < L; ++l) slope[l] = vertical * (up[l] - v[l]) + horizontal * (left[l] - h[l]);
+    }
+    return slope;
+  }
+  LUX_DEVICE static float sign(float d) { return SpatialWeights::sign(d); }
+};
+
+// Where the one map is no picture of a block's, its values come one by one.
+template <class Maps, class T>
+LUX_DEVICE Maps maps_of(const CurveOperands<T>& in, int64_t pixel) {
+  float own[3] = {};
+  for (int c = 0; Maps::kPictures > 0 && c < 3; ++c) own[c] = static_cast<float>(in.curves[3 * pixel + c]);
+  return Maps(in, pixel, own);
+}
+
+// 16 neighbouring threads have a region; a warp has two. L values of a row are read at once.
+template <class T, int L, class Maps, int kLanes>
+struct EnhanceTiles {
+  RegionGrid grid;
+  Tiles tiles;
+  CurveOperands<T> in;
+  Variation<T, kLanes> variation;
+  float *regions, *sums;  // [regions, 2]; [tiles, 4]: of the channels, and of the differences
+
+  LUX_DEVICE void operator()() const {
+    LUX_SHARED Shared<float, kBlockValues> values;
+    const Pixel tile = Pixel::of(block_index(), tiles.rows, tiles.columns);
+    share(tile, values);
+    sync_threads();
+    const int region = thread_index() / 16, inside = thread_index() % 16;
+    const int64_t row = tile.h * 4 + region / 4, column = tile.w * 4 + region % 4;
+    const int64_t place = (region / 4 * kRegion + inside / 4) * kTile + region % 4 * kRegion + inside % 4;
+    const Pixel at{tile.n, row * kRegion + inside / 4, column * kRegion + inside % 4};
+    float all[4] = {0, 0, 0, 0}, bright = 0, dark = 0;
+    if (at.h < grid.H && at.w < grid.W) {
+      float color[3];
+      for (int c = 0; c < 3; ++c) color[c] = values[3 * place + c];
+      dark = color[0] + color[1] + color[2];
+      apply_curve(maps_of<Maps>(in, at.index(grid.H, grid.W)), in.iterations, color);
+      for (int c = 0; c < 3; ++c) all[c] = color[c];
+      bright = color[0] + color[1] + color[2];
+      all[3] = variation.sum(at);
+    }
+    for (int mask = 8; mask > 0; mask /= 2) {
+      bright += shuffle_xor(bright, mask);
+      dark += shuffle_xor(dark, mask);
+    }
+    if (inside == 0 && row < grid.rows && column < grid.columns) {
+      float* const to = regions + ((tile.n * grid.rows + row) * grid.columns + column) * 2;
+      to[0] = bright / 48;
+      to[1] = dark / 48;
+    }
+    block_sum(all);
+    if (thread_index() > 0) return;
+    LUX_UNROLL
+    for (int k = 0; k < 4; ++k) sums[block_index() * 4 + k] = all[k];
+  }
+
+  // The values of the tile; 0 outside of the picture.
+  LUX_DEVICE void share(const Pixel& tile, Shared<float, kBlockValues>& values) const {
+    constexpr int kRow = 3 * kTile;
+    for (int i = thread_index() * L; i < kBlockValues; i += kThreads * L) {
+      const int64_t h = tile.h * kTile + i / kRow, value = tile.w * kRow + i % kRow;
+      Lanes<L> pack;
+      if (h < grid.H && value < 3 * grid.W) pack = load<L>(in.x + (tile.n * grid.H + h) * 3 * grid.W + value);
+      for (int l = 0; l < L; ++l) values[i + l] = pack[l];
+    }
   }
 };
 
@@ -166,30 +188,27 @@ struct RegionTerms {
 };
 
 // One block adds up everything.
-template <class T>
 struct Totals {
-  const float *variation, *regions,
-      *channels;  // partial sums: [variation_blocks], [region_blocks, 2], [tiles, 3]
-  int64_t variation_blocks, region_blocks;
+  const float *regions, *of_tiles;  // partial sums: [region_blocks, 2], [tiles, 4]
+  int64_t region_blocks;
   Tiles tiles;
   float pixels, spatial_share, patch_share;  // of a picture; 1 / regions · scale; 1 / patches
   ColorCast cast;
   float* means;  // [N, 3]
-  T* terms;
+  float* terms;
 
   LUX_DEVICE void operator()() const {
-    float sums[3] = {0, 0, 0};
-    for (int64_t i = thread_index(); i < variation_blocks; i += kThreads) sums[0] += variation[i];
+    float sums[2] = {0, 0}, variation = 0;
     for (int64_t i = thread_index(); i < region_blocks; i += kThreads) {
-      sums[1] += regions[2 * i];
-      sums[2] += regions[2 * i + 1];
+      sums[0] += regions[2 * i];
+      sums[1] += regions[2 * i + 1];
     }
     block_sum(sums);
     float color = 0;
     for (int64_t n = 0; n < tiles.N; ++n) {
-      float of_picture[3] = {0, 0, 0};
+      float of_picture[4] = {0, 0, 0, 0};
       for (int64_t i = thread_index(); i < tiles.of_picture(); i += kThreads) {
-        for (int c = 0; c < 3; ++c) of_picture[c] += channels[(n * tiles.of_picture() + i) * 3 + c];
+        for (int k = 0; k < 4; ++k) of_picture[k] += of_tiles[(n * tiles.of_picture() + i) * 4 + k];
       }
       block_sum(of_picture);
       for (int c = 0; c < 3; ++c) of_picture[c] /= pixels;
@@ -197,168 +216,155 @@ struct Totals {
         for (int c = 0; c < 3; ++c) means[n * 3 + c] = of_picture[c];
       }
       color += cast.value(of_picture);
+      variation += of_picture[3];
     }
     if (thread_index() > 0) return;
-    terms[0] = T(sums[0]);
-    terms[1] = T(sums[1] * spatial_share);
-    terms[2] = T(color / static_cast<float>(tiles.N));
-    terms[3] = T(sums[2] * patch_share);
+    terms[0] = variation;
+    terms[1] = sums[0] * spatial_share;
+    terms[2] = color / static_cast<float>(tiles.N);
+    terms[3] = sums[1] * patch_share;
   }
 };
 
-// Of the picture: what a pixel gets from its region, from its patch and from the means of the channels.
-template <class T>
-struct PictureGradient {
+// What a pixel of the enhanced picture gets from its region, its patch and the means of its channels.
+struct PictureSlopes {
   RegionGrid grid;
   SpatialWeights spatial;
   ExposureForm exposure;
   ColorCast cast;
   int64_t patch, patch_rows, patch_columns;
   float spatial_share, patch_share, color_share;  // of a pixel's channel
-  const float *regions, *errors, *means;
-  const T* g;  // of the terms
-  T* gx;
-
-  LUX_DEVICE void operator()() const {
-    const int64_t pixels = grid.N * grid.H * grid.W;
-    float gradient[1][3] = {};
-    if (global_index() < pixels) of_pixel(Pixel::of(global_index(), grid.H, grid.W), gradient[0]);
-    write_pixels(&gx, pixels, gradient);
-  }
+  const float *regions, *errors, *means, *g;      // g: of the terms
 
   LUX_DEVICE void of_pixel(const Pixel& at, float (&gradient)[3]) const {
     float all = 0;
     const int64_t row = at.h / kRegion, column = at.w / kRegion;
     if (row < grid.rows && column < grid.columns) {
       const int64_t region = (at.n * grid.rows + row) * grid.columns + column;
-      all += static_cast<float>(g[1]) * spatial_share *
-             region_slopes<float>(grid, spatial, region, Regions{regions}).y;
+      all += g[1] * spatial_share * region_slopes<float>(grid, spatial, region, Regions{regions}).y;
     }
     if (at.h / patch < patch_rows && at.w / patch < patch_columns) {
       const float e = errors[(at.n * patch_rows + at.h / patch) * patch_columns + at.w / patch];
       const float slope = exposure == ExposureForm::official ? 2 * e : SpatialWeights::sign(e);
-      all += static_cast<float>(g[3]) * patch_share * slope;
+      all += g[3] * patch_share * slope;
     }
-    const float share = static_cast<float>(g[2]) * color_share;
-    for (int c = 0; c < 3; ++c) gradient[c] = all + share * cast.slope(means + at.n * 3, c);
+    for (int c = 0; c < 3; ++c) gradient[c] = all + g[2] * color_share * cast.slope(means + at.n * 3, c);
   }
 };
 
-// Of the curves: the slopes of the differences that an element takes part in.
-template <class T, int L>
-struct VariationGradient {
-  Maps<T, L> maps;
-  int64_t items;
-  bool joint;
-  float vertical, horizontal;
-  const T* g;
-  T* gx;
+template <class T, class Maps, int L>
+struct CurvesGradient {
+  PictureSlopes picture;
+  CurveOperands<T> in;
+  Variation<T, L> variation;
+  T* gcurves;
 
   LUX_DEVICE void operator()() const {
-    if (global_index() >= items) return;
-    const int64_t packs = maps.C / L, c = global_index() % packs * L;
-    const Pixel at = Pixel::of(global_index() / packs, maps.H, maps.W);
-    const Pixel above{at.n, at.h - 1, at.w}, before{at.n, at.h, at.w - 1};
-    const Lanes<L> v = maps.down(at, c), h = maps.right(at, c);
-    const Lanes<L> up = at.h > 0 ? maps.down(above, c) : Lanes<L>{};
-    const Lanes<L> left = at.w > 0 ? maps.right(before, c) : Lanes<L>{};
-    Lanes<L> slope;
-    if (joint) {
-      const Lanes<L> up_right = at.h > 0 ? maps.right(above, c) : Lanes<L>{};
-      const Lanes<L> left_down = at.w > 0 ? maps.down(before, c) : Lanes<L>{};
-      for (int l = 0; l < L; ++l) {
-        slope[l] = vertical * (-(std::fabs(v[l]) + std::fabs(h[l])) * (sign(v[l]) + sign(h[l])) +
-                               (std::fabs(up[l]) + std::fabs(up_right[l])) * sign(up[l]) +
-                               (std::fabs(left_down[l]) + std::fabs(left[l])) * sign(left[l]));
-      }
-    } else {
-      for (int l = 0; l < L; ++l) slope[l] = vertical * (up[l] - v[l]) + horizontal * (left[l] - h[l]);
+    const T* const pictures[] = {in.x};
+    float colors[1][3];
+    read_pixels(pictures, in.pixels, colors);
+    if (global_index() >= in.pixels) return;
+    const Pixel at = Pixel::of(global_index(), picture.grid.H, picture.grid.W);
+    float g[3];
+    picture.of_pixel(at, g);
+    Maps maps = maps_of<Maps>(in, global_index());
+    LUX_UNROLL
+    for (int c = 0; c < 3; ++c) channel_gradient<T>(maps, in.iterations, c, colors[0][c], g[c], nullptr);
+    const float share = 2 * picture.g[0];
+    LUX_UNROLL
+    for (int i = 0; i < Maps::kValues; i += L) {
+      Lanes<L> all = variation.half_slopes(at, i);
+      LUX_UNROLL
+      for (int l = 0; l < L; ++l) all[l] = maps.gradient(i + l) + share * all[l];
+      store(gcurves + global_index() * Maps::kValues + i, all);
     }
-    const float share = 2 * static_cast<float>(g[0]);
-    for (int l = 0; l < L; ++l) slope[l] *= share;
-    store(gx + global_index() * L, slope);
   }
-  LUX_DEVICE static float sign(float d) { return SpatialWeights::sign(d); }
 };
 
 RegionGrid grid_of(const Tensor& x) {
   return {x.size(0), x.size(1), x.size(2), 3, x.size(1) / kRegion, x.size(2) / kRegion};
 }
 
-// Returns the partial sums.
-template <class T>
-Tensor sum_variation(const Tensor& curves, const VariationWeights& weights) {
-  Tensor partial;
-  with_lanes<T>(curves.size(3), [&](auto lanes) {
-    const int64_t items = curves.numel() / lanes;
-    partial = empty({blocks_of(items, kPacks * kThreads)}, {DType::f32, curves.device()});
-    const Maps<T, lanes> maps{curves.data<T>(), curves.size(1), curves.size(2), curves.size(3)};
-    launch(partial.numel(),
-           VariationSum<T, lanes>{maps, items, weights.joint, static_cast<float>(weights.vertical),
-                                  static_cast<float>(weights.horizontal), partial.data<float>()});
-  });
-  return partial;
-}
-
 float inverse(int64_t count) { return static_cast<float>(1 / static_cast<double>(count)); }
 
-bool zero_reference(const Tensor& enhanced, const Tensor& low, const Tensor& curves,
+// f(operands, variation, maps) with the kind of maps in the type of `maps`; false for any other number of
+// them.
+template <class T, class F>
+bool with_maps(const Tensor& low, const Tensor& curves, int iterations, const ZeroReferenceOptions& options,
+               const F& f) {
+  const CurveOperands<T> in{low.data<T>(), curves.data<T>(), low.numel() / 3, curves.size(3), iterations};
+  const VariationWeights weights = weights_of(options.variation, curves.shape());
+  const auto run = [&](auto maps, auto lanes) {
+    f(in,
+      Variation<T, lanes>{in.curves, low.size(1), low.size(2), in.maps, weights.joint,
+                          static_cast<float>(weights.vertical), static_cast<float>(weights.horizontal)},
+      maps, lanes);
+    return true;
+  };
+  if (in.maps == 3) return run(std::type_identity<OneMap<T>>{}, std::integral_constant<int, 1>{});
+  if (iterations == 8)
+    return run(std::type_identity<EightMaps<T>>{}, std::integral_constant<int, kWide<T>>{});
+  return false;
+}
+
+bool zero_reference(const Tensor& low, const Tensor& curves, const int& iterations,
                     const ZeroReferenceOptions& options, const Tensor& terms, const ZeroReferenceKept& kept) {
-  const RegionGrid grid = grid_of(enhanced);
+  const RegionGrid grid = grid_of(low);
   const Tiles tiles{grid.N, blocks_of(grid.H, kTile), blocks_of(grid.W, kTile)};
-  const VariationWeights variation = weights_of(options.variation, curves.shape());
   const SpatialWeights spatial = weights_of(options.spatial);
-  const TensorOptions f32{DType::f32, enhanced.device()};
-  return dispatch_tuned(enhanced.dtype(), [&](auto t) {
+  const TensorOptions f32{DType::f32, low.device()};
+  return dispatch_tuned(low.dtype(), [&](auto t) {
     using T = decltype(t);
-    must_move("zero_reference", {enhanced, low, curves, terms, kept.regions, kept.errors, kept.means});
-    const Tensor channels = empty({grid.N * tiles.of_picture(), 3}, f32);
-    with_lanes<T>(grid.W, [&](auto lanes) {
-      launch(channels.size(0), PoolTiles<T, lanes>{grid, tiles, enhanced.data<T>(), low.data<T>(),
-                                                   kept.regions.data<float>(), channels.data<float>()});
-    });
-    const Tensor of_regions = empty({blocks_for(grid.regions()), 2}, f32);
-    launch(of_regions.size(0),
-           RegionTerms{grid, spatial, options.exposure, options.patch / kRegion, kept.errors.size(1),
-                       kept.errors.size(2), static_cast<float>(options.target), kept.regions.data<float>(),
-                       kept.errors.data<float>(), of_regions.data<float>()});
-    const Tensor of_curves = sum_variation<T>(curves, variation);
-    launch(1, Totals<T>{of_curves.data<float>(), of_regions.data<float>(), channels.data<float>(),
-                        of_curves.numel(), of_regions.size(0), tiles, static_cast<float>(grid.H * grid.W),
-                        static_cast<float>(spatial.scale) * inverse(grid.regions()),
-                        inverse(kept.errors.numel()), ColorCast{options.color}, kept.means.data<float>(),
-                        terms.data<T>()});
+    return with_maps<T>(
+        low, curves, iterations, options, [&](auto in, auto variation, auto maps, auto map_lanes) {
+          must_move("zero_reference", {low, curves, terms, kept.regions, kept.errors, kept.means});
+          const Tensor of_tiles = empty({grid.N * tiles.of_picture(), 4}, f32);
+          with_lanes<T>(grid.W, [&](auto lanes) {
+            launch(of_tiles.size(0),
+                   EnhanceTiles<T, lanes, typename decltype(maps)::type, map_lanes>{
+                       grid, tiles, in, variation, kept.regions.data<float>(), of_tiles.data<float>()});
+          });
+          const Tensor of_regions = empty({blocks_for(grid.regions()), 2}, f32);
+          launch(
+              of_regions.size(0),
+              RegionTerms{grid, spatial, options.exposure, options.patch / kRegion, kept.errors.size(1),
+                          kept.errors.size(2), static_cast<float>(options.target), kept.regions.data<float>(),
+                          kept.errors.data<float>(), of_regions.data<float>()});
+          launch(1, Totals{of_regions.data<float>(), of_tiles.data<float>(), of_regions.size(0), tiles,
+                           static_cast<float>(grid.H * grid.W),
+                           static_cast<float>(spatial.scale) * inverse(grid.regions()),
+                           inverse(kept.errors.numel()), ColorCast{options.color}, kept.means.data<float>(),
+                           terms.data<float>()});
+        });
   });
 }
 
-bool zero_reference_gradient(const Tensor& enhanced, const Tensor& curves,
+bool zero_reference_gradient(const Tensor& low, const Tensor& curves, const int& iterations,
                              const ZeroReferenceOptions& options, const Tensor& g,
-                             const ZeroReferenceKept& kept, const Tensor& genhanced, const Tensor& gcurves) {
-  const RegionGrid grid = grid_of(enhanced);
-  const VariationWeights variation = weights_of(options.variation, curves.shape());
+                             const ZeroReferenceKept& kept, const Tensor& gcurves) {
+  const RegionGrid grid = grid_of(low);
   const SpatialWeights spatial = weights_of(options.spatial);
-  return dispatch_tuned(g.dtype(), [&](auto t) {
+  return dispatch_tuned(low.dtype(), [&](auto t) {
     using T = decltype(t);
-    must_move("zero_reference_gradient", {gcurves.defined() ? curves : Tensor(), g, kept.regions, kept.errors,
-                                          kept.means, genhanced, gcurves});
-    const int64_t pixels = grid.N * grid.H * grid.W;
-    if (genhanced.defined()) {
-      launch(blocks_for(pixels),
-             PictureGradient<T>{grid, spatial, options.exposure, ColorCast{options.color}, options.patch,
-                                kept.errors.size(1), kept.errors.size(2),
-                                static_cast<float>(spatial.scale) * inverse(grid.regions() * 48),
-                                inverse(kept.errors.numel() * options.patch * options.patch * 3),
-                                inverse(pixels), kept.regions.data<float>(), kept.errors.data<float>(),
-                                kept.means.data<float>(), g.data<T>(), genhanced.data<T>()});
-    }
-    if (!gcurves.defined()) return;
-    with_lanes<T>(curves.size(3), [&](auto lanes) {
-      const int64_t items = curves.numel() / lanes;
-      const Maps<T, lanes> maps{curves.data<T>(), curves.size(1), curves.size(2), curves.size(3)};
-      launch(blocks_for(items),
-             VariationGradient<T, lanes>{maps, items, variation.joint, static_cast<float>(variation.vertical),
-                                         static_cast<float>(variation.horizontal), g.data<T>(),
-                                         gcurves.data<T>()});
+    return with_maps<
+        T>(low, curves, iterations, options, [&](auto in, auto variation, auto maps, auto lanes) {
+      must_move("zero_reference_gradient", {low, curves, g, kept.regions, kept.errors, kept.means, gcurves});
+      const PictureSlopes picture{grid,
+                                  spatial,
+                                  options.exposure,
+                                  ColorCast{options.color},
+                                  options.patch,
+                                  kept.errors.size(1),
+                                  kept.errors.size(2),
+                                  static_cast<float>(spatial.scale) * inverse(grid.regions() * 48),
+                                  inverse(kept.errors.numel() * options.patch * options.patch * 3),
+                                  inverse(in.pixels),
+                                  kept.regions.data<float>(),
+                                  kept.errors.data<float>(),
+                                  kept.means.data<float>(),
+                                  g.data<float>()};
+      launch(blocks_for(in.pixels), CurvesGradient<T, typename decltype(maps)::type, lanes>{
+                                        picture, in, variation, gcurves.data<T>()});
     });
   });
 }

@@ -60,6 +60,19 @@ OP_CASE(
     "loss zero_dce, paper", curve_pictures(17, 20, 0.2),
     [](const Tensors& x) { return total(x, ZeroDceMode::paper); }, sampled(0.2));
 
+// With a map for each of eight steps, and with one for all.
+std::vector<CaseInput> low_and_curves(int64_t height, int64_t width, int64_t maps) {
+  return {CaseInput{2, height, width, 3}.range(0, 0.3).constant(),
+          CaseInput{2, height, width, maps}.range(-0.9, -0.5)};
+}
+Tensor total_of_curves(const Tensors& x) {
+  return zero_dce_loss_of_curves(x[0], x[1], 8, zero_dce_loss_options(ZeroDceMode::official, false)).total;
+}
+OP_CASE("loss zero_dce of curves", low_and_curves(17, 20, 24), total_of_curves,
+        {.large = low_and_curves(64, 96, 24), .gradcheck_elements = 300});
+OP_CASE("loss zero_dce of one curve", low_and_curves(17, 20, 3), total_of_curves,
+        {.large = low_and_curves(64, 96, 3), .gradcheck_elements = 300});
+
 OP_CASE("loss perceptual",
         {kPicture, CaseInput{2, 13, 14, 3}.range(0, 1).constant(), CaseInput{4, 3, 3, 3}.constant()},
         [](const Tensors& x) {

@@ -44,8 +44,8 @@ class ZeroReference final : public Objective {
 
  private:
   Loss compute(const Model& model, const StepInput& input, size_t) const override {
-    const CurveEnhancement result = enhanced(model, input.low);
-    const ZeroDceLoss loss = zero_dce_loss(input.low, result.enhanced, result.curves, options_);
+    const Tensor curves = as<CurveModel>(model).curves(cast(input.low, model.dtype()));
+    const ZeroDceLoss loss = zero_dce_loss_of_curves(input.low, curves, CurveModel::kIterations, options_);
     return {loss.total, {{"tv", loss.tv}, {"spa", loss.spa}, {"col", loss.col}, {"exp", loss.exp}}};
   }
 
