@@ -143,7 +143,7 @@ part() {
 }
 
 networks=(zero_dce zero_dce_plus unet gan reference_guided mirnet_keras mirnet_v1 mirnet_v2)
-size=64x64 photo=(600 400) side=64 some_rows=() some_cases=()
+size=64x64 photo=(360 240) side=64 some_rows=() some_cases=()
 if [ -n "$quick" ]; then
   networks=(zero_dce)
   size=24x16 photo=(40 32) side=16
@@ -361,14 +361,14 @@ in_shell() {
     benchmark_end)" "$(printf '%q ' "$@")"
 }
 
-# 510 s together, and 60 before them: only where nearly all are cut off the last are not reached, and the benchmark has 50.
+# 530 s together, and 60 before them: only where nearly all are cut off the last are not reached, and the benchmark has 50.
 part "operators, f32" 45 "$luxgrad" parity --with cuda:0/f32 --against cpu/f64 "${some_rows[@]}"
 [ -n "$played" ] || part "operators, tf32" 20 "$luxgrad" parity --with cuda:0/tf32 --against cpu/f64
 part "operators, bf16" 20 "$luxgrad" parity --with cuda:0/bf16 --against cpu/f64 "${some_rows[@]}"
 part "networks, f32" 45 bash -c "$(in_shell networks_agree f32)"
 [ -n "$played" ] || part "networks, tf32" 20 bash -c "$(in_shell networks_agree tf32)"
 part "networks, bf16" 20 bash -c "$(in_shell networks_agree bf16)"
-part "photos enhanced" 40 bash -c "$(in_shell enhanced)"
+part "photos enhanced" 60 bash -c "$(in_shell enhanced)"
 part "trained and resumed" 40 bash -c "$(in_shell trained)"
 part "gradients" 60 bash -c "$(in_shell gradients "${some_rows[@]}")"
 part "goldens" 50 bash -c "$(in_shell goldens)"
