@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <tuple>
@@ -401,14 +402,14 @@ TEST_CASE("a limit of memory makes bands narrower, makes passes of means, or ref
   }
 }
 
-TEST_CASE("where rows take more than the whole picture, a limit that neither keeps asks for the whole") {
+TEST_CASE("a limit that neither rows nor the whole picture keep asks for the lesser of them") {
   const std::unique_ptr<Model> model = make_model("reference_guided");
   model->init_(Generator{5});
   const int64_t whole = enhance_plan(*model, 136, 144).bytes;
   const EnhancePlan least = enhance_plan(*model, 136, 144, {.memory = 1});
-  CHECK(least.bytes == whole);
-  CHECK(least.band == 0);
-  CHECK(enhance_plan(*model, 136, 144, {.order = EnhanceOptions::by_rows, .memory = 1}).bytes > whole);
+  const int64_t rows = enhance_plan(*model, 136, 144, {.order = EnhanceOptions::by_rows, .memory = 1}).bytes;
+  CHECK(least.bytes == std::min(whole, rows));  // which is less, the kernels of the processor decide
+  CHECK((least.band == 0) == (whole < rows));
 }
 
 TEST_CASE("tile by tile is the whole, to the bit, where statistics of the whole are those of the picture") {
