@@ -52,6 +52,7 @@ struct Machine {
   std::exception_ptr error;
 };
 Machine machine;  // kernels run in one thread
+bool on_device = false;
 
 Fiber& current() { return machine.fibers[static_cast<size_t>(machine.current)]; }
 Warp& warp() { return machine.warps[static_cast<size_t>(machine.current / kWarp)]; }
@@ -192,6 +193,9 @@ void set_order(Order order, uint64_t seed) {
   machine.order = order;
   machine.seed = seed;
 }
+
+void set_on_device(bool on) { on_device = on; }
+bool is_on_device() { return on_device; }
 
 int64_t launches() { return machine.launches; }
 

@@ -16,6 +16,9 @@
 
 #include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/function_ref.h"
+#ifdef LUX_CUDA_PLAYED
+#include "luxgrad/tensor/emulated_gpu.h"
+#endif
 
 #define LUX_CUDA_EMULATOR
 #define LUX_DEVICE inline
@@ -26,6 +29,12 @@ namespace lux::emulator {
 /// In which order blocks, and threads between two barriers, take their turns.
 enum class Order : uint8_t { forward, backward, random };
 void set_order(Order order, uint64_t seed = 0);
+
+/// Where the CPU plays a device (tensor/emulated_gpu.h): whether kernels run there, as one of its threads,
+/// which can touch its memory and which its graphs record. What they do wrong ends the program then. Off at
+/// first.
+void set_on_device(bool on);
+bool is_on_device();
 
 /// Kernels run since the program began.
 int64_t launches();
@@ -106,6 +115,14 @@ inline void check_aligned(const void* address) { emulator::check_aligned(address
 
 template <class Kernel>
 void begin(int64_t blocks, const Kernel& kernel) {
+#ifdef LUX_CUDA_PLAYED
+  if (emulator::is_on_device()) {
+    emulated_gpu::run(1, 16, [blocks, kernel] {  // one team, the least there is
+      if (threadIdx.x == 0) emulator::run(blocks, kThreads, [&kernel] { kernel(); });
+    });
+    return;
+  }
+#endif
   emulator::run(blocks, kThreads, [&kernel] { kernel(); });
 }
 /// Whether there is somebody to ask what became of a launch: the device that the CPU plays, or a test's.

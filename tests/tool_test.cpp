@@ -525,6 +525,24 @@ TEST_CASE("parity compares what both sides ran where a device takes another way 
   CHECK(contains(result.out, "  sigmoid\n"));  // behind that layer
 }
 
+#ifdef LUX_TUNED_TOOL
+TEST_CASE("with tuned kernels a device has the numbers of the CPU") {
+  const Workplace here;
+  for (const char* precision : {"f32", "bf16"}) {
+    CAPTURE(std::string(precision));
+    const std::string side = cat("cuda:0/", precision);
+    for (const std::vector<std::string>& what :
+         {std::vector<std::string>{}, {"-n", "zero_dce", "--size", "24x16"}}) {
+      std::vector<std::string> command = {"parity", "--with", side};
+      command.insert(command.end(), what.begin(), what.end());
+      const ChildResult result = here.run(command, {}, LUX_TUNED_TOOL);
+      INFO(result.out, result.err);
+      CHECK(result.code == 0);
+    }
+  }
+}
+#endif
+
 TEST_CASE("parity finds gradients of half precision that are not finite") {
   const Workplace here;
   TensorFile file = load_safetensors(here.path("zero_dce.safetensors"));

@@ -277,7 +277,7 @@ class Parity final : public Command {
       Tensor gy = empty(y.shape());
       Generator generator(1, "gradient of the result");
       fill_uniform_(gy, -1, 1, generator);
-      backward(y, gy.to(coarser(side, other).dtype).to(side.precision->dtype).to(side.device));
+      backward(y, gy.to(coarser(side, other).dtype).to(y.dtype()).to(side.device));
       Event event{row.name, false, {in_f64(y)}};
       for (const Tensor& leaf : x) event.tensors.push_back(in_f64(leaf.grad()));
       return event;
