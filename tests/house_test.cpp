@@ -153,6 +153,35 @@ std::ifstream opened(const std::string& path) {
   return text;
 }
 
+std::string content_of(const std::string& path) {
+  std::ifstream text = opened(path);
+  return {std::istreambuf_iterator<char>(text), {}};
+}
+
+/// Whether a source hands kernels to the device that a tensor is on, and not only to the CPU.
+bool runs_on_devices(const std::string& content) {
+  for (const std::string driver :
+       {"parallel_for(", "parallel_rows(", "parallel_reduce(", "parallel_pixels(", "reduce_columns("}) {
+    for (size_t at = content.find(driver); at != std::string::npos; at = content.find(driver, at + 1)) {
+      const size_t device = content.find_first_not_of(" \n", at + driver.size());
+      if (device != std::string::npos && content.compare(device, 5, "kCpu,") != 0) return true;
+    }
+  }
+  return false;
+}
+
+/// The names between the brackets of every `lux_kernels(…)` of a folder.
+Names kernel_sources(const std::string& folder) {
+  const std::string text = content_of(folder + "/CMakeLists.txt"), call = "lux_kernels(";
+  Names names;
+  for (size_t at = text.find(call); at != std::string::npos; at = text.find(call, at + 1)) {
+    const size_t begin = at + call.size();
+    std::istringstream list(text.substr(begin, text.find(')', begin) - begin));
+    names.insert(std::istream_iterator<std::string>(list), {});
+  }
+  return names;
+}
+
 }  // namespace
 
 TEST_CASE("no include runs up the house") {
@@ -179,6 +208,21 @@ TEST_CASE("a source includes its header first, which so compiles alone, and ever
     CHECK_MESSAGE(first_included(source_text) == "\"luxgrad/" + path, source);
   }
   CHECK(headers >= 100);
+}
+
+// What else would be refused on a GPU, and nowhere else: tensor/cuda_launch.h.
+TEST_CASE("sources that hand kernels to a device are compiled for it") {
+  int kernels = 0;
+  for (const std::string& path : sources()) {
+    if (!path.ends_with(".cpp") || !runs_on_devices(content_of(path))) continue;
+    ++kernels;
+    const size_t name = path.rfind('/') + 1;
+    CHECK_MESSAGE(kernel_sources(path.substr(0, name - 1)).contains(path.substr(name)), path,
+                  " is none of the lux_kernels of its folder");
+  }
+  CHECK(kernels >= 30);
+  CHECK(runs_on_devices("parallel_for(\n  x.device(), n, f)"));
+  CHECK_FALSE(runs_on_devices("parallel_rows(kCpu, n, f)"));
 }
 
 TEST_CASE("a planted violation is found, with file and line") {
