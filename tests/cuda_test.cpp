@@ -740,3 +740,16 @@ TEST_CASE("a result that nobody wants any more leaves its memory to nobody befor
   CHECK(arrived(cuda::Download(there), 6) == std::vector<double>(6, 1));
   CHECK(arrived(cuda::Download(next.arrived()), 6) == std::vector<double>(6, 5));
 }
+
+TEST_CASE("a photo that is on its way to the device leaves its memory to nobody before it has come") {
+  const FakeDevice device;
+  fake.lazy = true;
+  Tensor there;
+  {
+    cuda::Upload first = upload_of(full({6}, 1));
+    there = first.arrived();
+  }
+  cuda::Upload next = upload_of(full({6}, 5));  // in the pinned memory of the first
+  CHECK(arrived(cuda::Download(there), 6) == std::vector<double>(6, 1));
+  CHECK(arrived(cuda::Download(next.arrived()), 6) == std::vector<double>(6, 5));
+}
