@@ -685,7 +685,7 @@ TEST_CASE("a book cannot choose what is forbidden, unknown, or of another device
     return tuned->plan(request)->engine.name;
   };
   CHECK(chosen(place + request.key(), "e0") == "e0");
-  for (const char* engine : {"e7", "e5", "e4", "e8", "e3 k2=3", "none"})
+  for (const char* engine : {"e7", "e5", "e4", "e6", "e8", "e3 k2=3", "none"})
     CHECK(chosen(place + request.key(), engine) == "e3 k2=1");
   CHECK(chosen(cat("cudnn 91901 device ", hash_text("{}"), " ", request.key()), "e0") == "e3 k2=1");
   CHECK(chosen(cat("cudnn 91900 device ", hash_text("{ }"), " ", request.key()), "e0") == "e3 k2=1");
