@@ -525,6 +525,31 @@ TEST_CASE("pooling") {
   });
 }
 
+TEST_CASE("a NaN is larger than anything, as by the plain text") {
+  const Tensor values = draw({picture({1, 6, 8, 8})}, DType::f32)[0];
+  for (const int64_t place : {0, 37, 200, 383}) values.data<float>()[place] = std::nanf("");
+  // Of the largest: whether they are NaN, and 1 at the pixels that they come from.
+  const auto found = [&] {
+    const Tensor x = values.clone().requires_grad_();
+    const Tensor pooled = max_pool2d(x, {});
+    backward(pooled, full(pooled.shape(), 1));
+    std::vector<double> all = x.grad().to_vector();
+    for (const Tensor& largest : {pooled, attention_pool(values).largest}) {
+      for (const double value : largest.detach().to_vector()) all.push_back(std::isnan(value) ? 1 : 0);
+    }
+    return all;
+  };
+  const std::vector<double> expected = [&] {
+    const PlainKernels plain;
+    return found();
+  }();
+  const EmulatedDevice device(emulator::Order::forward);
+  const cuda::FloorMeter meter;
+  CHECK(found() == expected);
+  for (const char* slot : {"max_pool2d", "max_pool2d_gradient", "attention_pool"})
+    CHECK(meter.moved().contains(slot));
+}
+
 TEST_CASE("resizing") {
   const std::set<std::string> both = {"resize", "resize_gradient"};
   check_rows({
