@@ -54,6 +54,8 @@ def product(args, row, precision, mode, seconds):
     if run.returncode != 0:
         raise RuntimeError(run.stderr.strip().splitlines()[-1] if run.stderr.strip() else f"status {run.returncode}")
     report = json.loads(run.stdout)
+    if report["precision"] != precision:  # what is too far from f32 is not done in it
+        raise RuntimeError(f"ran in {report['precision']}, for {precision} is too coarse")
     if work == "step":
         return report["training_step_ms"], report["training_step_ms"], report["training_memory_peak_bytes"]
     in_turn = report["in_turn_ms" if work == "photo" else "forward_ms"]
