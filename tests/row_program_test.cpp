@@ -136,6 +136,22 @@ TEST_CASE("every operator that describes itself runs rows at a time, to the bit"
       const Tensor z = conv2d({y, y + 1.0}, wide, {}, {.padding = 1, .groups = 64});
       return conv2d(z, back, {}, {.activation = Activation::sigmoid});
     });
+    const Tensor first = noise({40, 1, 1, 3}, 12), some = noise({40, 3, 3, 1}, 13), b40 = noise({40}, 14);
+    for (const int64_t outputs : {5, 8, 24, 64}) {  // channels that are no multiple of a slice
+      CAPTURE(outputs);
+      const Tensor mix40 = noise({outputs, 1, 1, 40}, 15), bias = noise({outputs}, 16);
+      for (const Activation activation : {Activation::none, Activation::leaky_relu}) {
+        check_network([&](const Tensor& x) {
+          const Tensor filtered =
+              conv2d(conv2d(x, first), some, b40, {.padding = 1, .groups = 40, .activation = activation});
+          return conv2d(filtered, mix40, bias, {.activation = Activation::relu});
+        });
+      }
+    }
+    check_network([&](const Tensor& x) {  // padding that reaches beyond a block at one side only
+      const Tensor filtered = conv2d(conv2d(x, first), some, {}, {.padding = {2, 0, 11, 0}, .groups = 40});
+      return conv2d(filtered, noise({8, 1, 1, 40}, 17));
+    });
     check_network([&](const Tensor& x) {  // of which somebody else reads what is between them
       const Tensor filtered = conv2d({x, x}, w, b, {.padding = 1, .groups = 6});
       return concat({conv2d(filtered, mix), conv2d(filtered, w, b, {.padding = 1, .groups = 6})}, 3);

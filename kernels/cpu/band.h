@@ -231,6 +231,23 @@ void store_tile(const Convolution& c, const Tile& tile, int64_t channel, int64_t
   }
 }
 
+// Whether register blocks know it.
+inline bool knows(uint8_t activation) {
+  const auto kind = static_cast<Activation>(activation);
+  return kind == Activation::none || kind == Activation::relu || kind == Activation::leaky_relu;
+}
+
+// Sums of a convolution's channels from `bias` on, through bias and activation.
+template <class T>
+Outputs<T> outputs_to(const Convolution& c, int64_t bias, T* data, int64_t step) {
+  return {data,
+          step,
+          c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
+          c.activation == static_cast<uint8_t>(Activation::relu),
+          c.activation == static_cast<uint8_t>(Activation::leaky_relu),
+          static_cast<T>(c.slope)};
+}
+
 // The target's pixels of a tile, where register blocks can write them without a detour.
 template <class T>
 struct Straight {
@@ -240,12 +257,7 @@ struct Straight {
 
   // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
   Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    return {data + r * row + q * pixel + k,
-            pixel,
-            c.bias == nullptr ? nullptr : static_cast<const T*>(c.bias) + bias,
-            c.activation == static_cast<uint8_t>(Activation::relu),
-            c.activation == static_cast<uint8_t>(Activation::leaky_relu),
-            static_cast<T>(c.slope)};
+    return outputs_to(c, bias, data + r * row + q * pixel + k, pixel);
   }
 
   // To so many channels of pixels that were just written, from the same place on.
@@ -265,10 +277,7 @@ struct Straight {
 template <class S, class T>
 Straight<T> straight(const Convolution& c, const Tile& t, int64_t channel, int64_t channels, int64_t along) {
   if constexpr (std::is_same_v<S, T>) {
-    const auto activation = static_cast<Activation>(c.activation);
-    const bool simple = activation == Activation::none || activation == Activation::relu ||
-                        activation == Activation::leaky_relu;
-    if (!simple || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
+    if (!knows(c.activation) || c.step != 1 || channels % kLanes<T> != 0 || t.columns < along) return {};
     int64_t first = 0;
     for (const auto* part = c.target.parts; part < c.target.parts + c.target.count;
          first += part++->channels) {

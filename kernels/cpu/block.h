@@ -115,6 +115,20 @@ struct Outputs {
   }
 };
 
+// The same without an activation, which a block of few products would ask about too often.
+template <class T>
+struct Biased {
+  T* data;
+  int64_t step;
+  const T* bias;
+
+  Biased at(int64_t row, int64_t lane) const { return {data + row * step + lane, step, bias + lane}; }
+
+  void operator()(int r, int v, Vector<T> sum) const {
+    store<T>(data + r * step + v * kLanes<T>, sum + load(bias + v * kLanes<T>));
+  }
+};
+
 // y[r, lane] = sum over i < rows, j < run of x(i, j)[r·x_step] · w(i, j)[lane], for kSums / V rows and V
 // vectors. kAhead: the rows behind these are asked for meanwhile, where they come from far away.
 template <int V, bool kAhead, class T, class Sink>
@@ -185,9 +199,9 @@ inline void advance(const T*& x, int64_t step) {
 
 // The same for a stride of 1 and a kernel of 3x3: a pixel is loaded once for the three outputs that it
 // belongs to. The row below, which the next row of outputs adds, is asked for meanwhile: there is too little
-// to do for a pixel to hide how long it takes to come.
+// to do for a pixel to hide how long it takes to come. Inlined by force: the weights shall stay in registers.
 template <class T, class Sink>
-void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
+[[gnu::always_inline]] inline void slide_lanes(Operand<T> x, const Vector<T> (&weights)[3][3], Sink y) {
   constexpr int kSide = 3;
   Vector<T> sums[kAlong] = {};
   const T* below = x.data + kSide * x.i + (kSide - 1) * x.j;

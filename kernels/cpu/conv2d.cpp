@@ -206,7 +206,7 @@ void forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight
 }
 
 // Row by row of a tile: the filtered pixels of one are in the first cache level when the pointwise
-// convolution reads them, and exist nowhere else.
+// convolution reads them, and exist nowhere else. Where a kernel does both it goes down a tile by itself.
 template <WayOf kWay>
 void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& inputs, const Tensor& y) {
   const Conv2dProblem &d = depth.problem, &p = point.problem;
@@ -222,9 +222,13 @@ void separable(const Conv2dStep& depth, const Conv2dStep& point, const Tensors& 
   filter.weights = filters.raw();
   mix.weights = mixture.raw();
   const int64_t step = cpu::isa()->depthwise_channels;
-  const Grid grid(way.products.columns, d.P, d.Q, d.stride, d.K, d.dtype);
+  const bool at_once = &way.products == &tiles.products && tiles.separable_takes(filter, mix);
+  const Grid grid(at_once ? tiles.separable_columns : way.products.columns, d.P, d.Q, d.stride,
+                  at_once ? step : d.K, d.dtype);
   run_chunks(grid.count(), [&](int64_t chunk) {
     const Tile tile = grid.at(chunk), line{0, 0, 0, 1, 0, tile.columns};
+    if (at_once && tile.columns >= tiles.separable_columns)
+      return tiles.separable(filter, mix, tile, scratch(tiles.separable_scratch(filter, mix, tile)).raw());
     const auto between = scratch(tile.columns * d.K * static_cast<int64_t>(size_of(d.dtype)));
     const Part middle{between.raw(), d.K};
     Convolution to = filter, from = mix;

@@ -79,6 +79,14 @@ struct Tiles {
   int64_t (*depthwise_scratch)(const Convolution&, const Tile&);
   void (*depthwise)(const Convolution&, const Tile&, void* scratch);
 
+  /// A depthwise convolution and the pointwise one behind it, which alone reads it, row by row of a tile of
+  /// at least `separable_columns` columns, where it takes them. What is between the two exists nowhere else:
+  /// neither the target of the first nor the source of the second is looked at.
+  int64_t separable_columns;
+  bool (*separable_takes)(const Convolution& filter, const Convolution& mix);
+  int64_t (*separable_scratch)(const Convolution& filter, const Convolution& mix, const Tile&);
+  void (*separable)(const Convolution& filter, const Convolution& mix, const Tile&, void* scratch);
+
   /// Weight gradients of one tile, added to `sums` (cleared by the caller). Source and target are the input
   /// and the gradient of the output. Element (k, i, j, c) of the block is sums[(i·rows + k)·run + j·depth +
   /// c].

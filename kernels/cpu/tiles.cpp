@@ -11,6 +11,7 @@
 namespace {
 
 using lux::cpu::Isa;
+using lux::cpu::Part;
 using lux::cpu::Tiles;
 using lux::cpu::WeightBlock;
 using lux::cpu::Weights;
@@ -291,6 +292,146 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);
 }
 
+// A depthwise convolution, the filter, and the pointwise one behind it: as many columns as fill blocks, also
+// where a block at each side of the picture stands alone, and slices of channels.
+constexpr int64_t kSeparableColumns = 24, kMostSlices = 8;
+static_assert(kSeparableColumns >= kSums && kSeparableColumns >= 3 * kAlong);
+
+int64_t slices_of(const Convolution& filter) {
+  return round_up(filter.width, kDepthwiseChannels) / kDepthwiseChannels;
+}
+
+// What is between the two must not be rounded less than where they run one after the other.
+template <class S, class T>
+bool separable_takes(const Convolution& filter, const Convolution& mix) {
+  const bool slides = filter.kH == 3 && filter.kW == 3 && filter.stride == 1 && knows(filter.activation) &&
+                      filter.width % kLanes<T> == 0 && slices_of(filter) <= kMostSlices;
+  return std::is_same_v<S, T> && (slides || few_channels<T>(filter)) &&
+         mix.depth <= channels_per_pass<T>(mix);
+}
+
+// Some columns of a tile, from `first` on, and where a filter reads each slice of their channels.
+template <class T>
+struct Stretch {
+  int64_t first, columns;
+  Band<T> bands[kMostSlices];
+};
+
+template <class T>
+int64_t stretch_size(const Convolution& filter, const Tile& t, int64_t columns) {
+  return slices_of(filter) * band_size<T>(filter, {t.n, 0, t.row, t.rows, 0, columns}, kDepthwiseChannels);
+}
+
+// The tile in up to three of them: at a side of the picture a block is copied, with the zeros beside it, and
+// the rest is read in place. Returns how many.
+template <class S, class T>
+int stretches_of(const Convolution& filter, const Tile& t, T* copied, Stretch<T>* stretches) {
+  const Region seen = seen_by(filter, t, 0, 0);
+  const int64_t left = seen.column < 0 ? kAlong : 0;
+  const int64_t right = seen.column + seen.columns > filter.source.W ? kAlong : 0;
+  int count = 0;
+  int64_t first = 0;
+  for (const int64_t columns : {left, t.columns - left - right, right}) {
+    if (columns == 0) continue;
+    Stretch<T>& stretch = stretches[count++];
+    stretch.first = first;
+    stretch.columns = columns;
+    const Tile part{t.n, 0, t.row, t.rows, t.column + first, columns};
+    for (int64_t slice = 0; slice < slices_of(filter); ++slice) {
+      const int64_t c = slice * kDepthwiseChannels, channels = smaller(kDepthwiseChannels, filter.width - c);
+      const Region region = seen_by(filter, part, c, channels);
+      stretch.bands[slice] = band_of<S>(filter.source, t.n, region, region.columns, channels, false, copied);
+      copied += stretch_size<T>(filter, t, columns) / slices_of(filter);
+    }
+    first += columns;
+  }
+  return count;
+}
+
+// Row r of the filtered pixels of a stretch, into [columns of the tile, channels].
+template <class T>
+void filter_row(const Convolution& filter, const Stretch<T>& stretch, int64_t r, T* between) {
+  const int64_t width = round_up(filter.width, kDepthwiseChannels);
+  const bool only_bias =
+      filter.bias != nullptr && filter.activation == static_cast<uint8_t>(Activation::none);
+  for (int64_t c = 0; c < filter.width; c += kDepthwiseChannels) {
+    const Band<T>& band = stretch.bands[c / kDepthwiseChannels];
+    const Operand<T> x{band.data + r * band.row, band.row, band.pixel};
+    const Operand<T> w{static_cast<const T*>(filter.weights) + c, filter.kW * width, width};
+    const int64_t channels = smaller(kDepthwiseChannels, filter.width - c);
+    const Outputs<T> y = outputs_to(filter, c, between + stretch.first * filter.width + c, filter.width);
+    if (only_bias)
+      slide_row<T>(x, w, stretch.columns, channels, Biased<T>{y.data, y.step, y.bias});
+    else
+      slide_row<T>(x, w, stretch.columns, channels, y);
+  }
+}
+
+// Asks for `pixels` pixels, `behind` columns behind the last one of a stretch, in row r.
+template <class T>
+void ask_for(const Convolution& filter, const Stretch<T>& stretch, int64_t r, int64_t behind,
+             int64_t pixels) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  for (int64_t c = 0; c < filter.width; c += kLine) {
+    const Band<T>& band = stretch.bands[c / kDepthwiseChannels];
+    const T* const from = band.data + r * band.row + (stretch.columns + filter.kW - 1 + behind) * band.pixel;
+    for (int64_t p = 0; p < pixels; ++p) __builtin_prefetch(from + p * band.pixel + c % kDepthwiseChannels);
+  }
+}
+
+template <class T>
+int64_t separable_scratch(const Convolution& filter, const Convolution& mix, const Tile& t) {
+  const Tile line{0, 0, 0, 1, 0, t.columns};
+  return scratch_bytes<T>(t.columns * filter.width + stretch_size<T>(filter, t, t.columns) +
+                          2 * stretch_size<T>(filter, t, kAlong)) +
+         larger(depthwise_scratch<T>(filter, line), convolve_scratch<T>(mix, line));
+}
+
+// Row by row: the filtered pixels of one stay in the first cache level until they are multiplied. Meanwhile
+// there is time to ask for what comes from far away: the row of the target below, and in the last rows for
+// what the tile to the right, which comes next, reads first.
+template <class S, class T>
+void separable(const Convolution& filter, const Convolution& mix, const Tile& t, void* scratch) {
+  T* const between = aligned<T>(scratch);
+  T* const copied = between + t.columns * filter.width;
+  T* const room = copied + stretch_size<T>(filter, t, t.columns) + 2 * stretch_size<T>(filter, t, kAlong);
+  Stretch<T> stretches[3];
+  const int count = few_channels<T>(filter) ? 0 : stretches_of<S>(filter, t, copied, stretches);
+  const Straight<T> to = straight<S, T>(mix, t, 0, mix.width, kSums);
+  const Part part{between, filter.width};
+  Convolution above = filter, below = mix;  // a row of them, one by one
+  above.target = below.source = {&part, 1, 1, t.columns};
+  above.column = -t.column;
+  below.column = t.column;
+  for (int64_t r = 0; r < t.rows; ++r) {
+    above.row = -(t.row + r);
+    below.row = t.row + r;
+    for (int i = 0; i < count; ++i) filter_row(filter, stretches[i], r, between);
+    if (count == 0) depthwise_few<S, T>(above, {t.n, 0, t.row + r, 1, t.column, t.columns}, room);
+    if (to.data == nullptr) {
+      convolve<S, T>(below, {0, 0, 0, 1, 0, t.columns}, room);
+      continue;
+    }
+    const bool lowest = r + 1 == t.rows;
+    const int64_t next_tile = r + filter.kH - t.rows;  // row of it
+    int vectors = 0;
+    for (int64_t k = 0; k < mix.width; k += vectors * kLanes<T>) {
+      vectors = next_vectors((mix.width - k) / kLanes<T>);
+      const Operand<T> w{static_cast<const T*>(mix.weights) + mix.depth * k, 0, vectors * kLanes<T>};
+      const int64_t along = kSums / vectors;
+      for (int64_t next = 0; next < t.columns; next += along) {
+        const int64_t q = smaller(next, t.columns - along);
+        const T* const later =
+            to.data + (lowest ? t.columns * to.pixel : (r + 1) * to.row) + q * to.pixel + k;
+        for (int64_t p = 0; p < along; ++p) __builtin_prefetch(later + p * to.pixel, 1);
+        if (k == 0 && count > 0 && next_tile >= 0) ask_for(filter, stretches[count - 1], next_tile, q, along);
+        multiply<T>(vectors, {between + q * filter.width, 0, 1}, filter.width, w, 1, mix.depth,
+                    to.outputs(mix, k, r, q, k));
+      }
+    }
+  }
+}
+
 int64_t weight_rows(const WeightBlock& b) { return round_up(b.width, kSums); }
 
 template <class T>
@@ -364,6 +505,10 @@ constexpr Tiles kTiles = {
     .pack_depthwise = pack_depthwise<S, T>,
     .depthwise_scratch = depthwise_scratch<T>,
     .depthwise = depthwise<S, T>,
+    .separable_columns = kSeparableColumns,
+    .separable_takes = separable_takes<S, T>,
+    .separable_scratch = separable_scratch<T>,
+    .separable = separable<S, T>,
     .weight_rows = weight_rows,
     .weight_run = weight_run<T>,
     .weight_scratch = weight_scratch<T>,
