@@ -244,6 +244,12 @@ bool fits(const Object& op) {
   return true;
 }
 
+// Of a handle or of a description, not of both.
+bool has_target(const Object& made, CudnnAttribute of_handle, const Object& planned,
+                CudnnAttribute of_description) {
+  return made.values.count(of_handle) + planned.values.count(of_description) == 1;
+}
+
 constexpr auto kEngineOfConfig = CudnnAttribute{100000}, kGraphOfConfig = CudnnAttribute{100001};
 
 void fill(Object& config, const FakeEngine& engine, const Object* graph) {
@@ -300,6 +306,11 @@ int cudnnBackendFinalize(CudnnDescriptor descriptor) {
   Object& object = *static_cast<Object*>(descriptor);
   if (object.kind == CudnnKind::heuristics && !has_engines(object.ref(heuristics_graph)))
     return refuse("no engine runs this graph");
+  if (object.kind == CudnnKind::heuristics &&
+      !has_target(object.ref(heuristics_graph), graph_handle, object, heuristics_device))
+    return refuse("it has to be known which device the engines are for");
+  if (object.kind == CudnnKind::plan && !has_target(object, plan_handle, object, plan_device))
+    return refuse("it has to be known which device the plan is for");
   if (object.kind == CudnnKind::plan && engine_of(object.ref(plan_config)).index == 4)
     return refuse("there is no driver to compile with");
   if (object.kind == CudnnKind::device && object.values.count(device_json) > 0 &&
@@ -373,7 +384,10 @@ int cudnnBackendGetAttribute(CudnnDescriptor descriptor, CudnnAttribute attribut
 
 int cudnnBackendExecute(CudnnHandle handle, CudnnDescriptor plan, CudnnDescriptor pack) {
   if (handle == nullptr) return refuse("there is no handle");
-  const Object& config = static_cast<Object*>(plan)->ref(plan_config);
+  const Object& of = *static_cast<Object*>(plan);
+  if (of.values.count(plan_handle) == 0 || of.get<CudnnHandle>(plan_handle).at(0) != handle)
+    return refuse("the plan is not of this handle");
+  const Object& config = of.ref(plan_config);
   const Object& bound = *static_cast<Object*>(pack);
   const FakeEngine& engine = engine_of(config);
   const auto ids = bound.get<int64_t>(pack_ids);

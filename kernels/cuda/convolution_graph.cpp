@@ -51,11 +51,11 @@ int64_t shown_channels(const Conv2dProblem& s, int64_t channels) {
   return s.groups == 1 && s.dtype != DType::f32 ? (channels + 7) / 8 * 8 : channels;
 }
 
-Graph make_graph(const CudnnApi& api, const GraphRequest& request) {
+Graph make_graph(const Target& target, const GraphRequest& request) {
   const Conv2dProblem& s = request.problem;
   const Shape sums{s.N, s.P, s.Q, s.K};
   const Walk walk = walk_of(s);
-  Graph graph(api, type_of(s.dtype));
+  Graph graph(target.api(), type_of(s.dtype));
   graph.tensor({s.N, s.H, s.W, s.C});
   graph.tensor({s.K, s.kH, s.kW, s.C / s.groups});
   graph.tensor(sums);
@@ -84,7 +84,7 @@ Graph make_graph(const CudnnApi& api, const GraphRequest& request) {
       graph.weight_gradient(walk, kX, kY, kWeight);
       break;
   }
-  graph.finish();
+  graph.finish(target);
   return graph;
 }
 

@@ -41,7 +41,7 @@ bool has_graph(const Conv2dProblem& problem);
 /// write them without another copy; of f32, and in groups, they stay.
 int64_t shown_channels(const Conv2dProblem& problem, int64_t channels);
 
-Graph make_graph(const CudnnApi& api, const GraphRequest& request);
+Graph make_graph(const Target& target, const GraphRequest& request);
 
 /// Engines that give the same bits in every run, need no compiler at run time, and keep to the math mode.
 bool is_allowed(const Engine& engine, const GraphRequest& request);

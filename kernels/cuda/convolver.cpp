@@ -16,9 +16,9 @@ constexpr int kMostCandidates = 8, kTimings = 5, kRunsPerTiming = 4;
 
 // Null where the engine needs what is not here, for example a driver that compiles.
 std::shared_ptr<ReadyPlan> ready_plan(const std::shared_ptr<const Graph>& graph, Engine engine,
-                                      const Descriptor& device, bool autotuned) {
+                                      const Target& target, bool autotuned) {
   try {
-    Plan plan(engine, device);
+    Plan plan(engine, target);
     return std::make_shared<ReadyPlan>(ReadyPlan{graph, std::move(engine), std::move(plan), autotuned});
   } catch (const Error&) {
     return nullptr;
@@ -64,7 +64,7 @@ Tensor slice(const Tensor& weight, int64_t first, int64_t channels) {
 
 Convolver::Convolver(const ConvolutionDevice& device, const ConvolutionSettings& settings)
     : device_(device),
-      description_(device_from_json(*device.api, device.json)),
+      target_{device_from_json(*device.api, device.json), device.handle},
       place_(cat("cudnn ", device.api->version(), " device ", hash_text(device.json))),
       settings_(settings) {}
 
@@ -237,7 +237,7 @@ void Convolver::keep(const std::string& key, std::shared_ptr<ReadyPlan> ready) {
 }
 
 std::vector<Engine> Convolver::allowed_engines(const GraphRequest& request, const Graph& graph) const {
-  std::vector<Engine> engines = offered_engines(graph, description_);
+  std::vector<Engine> engines = offered_engines(graph, target_);
   std::erase_if(engines, [&](const Engine& engine) { return !is_allowed(engine, request); });
   return engines;
 }
@@ -245,7 +245,7 @@ std::vector<Engine> Convolver::allowed_engines(const GraphRequest& request, cons
 // The book's engine where the book has one and cuDNN offers it; else the first that fits the workspace.
 std::shared_ptr<ReadyPlan> Convolver::choose(const GraphRequest& request) const {
   if (!has_graph(request.problem)) return nullptr;
-  const auto graph = std::make_shared<const Graph>(make_graph(*device_.api, request));
+  const auto graph = std::make_shared<const Graph>(make_graph(target_, request));
   std::vector<Engine> engines = allowed_engines(request, *graph);
   const std::string* const wanted = book_.find(book_key(request));
   const auto known = std::find_if(engines.begin(), engines.end(), [&](const Engine& engine) {
@@ -257,7 +257,7 @@ std::shared_ptr<ReadyPlan> Convolver::choose(const GraphRequest& request) const 
   std::shared_ptr<ReadyPlan> least;
   for (Engine& engine : engines) {
     const bool first = &engine == engines.data();
-    auto found = ready_plan(graph, std::move(engine), description_, by_book && first);
+    auto found = ready_plan(graph, std::move(engine), target_, by_book && first);
     if (found == nullptr) continue;
     if (found->plan.workspace() <= most) return found;
     if (least == nullptr || found->plan.workspace() < least->plan.workspace()) least = std::move(found);
@@ -275,14 +275,14 @@ void Convolver::run_plan(const ReadyPlan& ready, const Bindings& bindings, Devic
 // where none fits the workspace and runs.
 std::shared_ptr<ReadyPlan> Convolver::tune(const GraphRequest& request, const Bindings& bindings,
                                            Device where) {
-  const auto graph = std::make_shared<const Graph>(make_graph(*device_.api, request));
+  const auto graph = std::make_shared<const Graph>(make_graph(target_, request));
   std::shared_ptr<ReadyPlan> best;
   const int64_t most = most_workspace(request.problem, settings_.most_workspace);
   double least = 0;
   int tried = 0;
   for (Engine& engine : allowed_engines(request, *graph)) {
     if (tried == kMostCandidates) break;
-    auto candidate = ready_plan(graph, std::move(engine), description_, true);
+    auto candidate = ready_plan(graph, std::move(engine), target_, true);
     if (candidate == nullptr || candidate->plan.workspace() > most) continue;
     try {
       run_plan(*candidate, bindings, where);  // the first run loads the kernel

@@ -98,7 +98,7 @@ class Convolver {
   void keep(const std::string& key, std::shared_ptr<ReadyPlan> ready);
 
   ConvolutionDevice device_;
-  Descriptor description_;
+  Target target_;
   std::string place_;  // `cudnn 91900 device 0123456789abcdef`
   mutable std::recursive_mutex mutex_;
   ConvolutionSettings settings_;

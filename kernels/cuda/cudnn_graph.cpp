@@ -37,12 +37,12 @@ std::string knobs_of(const Descriptor& config) {
   return text;
 }
 
-void add_offers(std::vector<Engine>& engines, const Graph& graph, const Descriptor& device, int mode) {
-  const CudnnApi& api = device.api();
+void add_offers(std::vector<Engine>& engines, const Graph& graph, const Target& target, int mode) {
+  const CudnnApi& api = target.api();
   Descriptor heuristics(api, CudnnKind::heuristics);
   heuristics.set(heuristics_graph, graph.descriptor())
-      .set(heuristics_mode, CudnnType::heuristics_mode, mode)
-      .set(heuristics_device, device);
+      .set(heuristics_mode, CudnnType::heuristics_mode, mode);
+  if (target.handle == nullptr) heuristics.set(heuristics_device, target.description);
   if (api.finalize(heuristics.handle()) != 0) return;  // no engine runs such a graph
   int64_t count = 0;
   if (api.get_attribute(heuristics.handle(), heuristics_results, CudnnType::descriptor, 0, &count, nullptr) !=
@@ -216,25 +216,33 @@ void Graph::relu(int64_t x, int64_t y) {
   operations_.push_back(std::move(operation));
 }
 
-const Descriptor& Graph::finish() {
+// By the handle where there is one, as programs with a device do: what is planned by a description is meant to
+// be stored and read back before it runs.
+const Descriptor& Graph::finish(const Target& target) {
   std::vector<CudnnDescriptor> handles;
   handles.reserve(operations_.size());
   for (const Descriptor& operation : operations_) handles.push_back(operation.handle());
   Descriptor& graph = parts_.emplace_back(*api_, CudnnKind::graph);
-  graph.set(graph_operations, CudnnType::descriptor, static_cast<int64_t>(handles.size()), handles.data())
-      .finalize("making a graph");
+  graph.set(graph_operations, CudnnType::descriptor, static_cast<int64_t>(handles.size()), handles.data());
+  if (target.handle != nullptr) graph.set(graph_handle, CudnnType::handle, 1, &target.handle);
+  graph.finalize("making a graph");
   return graph;
 }
 
-std::vector<Engine> offered_engines(const Graph& graph, const Descriptor& device) {
+std::vector<Engine> offered_engines(const Graph& graph, const Target& target) {
   std::vector<Engine> engines;
   for (const int mode : {kCudnnHeuristicsA, kCudnnHeuristicsFallback})
-    add_offers(engines, graph, device, mode);
+    add_offers(engines, graph, target, mode);
   return engines;
 }
 
-Plan::Plan(const Engine& engine, const Descriptor& device) : descriptor_(device.api(), CudnnKind::plan) {
-  descriptor_.set(plan_config, engine.config).set(plan_device, device).finalize("making a plan");
+Plan::Plan(const Engine& engine, const Target& target) : descriptor_(target.api(), CudnnKind::plan) {
+  descriptor_.set(plan_config, engine.config);
+  if (target.handle != nullptr)
+    descriptor_.set(plan_handle, CudnnType::handle, 1, &target.handle);
+  else
+    descriptor_.set(plan_device, target.description);
+  descriptor_.finalize("making a plan");
   workspace_ = descriptor_.integer(plan_workspace);
 }
 

@@ -78,6 +78,14 @@ Descriptor device_of(const CudnnApi& api, CudnnHandle handle);
 /// What cuDNN writes of a device.
 std::string json_of(const Descriptor& device);
 
+/// What plans are made for: the device of a handle, or one by its description alone. The latter cannot be run.
+struct Target {
+  const CudnnApi& api() const { return description.api(); }
+
+  Descriptor description;
+  CudnnHandle handle = nullptr;
+};
+
 /// How a convolution walks: padding before and after, rows then columns.
 struct Walk {
   int64_t stride = 1;
@@ -102,7 +110,7 @@ class Graph {
   void relu(int64_t x, int64_t y);
 
   /// The graph of what was added. To be called once, at the end.
-  const Descriptor& finish();
+  const Descriptor& finish(const Target& target);
   const Descriptor& descriptor() const { return parts_.back(); }
 
  private:
@@ -127,13 +135,13 @@ struct Engine {
 
 /// The engines that cuDNN offers for a finished graph, best first by its own estimate; none where the graph
 /// is not supported.
-std::vector<Engine> offered_engines(const Graph& graph, const Descriptor& device);
+std::vector<Engine> offered_engines(const Graph& graph, const Target& target);
 
 /// An engine made ready for a device.
 class Plan {
  public:
   /// Throws Error where the engine needs what is not there, for example a driver to compile with.
-  Plan(const Engine& engine, const Descriptor& device);
+  Plan(const Engine& engine, const Target& target);
 
   int64_t workspace() const { return workspace_; }
   /// Runs on the handle's stream. `bindings` are ids with the addresses of their bytes.
