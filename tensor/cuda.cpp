@@ -291,7 +291,8 @@ void copy(void* to, Device to_device, const void* from, Device from_device, int6
   };
   if (const int error = driver.copy(to, from, static_cast<size_t>(bytes), stream()); error != 0)
     check_call(error, what());
-  if (to_device != kCpu) return;
+  const bool of_host = to_device == kCpu || from_device == kCpu;
+  if (!of_host || Recording::current() != nullptr) return;
   if (const int error = driver.synchronize(stream()); error != 0) check_call(error, what());
 }
 

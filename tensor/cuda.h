@@ -31,7 +31,7 @@ struct Driver {
   int (*release)(void* data, void* stream);
   /// Gives what the pool keeps back to the device.
   int (*trim)();
-  /// From or to the device, or within it; what is not of the device may be reused on return.
+  /// From or to the device, or within it. Memory of the host must stay as it is until the stream gets there.
   int (*copy)(void* to, const void* from, size_t bytes, void* stream);
   int (*synchronize)(void* stream);
   /// The error of the last launch.
@@ -154,8 +154,9 @@ void set_memory_cap(int64_t bytes);
 void trim_memory();
 void fail_allocation(int64_t countdown);
 
-/// Copies bytes between host and device, or within the device. Into host memory it waits until they are
-/// there. Throws Error, and NotRecordable for a copy into host memory while a graph is recorded.
+/// Copies bytes between host and device, or within the device. Memory of the host may be used again on
+/// return: what is written into has arrived, what is read has been read. Throws Error, and NotRecordable for a
+/// copy into host memory while a graph is recorded.
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 
 /// After a launch of `kernel` for `count` of what `counted` names: throws Error where it could not begin, and
