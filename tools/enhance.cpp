@@ -131,7 +131,7 @@ class Enhance final : public Command {
     const int64_t room = std::max<int64_t>(0, work_.memory - work_.program);
     set_derived_weight_cap(work_.memory > 0 ? std::min(kKeptWeights, room / 16) : kKeptWeights);
     work_.loading = peak_resident_bytes();
-    check_usage(batch_.curves.empty() || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
+    check_usage(!work_.curves || dynamic_cast<const CurveModel*>(loaded.model.get()) != nullptr,
                 "--save-curves: ", loaded.model->name(), " has no curve parameters");
     SharedPlans plans(*loaded.model);
     if (arrivals) return watch(*arrivals, jobs, *loaded.model, plans);
@@ -146,6 +146,7 @@ class Enhance final : public Command {
  private:
   void check_options() {
     work_.memory_asked = memory_.has_value();
+    work_.curves = !batch_.curves.empty();
     constexpr double kShare = 0.6;
     const auto free = static_cast<double>(std::max<int64_t>(0, available_bytes()));
     work_.memory = memory_.value_or(static_cast<int64_t>(kShare * free));  // 0, no limit: nobody knows
@@ -155,6 +156,7 @@ class Enhance final : public Command {
     if (compare_->count() > 0) {
       check_usage(page_.empty() || page_.ends_with(".html"),
                   "--compare: expected a name that ends in .html, got ", page_);
+      work_.compared = true;
       work_.side_by_side = page_.empty();
       batch_.page = page_;
     }
@@ -278,8 +280,7 @@ class Enhance final : public Command {
   /// that none waits for others at the end of every operator. Not where one may be done again in another
   /// precision, which is that of all, nor where more than its network takes memory.
   int workers_for(size_t jobs, const Model& model) const {
-    const bool rows = !work_.augment && !work_.side_by_side && !work_.verify_tiles && batch_.page.empty() &&
-                      batch_.curves.empty();
+    const bool rows = !work_.augment && !work_.compared && !work_.verify_tiles && !work_.curves;
     const bool alike = model.device() == kCpu && !rounds_more(kCpu);
     const int threads = num_threads();
     return rows && alike && jobs >= 2 * static_cast<size_t>(threads) ? threads : 1;

@@ -118,20 +118,6 @@ Tensor curve_map(const Tensor& curves, int64_t n) {
 
 }  // namespace
 
-std::shared_ptr<const Enhancer> SharedPlans::of(int64_t height, int64_t width,
-                                                const EnhanceOptions& options) {
-  constexpr size_t kSizes = 4;  // upright and lying ones of two cameras
-  const std::lock_guard lock(mutex_);
-  const auto one = std::find_if(latest_.begin(), latest_.end(),
-                                [&](const auto& plan) { return plan->serves(height, width, options); });
-  std::shared_ptr<const Enhancer> plan =
-      one != latest_.end() ? *one : std::make_shared<const Enhancer>(model_, height, width, options);
-  if (one != latest_.end()) latest_.erase(one);
-  latest_.push_front(plan);
-  if (latest_.size() > kSizes) latest_.pop_back();
-  return plan;
-}
-
 template <class F>
 void PictureWork::attempt(double& seconds, const F& f) {
   if (settled()) return;
@@ -154,7 +140,7 @@ void PictureWork::with_need(const F& f) const {
   try {
     f();
   } catch (...) {
-    rethrow_with_need(job_.input, model_, width_, height_);
+    rethrow_with_need(job_.input, model_, width(), height());
   }
 }
 
@@ -186,7 +172,7 @@ void PictureWork::measure() {
   std::call_once(measure_once_, [&] {
     try {
       admitted(job_.input, [&](const ImageCost& cost) {
-        find_bytes(cost);
+        make_plan(cost);
         throw Measured();
       });
     } catch (const Measured&) {
@@ -198,47 +184,41 @@ void PictureWork::measure() {
 
 // On a device only what the host holds: its plan is found where the network is used, one picture after the
 // other.
-void PictureWork::find_bytes(const ImageCost& cost) {
-  cost_ = cost;
-  width_ = cost.width;
-  height_ = cost.height;
+void PictureWork::make_plan(const ImageCost& cost) {
   if (options_.raw_linear && cost.bits != 16)
     throw CommandError(ExitCode::refused, cat(job_.input,
                                               ": has 8 bits, too few for linear values; --raw-linear "
                                               "expects 16"));
-  bytes_ = {.reading = cost.decoding, .waiting = cost.bytes, .writing = 2 * bytes_of_result()};
-  if (on_device_)
-    bytes_.most = std::max({bytes_around_network(), bytes_.reading, bytes_.writing});
-  else
-    with_need([&] { check_memory(); });
+  plan_.measure(cost);
+  if (!on_device_) with_need([&] { plan_.find(); });
 }
 
 // What the whole work takes is asked for before the photo is decoded.
 void PictureWork::admit(const ImageCost& cost) {
   const auto start = Clock::now();
-  if (measured_ && cost != cost_)
+  if (measured_ && cost != plan_.cost())
     throw CommandError(ExitCode::refused, cat(job_.input, ": changes while it is read"));
-  if (!measured_) find_bytes(cost);
+  if (!measured_) make_plan(cost);
   measured_ = true;
-  at_work_.reserve(number_, bytes_.most);
+  at_work_.reserve(number_, plan_.bytes().most);
   waited_ = std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 // Whether photo and result go to a device and back while it computes other pictures.
 bool PictureWork::travels() const {
-  return on_device_ && !needs_tensors() && !options_.augment && options_.tile == 0 &&
+  return on_device_ && !options_.compared && !options_.augment && options_.tile == 0 &&
          !options_.memory_asked && !options_.verify_tiles;
 }
 
 void PictureWork::begin_upload() {
   try {
     if (options_.raw_linear) {
-      const Tensor picture = empty({1, height_, width_, 3});
+      const Tensor picture = empty({1, height(), width(), 3});
       read_rows(0, picture);
       upload_.emplace(picture.raw(), picture.shape(), picture.dtype());
     } else {
       const auto pixel = static_cast<int64_t>(before_.pixel_bytes());
-      upload_.emplace(before_.samples.data(), Shape{1, height_, width_, pixel}, DType::u8);
+      upload_.emplace(before_.samples.data(), Shape{1, height(), width(), pixel}, DType::u8);
     }
   } catch (const std::bad_alloc&) {  // it goes when its turn has come, or not at all
   }
@@ -250,108 +230,14 @@ void PictureWork::drop_copies() {
   download_.reset();
 }
 
-// Whether something is made of the picture as a whole; else rows go from the photo through the network into
-// the result, which takes the least memory.
-bool PictureWork::needs_tensors() const { return options_.side_by_side || !batch_.page.empty(); }
-
-EnhanceOptions PictureWork::how() const {
-  // What a device has no memory for is better done on the CPU than approximately.
-  const bool asked = options_.tile > 0 || options_.memory_asked;
-  return {.strength = options_.strength,
-          .memory = memory_,
-          .tile = options_.tile,
-          .approximate = !options_.exact && (asked || model_.device() == kCpu)};
-}
-
-void PictureWork::plan_network() {
-  planned_in_ = precision();
-  try {
-    upright_ = plans_.of(height_, width_, how());
-  } catch (const Error& error) {
-    throw CommandError(ExitCode::refused, cat(job_.input, ": ", error.what()));
-  }
-  if (options_.augment) turned_ = plans_.of(width_, height_, how());
-  if (curves_written_ || batch_.curves.empty()) return;
-  // Maps are kept beside the photo, which has no result yet.
-  EnhanceOptions options = how();
-  const int64_t more = map_bytes() - cost_.bytes;
-  if (options.memory > 0) options.memory = std::max<int64_t>(1, options.memory - more / 9 * 8);
-  curves_ = std::make_unique<const Enhancer>(
-      Enhancer::of_curves(dynamic_cast<const CurveModel&>(model_), height_, width_, options));
-}
-
-// Of the curve parameters as pictures.
-int64_t PictureWork::map_bytes() const {
-  return int64_t{3} * dynamic_cast<const CurveModel&>(model_).maps() * width_ * height_;
-}
-
-const Enhancer& PictureWork::network() const { return laid_ % 2 == 0 ? *upright_ : *turned_; }
-
-int64_t PictureWork::bytes_of_result() const {
-  const int64_t channels = cost_.channels % 2 == 0 ? 4 : 3;
-  return width_ * height_ * channels * cost_.bits / 8;
-}
-
-// Photo and result in bytes, and as tensors where they are such: the picture, its result, what becomes of it.
-// Or the sum of eight results, where the result takes the place of the photo.
-int64_t PictureWork::bytes_around_network() const {
-  const bool sum = options_.augment && !needs_tensors();
-  const int64_t tensors = needs_tensors() ? 3 : sum ? 1 : 0, result = bytes_of_result();
-  return (sum ? std::max(cost_.bytes, result) : cost_.bytes + result) +
-         tensors * width_ * height_ * 3 * static_cast<int64_t>(sizeof(float));
-}
-
-// What is around the network is taken off `room` first. A written file needs no more than the photo that is
-// gone by then.
-void PictureWork::plan_within(int64_t room) {
-  const int64_t around = bytes_around_network();
-  // An eighth more goes to rounding and cache of the allocator, and to the weights that are kept in the form
-  // of the kernels.
-  const bool limited = model_.device() == kCpu || options_.memory_asked;  // else it is the host's
-  memory_ = options_.memory > 0 && limited ? std::max<int64_t>(1, (room - around) / 9 * 8) : 0;
-  plan_network();
-  // Otherwise a whole picture, and what it takes would be found out on the device, in its memory.
-  const EnhancePlan plan = limited || options_.tile > 0 ? upright_->plan() : EnhancePlan();
-  int64_t network = limited ? plan.bytes : 0;
-  if (turned_ && limited) network = std::max(network, turned_->plan().bytes);
-  // Before and after the network there are two photos while one is turned.
-  const int64_t turning = options_.augment && !needs_tensors() ? cost_.bytes : 0;
-  bytes_.most = std::max({around + std::max(network / 8 * 9, turning), bytes_.reading, bytes_.writing});
-  if (curves_) {  // before the result, one of the maps is packed at a time
-    const int64_t rows = limited ? curves_->plan().bytes : 0;
-    bytes_.most =
-        std::max(bytes_.most, cost_.bytes + map_bytes() + std::max(rows / 8 * 9, 3 * width_ * height_));
-  }
-  reduction_ = plan.reduction;
-}
-
-// Room is left for others where that makes no other picture of this one, and does not refuse it.
-void PictureWork::check_memory() {
-  memory_ = 0;
-  if (options_.memory == 0 && options_.tile == 0) return plan_network();
-  const int64_t room = options_.memory - options_.program;
-  const int64_t shared = room - options_.files;
-  for (const int64_t part : {shared / options_.together, shared, room}) {
-    plan_within(part);
-    if (bytes_.most <= part && reduction_ == 0) break;
-  }
-  need_ = std::max(options_.loading, options_.program + bytes_.most);
-  if (options_.memory > 0 && need_ > options_.memory)
-    throw CommandError(ExitCode::exhausted, cat(job_.input, ": ", need_sentence(), ", --memory allows ",
-                                                megabytes(options_.memory)));
-}
-
-std::string PictureWork::need_sentence() const {
-  return cat(model_.name(), " needs about ", megabytes(need_), " for ", width_, " x ", height_, " pixels");
-}
-
 void PictureWork::say_need() const {
-  if (options_.memory_asked) print_note(cat(job_.input, ": ", need_sentence()));
+  if (options_.memory_asked) print_note(cat(job_.input, ": ", plan_.need_sentence()));
 }
 
 void PictureWork::say_approximate() const {
-  if (reduction_ == 0) return;
-  const std::string copy = reduction_ > 1 ? cat("of a copy ", reduction_, " times smaller") : "made before";
+  const int64_t reduction = plan_.reduction();
+  if (reduction == 0) return;
+  const std::string copy = reduction > 1 ? cat("of a copy ", reduction, " times smaller") : "made before";
   print_note(cat(job_.input, ": approximate, with statistics ", copy, "; --exact refuses that",
                  options_.verify_tiles ? "" : ", --verify-tiles measures it"));
 }
@@ -359,27 +245,27 @@ void PictureWork::say_approximate() const {
 // The middle of the picture, as a whole and tile by tile.
 void PictureWork::verify_tiles() const {
   constexpr int64_t kSide = 256, kTile = 64;
-  EnhanceOptions tiled = how();
+  EnhanceOptions tiled = plan_.how();
   tiled.memory = 0;
   if (tiled.tile == 0) tiled.tile = kTile;
-  tiled.tile = enhance_plan(model_, height_, width_, tiled).tile;  // on the network's grid; 0: one tile
-  const int64_t side = std::max(kSide, 2 * tiled.tile), height = std::min(height_, side),
-                width = std::min(width_, side);
+  tiled.tile = enhance_plan(model_, height(), width(), tiled).tile;  // on the network's grid; 0: one tile
+  const int64_t side = std::max(kSide, 2 * tiled.tile), tall = std::min(height(), side),
+                wide = std::min(width(), side);
   if (tiled.tile == 0) {
     print_note(cat(job_.input, ": is one tile, so there is nothing to verify"));
     return;
   }
-  const Tensor rows = empty({1, height, width_, 3});
-  to_rows(before_, (height_ - height) / 2, rows);
-  const Tensor part = narrow(rows, 2, (width_ - width) / 2, width);
-  tiled.reduction = reduction_;
+  const Tensor rows = empty({1, tall, width(), 3});
+  to_rows(before_, (height() - tall) / 2, rows);
+  const Tensor part = narrow(rows, 2, (width() - wide) / 2, wide);
+  tiled.reduction = plan_.reduction();
   const Tensor difference =
       abs(lux::enhance(model_, part, tiled) -
           lux::enhance(model_, part, {.strength = options_.strength, .order = EnhanceOptions::whole}));
   const Tensor all = reshape(difference, {1, difference.numel()});
   print_note(cat(job_.input, ": tile by tile differs from the whole by at most ",
                  exact_text(amax(all).item()), ", ", exact_text(mean(all).item()), " on average, of 1 (",
-                 width, " x ", height, " pixels in the middle, tiles of ", tiled.tile, ")"));
+                 wide, " x ", tall, " pixels in the middle, tiles of ", tiled.tile, ")"));
 }
 
 template <class F>
@@ -390,16 +276,16 @@ void PictureWork::attempt_network(const F& f) {
 void PictureWork::begin(int64_t beside, FunctionRef<void(int64_t bytes)> expects) {
   attempt_network([&] {
     try {
-      if (on_device_) check_memory();
+      if (on_device_) plan_.find();
     } catch (const std::bad_alloc&) {
       if (model_.device() == kCpu) throw;
-      upright_ = nullptr;  // it will be found out again, on the CPU
+      plan_.drop();  // it will be found out again, on the CPU
     }
     say_approximate();
-    if (need_ == 0) return;
-    need_ += beside;
+    if (plan_.need() == 0) return;
+    plan_.add_need(beside);
     say_need();
-    expects(need_);
+    expects(plan_.need());
   });
 }
 
@@ -408,12 +294,12 @@ void PictureWork::enhance() {
     const ManyAtWork at_work;
     attempt_network([&] {
       const auto work = [&] {
-        if (upright_ == nullptr) check_memory();  // on the CPU
+        if (!plan_.found()) plan_.find();  // on the CPU
         if (options_.verify_tiles) verify_tiles();
         run_network();
       };
       on_cpu_if_exhausted(model_, job_.input, work, [&] {
-        check_memory();
+        plan_.find();
         say_approximate();
         say_need();
         work();
@@ -422,9 +308,8 @@ void PictureWork::enhance() {
       before_ = {};
     });
   }
-  upright_ = turned_ = nullptr;
-  curves_ = nullptr;
-  at_work_.release(number_, settled() ? 0 : bytes_.writing);
+  plan_.drop();
+  at_work_.release(number_, settled() ? 0 : plan_.bytes().writing);
 }
 
 void PictureWork::run_network() {
@@ -433,7 +318,7 @@ void PictureWork::run_network() {
 }
 
 void PictureWork::run_in_precision() {
-  if (planned_in_ != precision()) plan_network();
+  plan_.follow_precision();
   if (model_.device() == kCpu) drop_copies();
   run_in_memory();
   print_graph_notice();
@@ -448,25 +333,23 @@ void PictureWork::run_in_memory() {
       break;
     } catch (const std::bad_alloc&) {
       drop_copies();
-      const auto less = in_half_the_memory(model_, height_, width_, how());
-      if (!less) throw;
-      memory_ = less->memory;
-      plan_network();
-      reduction_ = upright_->plan().reduction;
+      if (!plan_.halve()) throw;
       smaller = true;
     }
   }
   if (smaller) {
-    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(memory_),
-                   reduction_ > 0 ? ", approximately; --exact refuses that" : ""));
+    print_note(cat(job_.input, ": memory ran out; done with less at a time, ", megabytes(plan_.memory()),
+                   plan_.reduction() > 0 ? ", approximately; --exact refuses that" : ""));
   }
 }
 
+// Rows go from the photo through the network into the result, which takes the least memory, unless something
+// is made of the picture as a whole.
 void PictureWork::run_once() {
   const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);  // for all bands, and the next photos
-  if (curves_) save_curves();
+  if (const Enhancer* const curves = plan_.curves()) save_curves(*curves);
   if (upload_) return enhance_uploaded(*upload_);
-  needs_tensors() ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
+  options_.compared ? enhance_tensor() : options_.augment ? enhance_eight_ways() : enhance_rows_of_photo();
 }
 
 void PictureWork::read_rows(int64_t first, const Tensor& rows) const {
@@ -480,7 +363,7 @@ void PictureWork::enhance_uploaded(cuda::Upload& upload) {
   after_ = blank_like(before_);
   Tensor photo = upload.arrived();
   if (photo.dtype() == DType::u8) photo = from_samples(photo, before_.channels, model_.dtype());
-  const Tensor bright = lux::enhance(model_, photo, how());
+  const Tensor bright = lux::enhance(model_, photo, plan_.how());
   const Tensor mark = gathered({zeros({}, {DType::f32, bright.device()})});
   mark_not_finite_(mark, 0, {bright});
   const cuda::Download& sent = not_finite_.emplace(mark);
@@ -521,7 +404,7 @@ void PictureWork::lay_next() {
 
 // Adds the result of the photo as it lies to `sum` [1, H, W, 3], which is upright.
 void PictureWork::add_result_laid_back(const Tensor& sum) {
-  const LaidBack place(laid_ >= 4, laid_ % 4, height_, width_);
+  const LaidBack place(laid_ >= 4, laid_ % 4, height(), width());
   network().rows(
       [&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
       [&](int64_t row, int64_t column, const Tensor& part) {
@@ -539,7 +422,7 @@ void PictureWork::add_result_laid_back(const Tensor& sum) {
 
 Tensor PictureWork::mean_of_eight() {
   while (laid_ != 0) lay_next();  // where memory ended half-way
-  Tensor sum = zeros({1, height_, width_, 3});
+  Tensor sum = zeros({1, height(), width(), 3});
   do {
     add_result_laid_back(sum);
     lay_next();
@@ -560,7 +443,7 @@ void PictureWork::enhance_eight_ways() {
 }
 
 void PictureWork::enhance_tensor() {
-  const Tensor picture = empty({1, height_, width_, 3});
+  const Tensor picture = empty({1, height(), width(), 3});
   read_rows(0, picture);
   const Tensor bright = options_.augment ? mean_of_eight() : network()(picture);
   check_finite(bright, job_.input);
@@ -575,7 +458,7 @@ void PictureWork::save() {
       if (download_ && not_finite_) receive(*download_, *not_finite_);
       write_files();
     } catch (const std::bad_alloc&) {
-      throw OutOfMemory(cat(job_.output, ": no memory left to write ", width_, " x ", height_, " pixels, ",
+      throw OutOfMemory(cat(job_.output, ": no memory left to write ", width(), " x ", height(), " pixels, ",
                             megabytes(static_cast<int64_t>(after_.samples.size())),
                             " before they are packed"));
     }
@@ -616,38 +499,37 @@ void PictureWork::write_files() {
 }
 
 // The arrays go into their file row by row; of the maps each sample takes a byte.
-void PictureWork::save_curves() {
+void PictureWork::save_curves(const Enhancer& curves) {
   const std::vector<std::string> files = curve_files(job_.curves);
   (void)make_folders(fs::path(job_.curves).parent_path()).value();
   std::vector<Image> maps(static_cast<size_t>(dynamic_cast<const CurveModel&>(model_).maps()));
-  for (Image& map : maps) map.allocate(width_, height_, 3, 8);
+  for (Image& map : maps) map.allocate(width(), height(), 3, 8);
 
   NewFile file = NewFile::create(files[0]).value();
   ZipWriter archive(file);
-  const Shape shape{1, height_, width_, 3 * static_cast<int64_t>(maps.size())};
+  const Shape shape{1, height(), width(), 3 * static_cast<int64_t>(maps.size())};
   const std::vector<uint8_t> header = npy_header(shape);
   archive.begin("curves.npy",
                 static_cast<int64_t>(header.size()) + shape.numel() * static_cast<int64_t>(sizeof(float)));
   archive.write(header);
-  curves_->rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
-                [&](int64_t row, int64_t column, const Tensor& part) {
-                  archive.write({static_cast<const uint8_t*>(part.raw()),
-                                 static_cast<size_t>(part.numel()) * sizeof(float)});
-                  for (size_t n = 0; n < maps.size(); ++n) {
-                    const Tensor map = curve_map(part, static_cast<int64_t>(n));
-                    check_finite(map, job_.input);
-                    from_part(map, row, column, maps[n]);
-                  }
-                });
+  curves.rows([&](int64_t first, const Tensor& rows) { read_rows(first, rows); },
+              [&](int64_t row, int64_t column, const Tensor& part) {
+                archive.write({static_cast<const uint8_t*>(part.raw()),
+                               static_cast<size_t>(part.numel()) * sizeof(float)});
+                for (size_t n = 0; n < maps.size(); ++n) {
+                  const Tensor map = curve_map(part, static_cast<int64_t>(n));
+                  check_finite(map, job_.input);
+                  from_part(map, row, column, maps[n]);
+                }
+              });
   archive.finish();
-  curves_.reset();
   memory::trim();  // so that what the network gave back makes room for the files
 
   if (!job_.kept.contains(files[0])) (void)file.keep().value();
   for (size_t n = 0; n < maps.size(); ++n) {
     if (!job_.kept.contains(files[n + 1])) save_image(files[n + 1], maps[n]);
   }
-  curves_written_ = true;
+  plan_.end_curves();
 }
 
 std::string PictureWork::json_line() const {
@@ -657,16 +539,16 @@ std::string PictureWork::json_line() const {
     line["error"] = failure_->message;
     line["code"] = static_cast<int>(failure_->code);
   } else if (!skipped_) {
-    line["width"] = width_;
-    line["height"] = height_;
+    line["width"] = width();
+    line["height"] = height();
     line["model"] = model_.name();
     line["seconds"] = load_seconds_ + network_seconds_ + save_seconds_;
     line["load_seconds"] = load_seconds_;
     line["network_seconds"] = network_seconds_;
     line["save_seconds"] = save_seconds_;
-    if (reduction_ > 0) line["approximate"] = true;
+    if (plan_.reduction() > 0) line["approximate"] = true;
     line["memory"] = peak_resident_bytes();
-    if (need_ > 0) line["memory_estimate"] = need_;
+    if (plan_.need() > 0) line["memory_estimate"] = plan_.need();
     line["bytes"] = written_;
     line["sha256"] = hash_;
   }
