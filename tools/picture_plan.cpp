@@ -1,6 +1,7 @@
 #include "luxgrad/tools/picture_plan.h"
 
 #include <algorithm>
+#include <set>
 
 #include "luxgrad/models/curve_model.h"
 #include "luxgrad/tensor/text.h"
@@ -42,7 +43,8 @@ void PicturePlan::find() {
   if (options_.memory == 0 && options_.tile == 0) return find_network();
   const int64_t room = options_.memory - options_.program;
   const int64_t shared = room - options_.files;
-  for (const int64_t part : {shared / options_.together, shared, room}) {
+  // From the least to the most; for a picture alone they are the same, and planned once.
+  for (const int64_t part : std::set{shared / options_.together, shared, room}) {
     find_within(part);
     if (bytes_.most <= part && reduction_ == 0) break;
   }
