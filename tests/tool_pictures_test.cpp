@@ -381,18 +381,46 @@ TEST_CASE("what a format has no place for is said, once the picture is written")
   CHECK_FALSE(contains(alone.err, "is written"));
 }
 
-TEST_CASE("a gray photo keeps a profile for colours, which the result has, and loses one for gray") {
+TEST_CASE(
+    "a gray photo keeps a profile for colours, which the result has, and loses one for gray by a note") {
   const Workplace here;
-  Image photo = gentle(24, 16, 1);
+  Image photo = gentle(24, 16, 1, 16);
   for (const bool colors : {true, false}) {
     photo.icc = whole_profile();
     if (!colors) std::memcpy(photo.icc.data() + 16, "GRAY", 4);
     save_image(here.path("in.png"), photo);
-    for (const char* name : {"out.jpg", "out.png"}) {
-      REQUIRE(here.run({"enhance", "in.png", "-o", name, "--overwrite"}).code == 0);
-      CHECK(load_image(here.path(name)).icc == (colors ? photo.icc : std::vector<uint8_t>{}));
+    for (const std::string name : {"out.jpg", "out.png"}) {
+      for (const char* more : {"--overwrite", "-x", "--compare", "--compare=page.html"}) {
+        CAPTURE(more);
+        const ChildResult result = here.run({"enhance", "in.png", "-o", name, "--overwrite", more});
+        REQUIRE(result.code == 0);
+        CHECK(load_image(here.path(name)).icc == (colors ? photo.icc : std::vector<uint8_t>{}));
+        CHECK(result.err == (colors ? ""
+                                    : name + ": is written without the colour profile of in.png, which is "
+                                             "for gray; the result has colours\n"));
+      }
     }
+    const ChildResult bmp = here.run({"enhance", "in.png", "-o", "out.bmp", "--overwrite"});
+    CHECK(lines_of(bmp.err) == 1);
+    // The profile is that of the values as they were.
+    CHECK(here.run({"enhance", "in.png", "-o", "raw.png", "--raw-linear", "--overwrite"}).err.empty());
   }
+}
+
+TEST_CASE("before and after are compared in the colours of one profile") {
+  const Workplace here;
+  Image photo = gentle(24, 16);
+  photo.icc = whole_profile();
+  save_image(here.path("in.png"), photo);
+  REQUIRE(here.run({"enhance", "in.png", "-o", "both.png", "--compare"}).code == 0);
+  CHECK(load_image(here.path("both.png")).width > 48);
+  CHECK(load_image(here.path("both.png")).icc == photo.icc);
+  REQUIRE(here.run({"enhance", "in.png", "-o", "out.png", "--compare", "page.html"}).code == 0);
+  const std::string page = slurp(here.path("page.html")), mark = "data:image/jpeg;base64,";
+  const size_t after = page.find(mark), before = page.rfind(mark);
+  REQUIRE(before > after);
+  const size_t notes = 4 * (20 + 18 + photo.icc.size()) / 3;  // a JPEG's start, and the profile in a segment
+  CHECK(page.substr(before, mark.size() + notes) == page.substr(after, mark.size() + notes));
 }
 
 TEST_CASE("an animation is refused by name, and what ffmpeg says comes without addresses") {

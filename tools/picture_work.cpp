@@ -47,6 +47,7 @@ Image beside(const Image& before, const Image& after) {
   const int64_t gap = std::max<int64_t>(1, before.width / 100);
   Image both;
   both.allocate(2 * before.width + gap, before.height, before.channels, before.bits);
+  both.icc = after.icc;
   std::fill(both.samples.begin(), both.samples.end(), uint8_t{255});
   for (int64_t y = 0; y < before.height; ++y) {
     std::memcpy(both.row(y), before.row(y), before.row_bytes());
@@ -304,6 +305,7 @@ void PictureWork::enhance() {
         say_need();
         work();
       });
+      dropped_profile_ = !before_.icc.empty() && after_.icc.empty();
       if (options_.strip) after_.exif.clear();
       before_ = {};
     });
@@ -487,6 +489,9 @@ void PictureWork::write_files() {
       hash_ = sha256(bytes);
     }
   }
+  if (dropped_profile_)
+    print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
+                   ", which is for gray; the result has colours"));
   const Losses lost = losses_of(after_, format);
   if (lost.profile)
     print_note(cat(job_.output, ": is written without the colour profile of ", job_.input,
@@ -494,8 +499,11 @@ void PictureWork::write_files() {
   if (lost.alpha)
     print_note(cat(job_.output, ": is written without the transparency of ", job_.input,
                    "; PNG, WebP, TIFF, JPEG XL and BMP keep it"));
-  if (picture_.defined() && !job_.kept.contains(batch_.page))
-    save_compare_page(batch_.page, job_.input, from_tensor(picture_), after_);
+  if (picture_.defined() && !job_.kept.contains(batch_.page)) {
+    Image before = from_tensor(picture_);
+    before.icc = after_.icc;
+    save_compare_page(batch_.page, job_.input, before, after_);
+  }
 }
 
 // The arrays go into their file row by row; of the maps each sample takes a byte.

@@ -104,6 +104,7 @@ class PictureWork {
   int laid_ = 0;  // how `before_` lies: quarter turns, from 4 on of the mirrored picture
   std::optional<Failure> failure_{};
   bool skipped_ = false;
+  bool dropped_profile_ = false;  // for gray, which the colours of the result do not fit
   int64_t written_ = 0;
   std::once_flag measure_once_;
   std::atomic<bool> measured_ = false;
