@@ -141,6 +141,7 @@ std::string absence() {
 }
 
 bool is_real() { return absence().empty() && context().driver->is_real; }
+bool has_libraries() { return absence().empty() && context().driver->has_libraries; }
 
 const Driver& driver() { return started_driver(context()); }
 

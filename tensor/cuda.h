@@ -36,8 +36,9 @@ struct Driver {
   int (*synchronize)(void* stream);
   /// The error of the last launch.
   int (*last_error)();
-  int out_of_memory;    ///< the number of the error for which trimming and trying again may help
-  bool is_real = true;  ///< false: the CPU plays the device, slowly, and NVIDIA's libraries cannot reach it
+  int out_of_memory;          ///< the number of the error for which trimming and trying again may help
+  bool is_real = true;        ///< false: the CPU plays the device, slowly
+  bool has_libraries = true;  ///< false: NVIDIA's libraries cannot reach it
   /// Whether a kernel did that while it ran. Then whoever looks at the device next is told, and the device
   /// takes nothing more. Null: no error is of that kind.
   bool (*is_fault)(int error) = nullptr;
@@ -77,6 +78,8 @@ std::string absence();
 
 /// Whether there is a device, and it is one of NVIDIA's.
 bool is_real();
+/// Whether there is a device, and NVIDIA's libraries run on it.
+bool has_libraries();
 
 /// The stream that everything of this thread runs on, a cudaStream_t: the one of the device, outside of an
 /// OnStream. Throws Error where there is no device.

@@ -335,6 +335,7 @@ const cuda::Driver kDriver = {
     .last_error = known_error,
     .out_of_memory = kExhausted,
     .is_real = false,
+    .has_libraries = false,
     .is_fault = [](int error) { return error == kFault; },
     .allocate_host = allocate_host,
     .release_host = release_host,

@@ -29,12 +29,12 @@ struct Blocking {
   bool before;
 };
 
-/// Why there is none, as one sentence; empty where there is one, with NVIDIA's libraries if it is real. The
-/// first call starts it.
+/// Why there is none, as one sentence; empty where there is one, with NVIDIA's libraries if they reach it.
+/// The first call starts it.
 inline std::string absence_of_gpu() {
   static const std::string absence = [] {
     std::string text = cuda::absence();
-    if (!cuda::is_real()) return text;
+    if (!cuda::has_libraries()) return text;
     try {
       cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
     } catch (const Error& error) {

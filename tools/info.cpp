@@ -32,7 +32,8 @@ Json about_weights(const std::string& model) {
 
 /// The device, once `absence_of_cuda` has started it.
 Json about_gpu() {
-  if (!cuda::is_real()) return {{"libraries", "none: the CPU plays the device"}, {"description", nullptr}};
+  if (!cuda::has_libraries())
+    return {{"libraries", "none: the CPU plays the device"}, {"description", nullptr}};
   Json description = Json::parse(cuda::vendor_device(), nullptr, false);
   return {{"libraries", cuda::vendor_versions()},
           {"description", description.is_discarded() ? Json(cuda::vendor_device()) : std::move(description)}};

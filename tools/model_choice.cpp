@@ -116,7 +116,7 @@ Device device_of(const std::string& name) {
 
 std::string absence_of_cuda() {
   std::string absence = cuda::absence();
-  if (!absence.empty() || !cuda::is_real()) return absence;
+  if (!absence.empty() || !cuda::has_libraries()) return absence;
   try {
     cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
   } catch (const Error& error) {
