@@ -168,6 +168,10 @@ uint64_t exchange(uint64_t bits, unsigned thread) {
 
 int64_t launches() { return machine.launches; }
 int64_t graph_launches() { return machine.graph_launches; }
+bool holds(const void* address) {
+  const auto* const byte = static_cast<const char*>(address);
+  return byte >= memory.start && byte < memory.start + kMemory;
+}
 int64_t overruns() { return memory.overruns; }
 void fail_kernel(int64_t countdown) { machine.countdown = countdown; }
 bool has_double() {
@@ -241,11 +245,6 @@ int release(void* data, void* stream) {
   return 0;
 }
 
-bool is_here(const void* address) {
-  const auto* const byte = static_cast<const char*>(address);
-  return byte >= memory.start && byte < memory.start + kMemory;
-}
-
 void copy_now(void* to, const void* from, size_t bytes) {
   open_memory();
   std::memcpy(to, from, bytes);
@@ -257,8 +256,8 @@ int copy(void* to, const void* from, size_t bytes, void* stream) {
   if (const int error = known_error(); error != 0) return error;
   if (recorded == nullptr || stream != nullptr) return copy_now(to, from, bytes), 0;
   // Memory of the host that may move is gone when the graph runs.
-  const bool stays = is_here(from) || host_blocks.contains(from);
-  if (!is_here(to) || !stays) return breaks_graph(stream), kNotForGraphs;
+  const bool stays = holds(from) || host_blocks.contains(from);
+  if (!holds(to) || !stays) return breaks_graph(stream), kNotForGraphs;
   recorded->commands.push_back({.to = to, .from = from, .bytes = bytes});
   return 0;
 }

@@ -55,6 +55,8 @@ int64_t graph_launches();
 void fail_kernel(int64_t countdown);
 /// Whether it has kernels of float64, as builds for gradcheck have; $LUX_EMULATED_F64=0 plays one that has not.
 bool has_double();
+/// Whether an address is one of its memory.
+bool holds(const void* address);
 /// Blocks of its memory that were written beyond their end, among those given back so far.
 int64_t overruns();
 

@@ -1,5 +1,6 @@
 // A cuDNN and a cuBLAS for tests, as a library of its own: it keeps what graphs are described by and runs
-// them, by the definition, in the memory of the host. Its engines differ in ways that show in results:
+// them, by the definition, in the memory of the host, or on a device that the program plays (fake_cudnn.h).
+// Its engines differ in ways that show in results:
 //
 //     e7       first, and nondeterministic: its results are off by 1000
 //     e5       tensor cores: f32 is rounded to eleven bits
@@ -11,8 +12,13 @@
 //
 // Graphs with kernels of six rows have no engine. Products of bf16 and f16 are off by 1000 by a handle whose
 // math mode allows reductions in less than f32, and products fail by a handle that was given back, which
-// holds -1.
+// holds -1. On a device nothing is launched by a handle that has no stream, or another than the device's, nor
+// with addresses of the host, and a plan that is launched after it was destroyed ends the program.
+#include "fake_cudnn.h"
+
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <vector>
@@ -45,6 +51,20 @@ struct Object {
     values[attribute].assign(bytes, bytes + list.size() * sizeof(T));
   }
 };
+
+const FakeDevice* played = nullptr;  // null: memory of the host
+std::map<void*, void*> streams;      // of the handles that have one
+
+/// Whether the device reaches it.
+bool reaches(const void* address) { return played == nullptr || played->holds(address); }
+
+/// Whether the work is done, or will be when the stream gets there.
+bool launch(void* handle, std::function<void()> work) {
+  if (played != nullptr)
+    return streams.contains(handle) && played->launch(streams.at(handle), std::move(work));
+  work();
+  return true;
+}
 
 thread_local const char* last_error = "";
 
@@ -275,17 +295,26 @@ int cudnnCreate(CudnnHandle* handle) {
   return 0;
 }
 int cudnnDestroy(CudnnHandle handle) {
+  streams.erase(handle);
   delete static_cast<int*>(handle);
   return 0;
 }
-int cudnnSetStream(CudnnHandle, void*) { return 0; }
+int cudnnSetStream(CudnnHandle handle, void* stream) {
+  streams[handle] = stream;
+  return 0;
+}
+void luxUseFakeDevice(const FakeDevice& device) { played = &device; }
 
 int cudnnBackendCreateDescriptor(CudnnKind kind, CudnnDescriptor* descriptor) {
   *descriptor = new Object{kind, false, {}};
   return 0;
 }
 int cudnnBackendDestroyDescriptor(CudnnDescriptor descriptor) {
-  delete static_cast<Object*>(descriptor);
+  auto* const object = static_cast<Object*>(descriptor);
+  if (played == nullptr)
+    delete object;
+  else
+    *object = {};  // stays, for whoever launches it all the same
   return 0;
 }
 
@@ -395,16 +424,24 @@ int cudnnBackendExecute(CudnnHandle handle, CudnnDescriptor plan, CudnnDescripto
   std::map<int64_t, void*> where;
   for (size_t i = 0; i < ids.size(); ++i) {
     if (reinterpret_cast<uintptr_t>(pointers.at(i)) % 16 != 0) return refuse("an address is not aligned");
+    if (!reaches(pointers.at(i))) return refuse("an address is not of the device");
     where[ids[i]] = pointers.at(i);
   }
   void* const workspace = bound.get<void*>(pack_workspace).at(0);
   if (engine.workspace > 0 && workspace == nullptr) return refuse("there is no workspace");
-  if (engine.workspace > 0)
-    std::memset(workspace, 0xff, static_cast<size_t>(std::min<int64_t>(engine.workspace, 64)));
-  Run run(engine, std::move(where));
-  for (const Object* op : config.get<Object*>(kGraphOfConfig).at(0)->get<Object*>(graph_operations))
-    run.operation(*op);
-  return 0;
+  if (engine.workspace > 0 && !reaches(workspace)) return refuse("the workspace is not of the device");
+  const auto work = [&of, &engine, where, workspace] {
+    if (!of.final) {
+      std::fputs("fake cuDNN: a plan is launched that was destroyed\n", stderr);
+      std::abort();
+    }
+    if (engine.workspace > 0)
+      std::memset(workspace, 0xff, static_cast<size_t>(std::min<int64_t>(engine.workspace, 64)));
+    Run run(engine, where);
+    const Object& graph = *of.ref(plan_config).get<Object*>(kGraphOfConfig).at(0);
+    for (const Object* op : graph.get<Object*>(graph_operations)) run.operation(*op);
+  };
+  return launch(handle, work) ? 0 : refuse("the handle has no stream of this device");
 }
 
 int cublasGetProperty(int which, int* value) {
@@ -416,10 +453,11 @@ int cublasCreate_v2(void** handle) {
   return 0;
 }
 int cublasDestroy_v2(void* handle) {
+  streams.erase(handle);
   delete static_cast<int*>(handle);
   return 0;
 }
-int cublasSetStream_v2(void*, void*) { return 0; }
+int cublasSetStream_v2(void* handle, void* stream) { return cudnnSetStream(handle, stream); }
 int cublasSetMathMode(void* handle, int mode) {
   if (handle == nullptr) return 1;
   *static_cast<int*>(handle) = mode;
@@ -431,28 +469,31 @@ int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const fl
                  int compute, int algorithm) {
   const int mode = *static_cast<int*>(handle);
   if (mode < 0 || *alpha != 1 || *beta != 0 || algorithm != -1) return 7;
-  const auto read = [&](const void* data, int64_t i) -> double {
+  if (!reaches(a) || !reaches(b) || !reaches(c)) return 7;
+  const auto read = [=](const void* data, int64_t i) -> double {
     if (type == 14) return float(static_cast<const bf16*>(data)[i]);
     if (type == 2) return float(static_cast<const f16*>(data)[i]);
     const double value = static_cast<const float*>(data)[i];
     return compute == 77 ? rounded(value) : value;
   };
-  for (int row = 0; row < m; ++row) {
-    for (int column = 0; column < n; ++column) {
-      double sum = type != 0 && (mode & 16) == 0 ? 1000 : 0;
-      for (int i = 0; i < k; ++i)
-        sum += read(a, op_a == 0 ? row + int64_t{i} * lda : i + int64_t{row} * lda) *
-               read(b, op_b == 0 ? i + int64_t{column} * ldb : column + int64_t{i} * ldb);
-      const int64_t at = row + int64_t{column} * ldc;
-      if (type == 14)
-        static_cast<bf16*>(c)[at] = bf16(static_cast<float>(sum));
-      else if (type == 2)
-        static_cast<f16*>(c)[at] = f16(static_cast<float>(sum));
-      else
-        static_cast<float*>(c)[at] = static_cast<float>(sum);
+  const auto work = [=] {
+    for (int row = 0; row < m; ++row) {
+      for (int column = 0; column < n; ++column) {
+        double sum = type != 0 && (mode & 16) == 0 ? 1000 : 0;
+        for (int i = 0; i < k; ++i)
+          sum += read(a, op_a == 0 ? row + int64_t{i} * lda : i + int64_t{row} * lda) *
+                 read(b, op_b == 0 ? i + int64_t{column} * ldb : column + int64_t{i} * ldb);
+        const int64_t at = row + int64_t{column} * ldc;
+        if (type == 14)
+          static_cast<bf16*>(c)[at] = bf16(static_cast<float>(sum));
+        else if (type == 2)
+          static_cast<f16*>(c)[at] = f16(static_cast<float>(sum));
+        else
+          static_cast<float*>(c)[at] = static_cast<float>(sum);
+      }
     }
-  }
-  return 0;
+  };
+  return launch(handle, work) ? 0 : 7;
 }
 
 }  // extern "C"

@@ -32,8 +32,8 @@ for argument in "$@"; do
       ;;
     --emulated)
       preset=emulated
-      targets=(cuda_test emulated_gpu_test gpu_test tool_enhance_test tool_guidance_test tool_test tool_video_test
-        trainer_test zero_dce_golden_test)
+      targets=(cuda_test emulated_gpu_test gpu_test libraries_on_device_test tool_enhance_test tool_guidance_test
+        tool_test tool_video_test trainer_test zero_dce_golden_test)
       more=(gpu_check zero_dce_golden_on_device)
       ;;
     --long) choice=() ;;
