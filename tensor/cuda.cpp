@@ -99,7 +99,8 @@ void admit(Context& c, int64_t bytes, bool part) {
     throw OutOfDeviceMemory(cat("cuda: allocation failed on request of a test", OperatorScope::text()));
   if (c.cap > 0 && !part && bytes > c.cap - c.stats.live) {
     throw OutOfDeviceMemory(cat("cuda: ", bytes, " bytes more than the ", c.stats.live,
-                          " in use on the device would exceed the cap of ", c.cap, OperatorScope::text()));
+                                " in use on the device would exceed the cap of ", c.cap,
+                                OperatorScope::text()));
   }
 }
 
@@ -111,7 +112,7 @@ memory::Block allocate_from_pool(Context& c, int64_t bytes) {
     if (error != c.driver->out_of_memory)
       fail("cuda: allocating ", bytes, " bytes", OperatorScope::text(), ": ", text_of(*c.driver, error));
     throw OutOfDeviceMemory(cat("cuda: the device has no ", bytes, " bytes left (", c.stats.live, " in use)",
-                          OperatorScope::text(), ": ", c.driver->text_of(error)));
+                                OperatorScope::text(), ": ", c.driver->text_of(error)));
   }
   block.base = block.data;
   c.stats.live += bytes;

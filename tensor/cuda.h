@@ -132,9 +132,9 @@ class OutOfDeviceMemory : public OutOfMemory {
   using OutOfMemory::OutOfMemory;
 };
 
-/// Throws Error, and OutOfDeviceMemory where that is what `error` says, with `what` luxgrad was doing; 0 is no
-/// error. Once it is thrown, no later call reports it again, but for faults, of which the text says that an
-/// earlier kernel may have done it, and how to find out.
+/// Throws Error, and OutOfDeviceMemory where that is what `error` says, with `what` luxgrad was doing; 0 is
+/// no error. Once it is thrown, no later call reports it again, but for faults, of which the text says that
+/// an earlier kernel may have done it, and how to find out.
 void check_call(int error, const std::string& what);
 
 /// Whether every launch is awaited before the next, and nothing runs as a graph, so that the fault of a
@@ -158,8 +158,8 @@ void trim_memory();
 void fail_allocation(int64_t countdown);
 
 /// Copies bytes between host and device, or within the device. Memory of the host may be used again on
-/// return: what is written into has arrived, what is read has been read. Throws Error, and NotRecordable for a
-/// copy into host memory while a graph is recorded.
+/// return: what is written into has arrived, what is read has been read. Throws Error, and NotRecordable for
+/// a copy into host memory while a graph is recorded.
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes);
 
 /// After a launch of `kernel` for `count` of what `counted` names: throws Error where it could not begin, and

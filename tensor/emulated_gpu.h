@@ -53,7 +53,8 @@ int64_t graph_launches();
 /// told before the next wait; from then on every request fails, until the driver is set again. 0: none. Also
 /// $LUX_EMULATED_FAULT, from the start.
 void fail_kernel(int64_t countdown);
-/// Whether it has kernels of float64, as builds for gradcheck have; $LUX_EMULATED_F64=0 plays one that has not.
+/// Whether it has kernels of float64, as builds for gradcheck have; $LUX_EMULATED_F64=0 plays one that has
+/// not.
 bool has_double();
 /// Whether an address is one of its memory.
 bool holds(const void* address);

@@ -40,8 +40,7 @@ std::string knobs_of(const Descriptor& config) {
 void add_offers(std::vector<Engine>& engines, const Graph& graph, const Target& target, int mode) {
   const CudnnApi& api = target.api();
   Descriptor heuristics(api, CudnnKind::heuristics);
-  heuristics.set(heuristics_graph, graph.descriptor())
-      .set(heuristics_mode, CudnnType::heuristics_mode, mode);
+  heuristics.set(heuristics_graph, graph.descriptor()).set(heuristics_mode, CudnnType::heuristics_mode, mode);
   if (target.handle == nullptr) heuristics.set(heuristics_device, target.description);
   if (api.finalize(heuristics.handle()) != 0) return;  // no engine runs such a graph
   int64_t count = 0;
@@ -216,8 +215,8 @@ void Graph::relu(int64_t x, int64_t y) {
   operations_.push_back(std::move(operation));
 }
 
-// By the handle where there is one, as programs with a device do: what is planned by a description is meant to
-// be stored and read back before it runs.
+// By the handle where there is one, as programs with a device do: what is planned by a description is meant
+// to be stored and read back before it runs.
 const Descriptor& Graph::finish(const Target& target) {
   std::vector<CudnnDescriptor> handles;
   handles.reserve(operations_.size());

@@ -78,7 +78,8 @@ Descriptor device_of(const CudnnApi& api, CudnnHandle handle);
 /// What cuDNN writes of a device.
 std::string json_of(const Descriptor& device);
 
-/// What plans are made for: the device of a handle, or one by its description alone. The latter cannot be run.
+/// What plans are made for: the device of a handle, or one by its description alone. The latter cannot be
+/// run.
 struct Target {
   const CudnnApi& api() const { return description.api(); }
 
