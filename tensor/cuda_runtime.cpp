@@ -83,6 +83,8 @@ int launch_graph(void* graph, void* stream) {
   return cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), to_stream(stream));
 }
 
+constexpr int kContained = 226;  // cudaErrorContained, which CUDA 12 has no name for
+
 // Of these the context does not recover; a launch that is refused is none of them.
 bool is_fault(int error) {
   switch (error) {
@@ -96,6 +98,9 @@ bool is_fault(int error) {
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
     case cudaErrorECCUncorrectable:
+    case cudaErrorNvlinkUncorrectable:
+    case cudaErrorExternalDevice:
+    case kContained:
       return true;
     default:
       return false;

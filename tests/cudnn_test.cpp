@@ -320,6 +320,7 @@ TEST_CASE("a library is found by its variable, in a toolkit, and in a Python env
   CHECK(finds("CUDA_HOME", root / "older", place("older/lib")));
   CHECK(finds("VIRTUAL_ENV", root / "venv", place("venv/lib/python3.12/site-packages/nvidia/cudnn/lib")));
   CHECK(finds("CONDA_PREFIX", root / "conda", place("conda/lib/python3.9/site-packages/nvidia/cu13/lib")));
+  CHECK(finds("CONDA_PREFIX", root / "other_conda", place("other_conda/lib")));
   CHECK(finds("LUX_PYTHON", root / "site-packages", place("site-packages/nvidia/cudnn/lib")));
 
   // One that fits another library is looked for beside that first.

@@ -63,8 +63,8 @@ Tensor slice(const Tensor& weight, int64_t first, int64_t channels) {
 }  // namespace
 
 Convolver::Convolver(const ConvolutionDevice& device, const ConvolutionSettings& settings)
-    : device_(device),
-      target_{device_from_json(*device.api, device.json), device.handle},
+    : target_{device_from_json(*device.api, device.json), device.handle},
+      stopwatch_(device.stopwatch),
       place_(cat("cudnn ", device.api->version(), " device ", hash_text(device.json))),
       settings_(settings) {}
 
@@ -268,7 +268,7 @@ std::shared_ptr<ReadyPlan> Convolver::choose(const GraphRequest& request) const 
 void Convolver::run_plan(const ReadyPlan& ready, const Bindings& bindings, Device where) const {
   const int64_t bytes = ready.plan.workspace();
   const Tensor workspace = empty({(bytes + 7) / 8}, {DType::f64, where});
-  ready.plan.execute(device_.handle, bindings, bytes == 0 ? nullptr : workspace.raw());
+  ready.plan.execute(target_.handle, bindings, bytes == 0 ? nullptr : workspace.raw());
 }
 
 // Every candidate runs on the caller's own buffers: a graph overwrites its result and nothing else. Null
@@ -288,7 +288,7 @@ std::shared_ptr<ReadyPlan> Convolver::tune(const GraphRequest& request, const Bi
       run_plan(*candidate, bindings, where);  // the first run loads the kernel
       std::array<double, kTimings> seconds{};
       for (double& s : seconds) {
-        s = device_.stopwatch([&] {
+        s = stopwatch_([&] {
           for (int i = 0; i < kRunsPerTiming; ++i) run_plan(*candidate, bindings, where);
         });
       }
@@ -305,9 +305,9 @@ std::shared_ptr<ReadyPlan> Convolver::tune(const GraphRequest& request, const Bi
 }
 
 void Convolver::run(const GraphRequest& request, const Bindings& bindings, Device where) {
-  check(device_.handle != nullptr, "cuDNN: expected a device to run on, got only its description");
+  check(target_.handle != nullptr, "cuDNN: expected a device to run on, got only its description");
   std::shared_ptr<ReadyPlan> ready = known_plan(request);
-  if (settings_.autotune && !ready->autotuned && device_.stopwatch != nullptr) {
+  if (settings_.autotune && !ready->autotuned && stopwatch_ != nullptr) {
     ready->autotuned = true;  // asked once, even where nothing can be measured
     if (auto tuned = tune(request, bindings, where); tuned != nullptr) {
       book_.set(book_key(request), tuned->engine.name);

@@ -97,8 +97,8 @@ class Convolver {
   void run_plan(const ReadyPlan& ready, const Bindings& bindings, Device where) const;
   void keep(const std::string& key, std::shared_ptr<ReadyPlan> ready);
 
-  ConvolutionDevice device_;
   Target target_;
+  Stopwatch stopwatch_;
   std::string place_;  // `cudnn 91900 device 0123456789abcdef`
   mutable std::recursive_mutex mutex_;
   ConvolutionSettings settings_;

@@ -96,6 +96,7 @@ std::vector<std::string> library_folders() {
     const std::string root = environment(variable);
     if (root.empty()) continue;
     add_wheels(root, folders);
+    if (is_folder(fs::path(root) / "lib")) folders.push_back(fs::path(root) / "lib");  // conda's
     for (const fs::path& python : folders_in(fs::path(root) / "lib", "python"))
       add_wheels(python / "site-packages", folders);
   }
