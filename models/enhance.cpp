@@ -163,8 +163,7 @@ class TiledRun {
     Range kept, read;
   };
   Piece piece(int64_t begin, int64_t step, int64_t size, int64_t padded) const {
-    return {{begin, std::min(begin + step, size)},
-            {std::max<int64_t>(0, begin - way_.halo), std::min(begin + step + way_.halo, padded)}};
+    return {{begin, std::min(begin + step, size)}, read_along(begin, step, way_.halo, padded)};
   }
 
   void run_bands(const Piece& columns, PartSink sink) const {

@@ -162,20 +162,17 @@ class Chooser {
       return PaddedSize(model_, std::max<int64_t>(1, size_.height / reduction),
                         std::max<int64_t>(1, size_.width / reduction));
     };
-    const auto square_bytes = [&](int64_t side) {
-      const int64_t tall = std::min(side, size_.tall), wide = std::min(side, size_.wide);
-      return std::max(program_.at_once_bytes(tall, wide),
-                      3 * static_cast<int64_t>(sizeof(float)) * tall * wide + edge_bytes(wide, tall));
-    };
     EnhancePlan plan{.limited = true};
     if (options_.tile > 0) {
       plan.tile = next_multiple(options_.tile, grid_);
       plan.halo = halo_;
     } else {
-      int64_t side = kMostSquare;
-      while (side > 4 * grid_ && square_bytes(side) > limit_) side -= grid_;
-      plan.halo = std::min(halo_, side / 4 / grid_ * grid_);
-      plan.tile = side - 2 * plan.halo;
+      int64_t side = kMostSquare + grid_;
+      do {
+        side -= grid_;
+        plan.halo = std::min(halo_, side / 4 / grid_ * grid_);
+        plan.tile = side - 2 * plan.halo;
+      } while (side > 4 * grid_ && square_bytes(plan) > limit_);
     }
     const int64_t pixels = size_.height * size_.width, most = std::min(size_.height, size_.width);
     plan.reduction = std::max<int64_t>(1, options_.reduction);
@@ -183,9 +180,23 @@ class Chooser {
            (pixels / (plan.reduction * plan.reduction) > kCopyPixels ||
             !whole.fits(copy(plan.reduction).tall, copy(plan.reduction).wide, limit_)))
       ++plan.reduction;
-    plan.bytes = std::max(square_bytes(plan.tile + 2 * plan.halo),
-                          whole.bytes(copy(plan.reduction).tall, copy(plan.reduction).wide));
+    plan.bytes =
+        std::max(square_bytes(plan), whole.bytes(copy(plan.reduction).tall, copy(plan.reduction).wide));
     return plan;
+  }
+
+  // Of the square that reads most; what lies beyond the picture's ends is not read.
+  int64_t square_bytes(const EnhancePlan& plan) const {
+    const int64_t tall = most_read(plan, size_.height, size_.tall);
+    const int64_t wide = most_read(plan, size_.width, size_.wide);
+    return std::max(program_.at_once_bytes(tall, wide),
+                    3 * static_cast<int64_t>(sizeof(float)) * tall * wide + edge_bytes(wide, tall));
+  }
+  static int64_t most_read(const EnhancePlan& plan, int64_t size, int64_t padded) {
+    int64_t most = 0;
+    for (int64_t begin = 0; begin < size; begin += plan.tile)
+      most = std::max(most, read_along(begin, plan.tile, plan.halo, padded).count());
+    return most;
   }
 
   const Model& model_;

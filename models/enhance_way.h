@@ -1,6 +1,7 @@
 // How a picture of some size gets through a network: whole, rows at a time, or tile by tile.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "luxgrad/kernels/row_program.h"
@@ -29,6 +30,11 @@ struct Wanted {
 struct Way : EnhancePlan {
   std::optional<RowProgram> program;  ///< none: as a whole
 };
+
+/// What a tile of `step` pixels from `begin` on reads along a side of `padded` pixels.
+inline Rows read_along(int64_t begin, int64_t step, int64_t halo, int64_t padded) {
+  return {std::max<int64_t>(0, begin - halo), std::min(begin + step + halo, padded)};
+}
 
 /// What a picture takes as a whole, in bytes.
 int64_t whole_bytes(const Wanted& wanted, const PaddedSize& size);

@@ -146,7 +146,8 @@ TEST_CASE("under every limit of memory enhance takes what its plan says") {
                          {"zero_dce", 150, 700, {3, 5, 10, 20}},
                          {"zero_dce_plus", 150, 701, {1, 3, 6}},
                          {"reference_guided", 272, 288, {50, 60, 100}},
-                         {"gan", 130, 180, {80, 100, 120, 150}}}) {
+                         {"gan", 130, 180, {80, 100, 120, 150}},
+                         {"mirnet_v2", 130, 180, {60, 90, 120}}}) {
     const std::unique_ptr<Model> model = make_model(name);
     model->init_(Generator(1));
     const Tensor x = dark_picture(height, width);
