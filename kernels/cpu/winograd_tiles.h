@@ -204,18 +204,25 @@ inline void gather_weights(const Convolution& c, const Weights& w, int64_t group
   const float* const from = static_cast<const float*>(w.data) + group * w.group + k * w.k + ch * w.c;
   const int64_t lanes = smaller(kWide, c.width - k), taps = c.kH * c.kW;
   for (int64_t i = 0; i < count * taps * kWide; ++i) to[i] = 0;
-  const auto copy_lane = [&](int64_t tap, int64_t m, int64_t lane) {
-    to[(m * taps + tap) * kWide + lane] =
-        static_cast<double>(from[lane * w.k + tap / c.kW * w.i + tap % c.kW * w.j + m * w.c]);
+  const auto place = [&](int64_t tap, int64_t m, int64_t lane) {
+    return from + lane * w.k + tap / c.kW * w.i + tap % c.kW * w.j + m * w.c;
   };
-  // Along the cache lines of the weights.
+  const auto copy_lane = [&](int64_t tap, int64_t m, int64_t lane) {
+    to[(m * taps + tap) * kWide + lane] = static_cast<double>(*place(tap, m, lane));
+  };
+  // Along the cache lines of the weights, none of which is beside the one before: those of the next channels
+  // are asked for.
   for (int64_t tap = 0; tap < taps; ++tap) {
     if (w.k == 1) {
-      for (int64_t m = 0; m < count; ++m)
+      for (int64_t m = 0; m < count; ++m) {
+        __builtin_prefetch(place(tap, m + kGather, 0));
         for (int64_t lane = 0; lane < lanes; ++lane) copy_lane(tap, m, lane);
+      }
     } else {
-      for (int64_t lane = 0; lane < lanes; ++lane)
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        __builtin_prefetch(place(tap, kGather, lane));
         for (int64_t m = 0; m < count; ++m) copy_lane(tap, m, lane);
+      }
     }
   }
 }
