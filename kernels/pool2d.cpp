@@ -178,6 +178,45 @@ struct MaxPoolGradient {
   }
 };
 
+// Of windows that share no pixel: each writes those that it sees, and nothing is kept between.
+template <class T>
+struct MaxPoolGradientApart {
+  const T *x, *gy;
+  T* gx;
+  Axis rows, columns;
+  int64_t C;
+
+  LUX_HD void operator()(const Team& team, int64_t index) const {
+    const auto [n, p, q] = Pixel::of(index, rows.windows, columns.windows);
+    const int64_t first = Pixel{n, rows.begin(p), columns.begin(q)}.index(rows.size, columns.size) * C;
+    const int64_t height = rows.end(p) - rows.begin(p), width = columns.end(q) - columns.begin(q);
+    const int64_t row = columns.size * C;
+    // Loops of a number that is not known: GCC makes vectors of them, and none of sixteen conditions.
+    team.each((C + kLanes - 1) / kLanes, [&](int64_t group) {
+      const int64_t c = group * kLanes, lanes = C - c < kLanes ? C - c : kLanes;
+      Arith<T> best[kLanes] = {}, g[kLanes];
+      int32_t largest[kLanes] = {};
+      for (int64_t lane = 0; lane < lanes; ++lane) g[lane] = gy[index * C + c + lane];
+      for (int64_t tap = 0; tap < height * width; ++tap) {
+        const T* const from = x + first + tap / width * row + tap % width * C + c;
+        const auto here = static_cast<int32_t>(tap);
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          const Arith<T> value = from[lane];
+          const bool larger = (here == 0) | (value > best[lane]) | (value != value);
+          best[lane] = larger ? value : best[lane];
+          largest[lane] = larger ? here : largest[lane];
+        }
+      }
+      for (int64_t tap = 0; tap < height * width; ++tap) {
+        T* const to = gx + first + tap / width * row + tap % width * C + c;
+        const auto here = static_cast<int32_t>(tap);
+        for (int64_t lane = 0; lane < lanes; ++lane)
+          to[lane] = T(largest[lane] == here ? g[lane] : Arith<T>(0));
+      }
+    });
+  }
+};
+
 struct Windows {
   Axis rows, columns;
 };
@@ -275,11 +314,21 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
 
   return differentiable(
       "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = SavedMap(x)](const Tensor& gy) {
-        Tensor gx = empty(s, gy.options());
+        const auto apart = [](const Axis& axis) { return axis.stride >= axis.kernel; };
+        const auto covers = [](const Axis& axis) {
+          return axis.stride == axis.kernel && axis.end(axis.windows - 1) == axis.size;
+        };
+        const bool all = covers(rows) && covers(columns);
+        Tensor gx = all ? empty(s, gy.options()) : zeros(s, gy.options());
         const Tensor from = xs.get();
         if (slots().max_pool2d_gradient(gy.device(), from, gy, rows, columns, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
+          if (apart(rows) && apart(columns)) {
+            parallel_pixels(
+                gy, MaxPoolGradientApart<T>{from.data<T>(), gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
+            return;
+          }
           const Storage taps(gy.numel() * static_cast<int64_t>(sizeof(int32_t)), gy.device());
           const LargestTaps<T> largest{from.data<T>(), static_cast<int32_t*>(taps.data()), rows, columns,
                                        s[3]};
