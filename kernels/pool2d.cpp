@@ -314,17 +314,14 @@ Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
 
   return differentiable(
       "max_pool2d", y, {x}, [s, rows = rows, columns = columns, xs = SavedMap(x)](const Tensor& gy) {
-        const auto apart = [](const Axis& axis) { return axis.stride >= axis.kernel; };
-        const auto covers = [](const Axis& axis) {
-          return axis.stride == axis.kernel && axis.end(axis.windows - 1) == axis.size;
-        };
-        const bool all = covers(rows) && covers(columns);
+        const bool apart = rows.apart() && columns.apart();
+        const bool all = !apart || (rows.complete() && columns.complete());
         Tensor gx = all ? empty(s, gy.options()) : zeros(s, gy.options());
         const Tensor from = xs.get();
         if (slots().max_pool2d_gradient(gy.device(), from, gy, rows, columns, gx)) return Grads{gx};
         dispatch(gy.dtype(), [&](auto t) {
           using T = decltype(t);
-          if (apart(rows) && apart(columns)) {
+          if (apart) {
             parallel_pixels(
                 gy, MaxPoolGradientApart<T>{from.data<T>(), gy.data<T>(), gx.data<T>(), rows, columns, s[3]});
             return;

@@ -24,6 +24,9 @@ struct PoolAxis {
     return std::max<int64_t>(0, (pixel + before - kernel + stride) / stride);
   }
   LUX_HD int64_t last_window(int64_t pixel) const { return std::min(windows - 1, (pixel + before) / stride); }
+  /// Whether no pixel is in two windows, and whether each is in one.
+  bool apart() const { return stride >= kernel; }
+  bool complete() const { return stride <= kernel && end(windows - 1) == size; }
 };
 
 }  // namespace lux
