@@ -22,7 +22,9 @@ struct Mask {
     return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
   }
   LUX_HD void operator()(int64_t i) const {
-    y[i] = uniform(i) < p ? T(Arith<T>(0)) : T(Arith<T>(x[i]) / static_cast<Arith<T>>(1 - p));
+    // Looked up, as nobody can predict a branch.
+    const Arith<T> results[] = {Arith<T>(x[i]) / static_cast<Arith<T>>(1 - p), Arith<T>(0)};
+    y[i] = T(results[uniform(i) < p ? 1 : 0]);
   }
 };
 
