@@ -257,20 +257,16 @@ struct Straight {
 
   // From row r and column q of the tile on, channel k of those that it writes, which has this bias.
   Outputs<T> outputs(const Convolution& c, int64_t bias, int64_t r, int64_t q, int64_t k) const {
-    return outputs_to(c, bias, data + r * row + q * pixel + k, pixel);
+    return outputs_to(c, bias, data + place(r, q, k), pixel);
+  }
+  // Where something is skipped.
+  OutputsAndSkip<T> outputs_and_skip(const Convolution& c, int64_t bias, int64_t r, int64_t q,
+                                     int64_t k) const {
+    return {outputs(c, bias, r, q, k), skip + place(r, q, k)};
   }
 
-  // To so many channels of pixels that were just written, from the same place on.
-  void add_skip(int64_t r, int64_t q, int64_t k, int64_t pixels, int64_t channels) const {
-    if (skip == nullptr) return;
-    const int64_t first = r * row + q * pixel + k;
-    for (int64_t p = 0; p < pixels; ++p) {
-      for (int64_t channel = 0; channel < channels; channel += kLanes<T>) {
-        T* const to = data + first + p * pixel + channel;
-        store<T>(to, load(to) + load(skip + (to - data)));
-      }
-    }
-  }
+ private:
+  int64_t place(int64_t r, int64_t q, int64_t k) const { return r * row + q * pixel + k; }
 };
 
 // Blocks of `along` pixels must find room: the last one of a row overlaps the one before.

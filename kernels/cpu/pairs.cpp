@@ -46,8 +46,8 @@ struct Block {
 };
 
 // A strip of the target, straight from the registers, where there are no tiles.
-template <int kPlanes>
-void multiply_into(int64_t vectors, const Block& b, const Outputs<float>& y);
+template <int kPlanes, class Sink>
+void multiply_into(int64_t vectors, const Block& b, const Sink& y);
 
 #if defined(__AMX_BF16__)
 
@@ -242,8 +242,8 @@ void multiply(const Block& b) {
     multiply_strip<kPlanes, V, kAdd>(b, b.x[m], b.y[m], Sums<float, false>{b.y[m], b.y_step});
 }
 
-template <int kPlanes>
-void multiply_into(int64_t vectors, const Block& b, const Outputs<float>& y) {
+template <int kPlanes, class Sink>
+void multiply_into(int64_t vectors, const Block& b, const Sink& y) {
   vectors == 2 ? multiply_strip<kPlanes, 2, false>(b, b.x[0], nullptr, y)
                : multiply_strip<kPlanes, 1, false>(b, b.x[0], nullptr, y);
 }
@@ -441,8 +441,14 @@ void convolve_at_once(const Convolution& c, const Tile& t, const char* ahead, vo
             b.ahead = ahead + bytes * (k * strips.count + s * 2 * kOutputs) / count;
             b.ahead_step = bytes * 2 * kOutputs / count / (c.depth / 2);
           }
-          multiply_into<kPlanes>(vectors, b, to.outputs(c, t.group * c.width + k, r, q, k));
-          to.add_skip(r, q, k, kStrip, vectors * kOutputs);
+          const auto run = [&](const auto& y) {
+            if (ahead != nullptr) y.ask_for(kStrip, vectors);
+            multiply_into<kPlanes>(vectors, b, y);
+          };
+          if (to.skip == nullptr)
+            run(to.outputs(c, t.group * c.width + k, r, q, k));
+          else
+            run(to.outputs_and_skip(c, t.group * c.width + k, r, q, k));
         }
       }
       for (int64_t strip = 0; strip < strips.count && !in_place; strip += 2) {

@@ -136,6 +136,7 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
     const Region region = seen_by(c, t, t.group * c.depth + c0, smaller(pass, c.depth - c0));
     const int64_t channels = region.channels;
     const Band<T> band = band_of<S>(c.source, t.n, region, wide, channels, c.kW > 1, copied);
+    const bool far = taps == 1 && band.data != copied;  // pixels come as they stand in the map
     if (sums_lanes<T>(c)) multiply_tile_by_lanes(c, t, band, channels, weights, sums, columns, c0 > 0);
     int vectors = 0;
     for (int64_t k = 0; k < width && !sums_lanes<T>(c); k += vectors * kLanes<T>) {
@@ -149,17 +150,21 @@ void convolve(const Convolution& c, const Tile& t, void* scratch) {
           const Operand<T> x{band.data + (r * band.row + q * band.pixel) * c.stride, band.row, 1};
           const auto run = [&](const auto& y) {
             const int64_t x_step = c.stride * band.pixel, along_row = c.kW * channels;
-            if (taps == 1 && band.data != copied)
+            if (far)
               multiply<T, true>(vectors, x, x_step, w, 1, along_row, y);
             else
               multiply<T>(vectors, x, x_step, w, c.kH, along_row, y);
           };
-          if (in_place) {
-            run(to.outputs(c, t.group * c.width + k, r, q, k));
-            to.add_skip(r, q, k, along, vectors * kLanes<T>);
-          } else {
+          const auto run_far = [&](const auto& y) {
+            if (kAsks && far) y.ask_for(along, vectors);
+            run(y);
+          };
+          if (!in_place)
             into_sums(sums + (r * columns + q) * step + k, step, c0 > 0, run);
-          }
+          else if (to.skip == nullptr)
+            run_far(to.outputs(c, t.group * c.width + k, r, q, k));
+          else
+            run_far(to.outputs_and_skip(c, t.group * c.width + k, r, q, k));
         }
       }
     }
@@ -281,12 +286,12 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
     const auto run = [&](int64_t pixels, const auto& y) {
       slides ? slide_row<T>(x, w, pixels, step, y) : depthwise_row<T>(c, x, w, pixels, step, y);
     };
-    if (in_place) {
+    if (in_place && to.skip == nullptr)
       run(t.columns, to.outputs(c, t.group, r, 0, 0));
-      to.add_skip(r, 0, 0, t.columns, channels);
-    } else {
+    else if (in_place)
+      run(t.columns, to.outputs_and_skip(c, t.group, r, 0, 0));
+    else
       run(columns, Sums<T, false>{sums + r * columns * step, step});
-    }
   }
   if (in_place) return;
   store_tile<S>(c, t, t.group, channels, sums, columns * step, step);

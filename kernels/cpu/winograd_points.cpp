@@ -146,17 +146,8 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
   }
 }
 
-// Whether a block of products asks for where its sums go, and for the next tiles where they follow at once:
-// of many channels both are in the third cache level. Measured on a Zen 5.
-constexpr bool kAsks = kVectorBytes >= 64;
-
-void ask_for_sums(const float* to, int64_t step, int vectors) {
-  for (int r = 0; r < kSums / vectors; ++r) {
-    for (int v = 0; v < vectors; ++v) __builtin_prefetch(to + r * step + v * kWide, 1);
-  }
-}
-
-// The vectors of a group run into the sums of the next, which is why that comes later.
+// The vectors of a group run into the sums of the next, which is why that comes later. The next tiles are
+// asked for where they follow at once.
 void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const Points& p,
                     const float* weights, float* ys, const Points& q) {
   const int64_t width = round_up(c.width, kWide);
@@ -169,7 +160,7 @@ void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const 
       for (int64_t tile = 0; tile < tiles; tile += kSums / vectors) {
         const Operand<float> x{xs + tile * p.tile + c0, 0, 1};
         float* const to = ys + tile * q.tile + k;
-        if (kAsks) ask_for_sums(to, q.tile, vectors);
+        if (kAsks) ask_for_rows(to, q.tile, kSums / vectors, vectors);
         into_sums(to, q.tile, c0 > 0, [&](const auto& y) {
           if (kAsks && p.tile == channels)
             multiply<float, kAsks>(vectors, x, p.tile, w, 1, channels, y);
