@@ -16,6 +16,7 @@
 // with addresses of the host, and a plan that is launched after it was destroyed ends the program.
 #include "fake_cudnn.h"
 
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -184,11 +185,11 @@ class Run {
   }
 
   void convolve(const Object& op, CudnnAttribute how, CudnnAttribute x_is, CudnnAttribute w_is,
-                CudnnAttribute y_is, int result) {
+                CudnnAttribute y_is, size_t result) {
     const Object& walk = op.ref(how);
     const int64_t stride = walk.get<int64_t>(convolution_strides).at(0);
     const auto before = walk.get<int64_t>(convolution_pre_padding);
-    const Object* const tensors[] = {&op.ref(y_is), &op.ref(x_is), &op.ref(w_is)};
+    const std::array tensors{&op.ref(y_is), &op.ref(x_is), &op.ref(w_is)};
     Picture y = result == 0 ? Picture(*tensors[0]) : read(*tensors[0]);
     Picture x = result == 1 ? Picture(*tensors[1]) : read(*tensors[1]);
     Picture w = result == 2 ? Picture(*tensors[2]) : read(*tensors[2]);
@@ -209,7 +210,7 @@ class Run {
                   if (result == 2) weight += from * sum;
                 }
               }
-    write(*tensors[result], result == 0 ? y : result == 1 ? x : w);
+    write(*tensors.at(result), result == 0 ? y : result == 1 ? x : w);
   }
 
   void pointwise(const Object& op) {

@@ -300,7 +300,7 @@ void depthwise(const Convolution& c, const Tile& t, void* scratch) {
 // A depthwise convolution, the filter, and the pointwise one behind it: as many columns as fill blocks, also
 // where a block at each side of the picture stands alone, and slices of channels.
 constexpr int64_t kSeparableColumns = 24, kMostSlices = 8;
-static_assert(kSeparableColumns >= kSums && kSeparableColumns >= 3 * kAlong);
+static_assert(kSeparableColumns >= kSums && kSeparableColumns >= int64_t{3} * kAlong);
 
 int64_t slices_of(const Convolution& filter) {
   return round_up(filter.width, kDepthwiseChannels) / kDepthwiseChannels;
