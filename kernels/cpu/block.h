@@ -52,6 +52,22 @@ inline void store(T* to, Vector<T> value) {
   *reinterpret_cast<Vector<T>*>(to) = value;
 }
 
+// Stores that do not read what they overwrite into the caches first: for whole lines of what is larger than
+// these. Other threads see them after `end_stores_past_caches`. Elsewhere they are stores like any other.
+inline void store_past_caches(float* to, Vector<float> value) {
+#if defined(__AVX512F__)
+  using Whole = float __attribute__((vector_size(kVectorBytes)));
+  __builtin_ia32_movntps512(to, static_cast<Whole>(value));
+#else
+  store(to, value);
+#endif
+}
+inline void end_stores_past_caches() {
+#if defined(__AVX512F__)
+  __builtin_ia32_sfence();
+#endif
+}
+
 // GCC loads what several products read anew for each of them, and loads are as dear as products.
 template <class T>
 inline void keep_loaded([[maybe_unused]] Vector<T>& value) {

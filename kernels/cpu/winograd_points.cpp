@@ -112,8 +112,22 @@ int64_t packed_bytes(const Convolution& c) {
   return scratch_bytes<float>(planes_of(c).weights * weight_point(c));
 }
 
+// Larger weights are written past the caches, which do not hold them until they are multiplied.
+constexpr int64_t kCachedWeights = int64_t{4} << 20;
+bool past_caches(const Convolution& c) { return kVectorBytes == 64 && packed_bytes(c) > kCachedWeights; }
+
+// The weights of kWide outputs for one channel.
+template <class G, bool kPast>
+void pack_channel(const double* taps, float* to, int64_t point) {
+  if constexpr (!kPast) return filter_to_points<G>(taps, to, point);
+  constexpr int64_t kAll = int64_t{G::kWeights} * G::kWeights;
+  float points[kAll * kWide];
+  filter_to_points<G>(taps, points, kWide);
+  for (int64_t p = 0; p < kAll; ++p) store_past_caches(to + p * point, load(points + p * kWide));
+}
+
 // Outputs [k0, k0 + lanes) of a group.
-template <class G>
+template <class G, bool kPast>
 void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k0, int64_t lanes,
                 float* packed) {
   double taps[kGather * kMostTaps * kWide];
@@ -124,7 +138,7 @@ void pack_block(const Convolution& c, const Weights& w, int64_t group, int64_t k
       gather_weights(c, w, group, k, ch, count, taps);
       float* to = packed + c0 * round_up(c.width, kWide) + channels * k0 + (ch - c0) * lanes + k - k0;
       for (int64_t m = 0; m < count; ++m, to += lanes)
-        filter_to_points<G>(taps + m * G::kTaps * G::kTaps * kWide, to, weight_point(c));
+        pack_channel<G, kPast>(taps + m * G::kTaps * G::kTaps * kWide, to, weight_point(c));
     }
   }
 }
@@ -139,11 +153,14 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
       lanes = int64_t{next_vectors((width - k) / kWide)} * kWide;
       if (block % slices != slice) continue;
       with_geometry(c, [&](auto geometry) {
-        pack_block<decltype(geometry)>(c, w, group, k, lanes,
-                                       aligned<float>(packed) + group * group_weights(c));
+        using G = decltype(geometry);
+        float* const to = aligned<float>(packed) + group * group_weights(c);
+        past_caches(c) ? pack_block<G, true>(c, w, group, k, lanes, to)
+                       : pack_block<G, false>(c, w, group, k, lanes, to);
       });
     }
   }
+  if (past_caches(c)) end_stores_past_caches();
 }
 
 // The vectors of a group run into the sums of the next, which is why that comes later. The next tiles are
