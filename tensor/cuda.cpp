@@ -79,14 +79,19 @@ const Driver& started_driver(Context& c) {
   return *c.driver;
 }
 
+// What the pool keeps. Awaits not the device's own stream, where another thread may just be recording a
+// graph.
+void give_back(const Context& c) {
+  c.driver->synchronize(current(c));
+  if (c.driver->trim() != 0) c.driver->last_error();
+}
+
 int take(const Context& c, void** data, int64_t bytes) {
   const auto size = static_cast<size_t>(std::max<int64_t>(bytes, 1));
   int error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();  // else the next launch would report it
   if (error != c.driver->out_of_memory) return error;
-  // Not of the device's own stream, where another thread may just be recording a graph.
-  c.driver->synchronize(current(c));
-  if (c.driver->trim() != 0) c.driver->last_error();
+  give_back(c);
   error = c.driver->allocate(data, size, current(c));
   if (error != 0) c.driver->last_error();
   return error;
@@ -208,6 +213,19 @@ void check_call(int error, const std::string& what) {
   const std::string text = cat("cuda: ", what, ": ", text_of(driver, error));
   if (error == driver.out_of_memory) throw OutOfDeviceMemory(text);
   fail(text);
+}
+
+int with_room(int no_memory, FunctionRef<int()> call) {
+  const int answer = call();
+  // A graph that is being recorded cannot be awaited; it is given up, and what it was made of runs anew.
+  const Recording* const recording = Recording::current();
+  if (answer != no_memory || (recording != nullptr && recording->records())) return answer;
+  Context& c = context();
+  {
+    const std::lock_guard lock(c.mutex);
+    if (c.started && c.absence.empty()) give_back(c);
+  }
+  return call();
 }
 
 bool set_blocking(bool on) { return blocking().exchange(on); }

@@ -14,6 +14,7 @@
 
 #include "luxgrad/tensor/device.h"
 #include "luxgrad/tensor/error.h"
+#include "luxgrad/tensor/function_ref.h"
 #include "luxgrad/tensor/memory.h"
 
 namespace lux {
@@ -141,6 +142,10 @@ void check_call(int error, const std::string& what);
 /// kernel names its operator; off, unless LUX_CUDA_BLOCKING is set and not 0. Returns what it was before.
 bool set_blocking(bool blocking);
 bool is_blocking();
+
+/// Calls a library that takes memory of the device beside the pool: where it answers `no_memory`, once more
+/// after the pool gave back what it keeps. Returns its answer.
+int with_room(int no_memory, FunctionRef<int()> call);
 
 /// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then
 /// the graphs. While this thread records a graph they are a part of the graph's own memory, `whole`, which is

@@ -69,10 +69,11 @@ inline constexpr bool kStoresDouble<Kernel<Part, first, more...>> = kStoresDoubl
 template <template <auto, class...> class Kernel, auto first, class... Parts>
 inline constexpr bool kStoresDouble<Kernel<first, Parts...>> = (kStoresDouble<Parts> || ...);
 
-/// The same, but for kernels that say they write a few numbers only: every build has those.
+/// The same, but for kernels that say that every build has them: conversions, and those that write a few
+/// numbers only.
 template <class F>
 constexpr bool needs_double() {
-  if constexpr (requires { F::kFewNumbers; })
+  if constexpr (requires { F::kInEveryBuild; })
     return false;
   else
     return kStoresDouble<F>;

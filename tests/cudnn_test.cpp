@@ -15,6 +15,7 @@
 #include "luxgrad/kernels/cuda/matrix_products.h"
 #include "luxgrad/kernels/cuda/shared_library.h"
 #include "luxgrad/kernels/cuda/vendor.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/memory.h"
 #include "luxgrad/tensor/random.h"
 #include "luxgrad/tensor/raw.h"
@@ -614,9 +615,12 @@ TEST_CASE("autotuning runs the allowed engines, writes the fastest into the book
 
 namespace {
 
-int graphs_asked = 0, failures_left = 0;
+constexpr int kDoesNotRun = 3000, kDeviceAllocationFailed = 4004;
+int graphs_asked = 0, failures_left = 0, failure = kDoesNotRun;
+int plans_refused = 0, products_refused = 0;  // for want of memory
+CudnnDescriptor newest_plan = nullptr;
 
-/// The fake, which counts the graphs that engines are asked for and fails to run some plans.
+/// The fake, which counts the graphs that engines are asked for and fails to make or run some plans.
 const CudnnApi& watched() {
   static const CudnnApi api = [] {
     CudnnApi all = fake_cudnn();
@@ -625,8 +629,17 @@ const CudnnApi& watched() {
       if (attribute == CudnnAttribute::heuristics_results && most == 0) ++graphs_asked;
       return fake().get_attribute(descriptor, attribute, type, most, count, values);
     };
+    all.create_descriptor = [](CudnnKind kind, CudnnDescriptor* descriptor) {
+      const int status = fake().create_descriptor(kind, descriptor);
+      if (kind == CudnnKind::plan) newest_plan = *descriptor;
+      return status;
+    };
+    all.finalize = [](CudnnDescriptor descriptor) {
+      const bool refused = descriptor == newest_plan && plans_refused > 0 && plans_refused-- > 0;
+      return refused ? kDeviceAllocationFailed : fake().finalize(descriptor);
+    };
     all.execute = [](CudnnHandle handle, CudnnDescriptor plan, CudnnDescriptor pack) {
-      return failures_left > 0 && failures_left-- > 0 ? 3000 : fake().execute(handle, plan, pack);
+      return failures_left > 0 && failures_left-- > 0 ? failure : fake().execute(handle, plan, pack);
     };
     return all;
   }();
@@ -672,6 +685,47 @@ TEST_CASE("autotuning passes an engine over that does not run") {
   failures_left = 0;
   CHECK(lost.book().empty());
   CHECK(lost.hash().empty());
+}
+
+TEST_CASE("a library without memory is asked once more, and then it is the device that has none") {
+  const Example e(kRows[0].problem, kRows[0].channels, true, DType::f32);
+  const Tensor expected = e.y();
+  plain().forward(e.problem, e.inputs, e.weight, e.bias, expected);
+  failure = kDeviceAllocationFailed;
+  for (int* const refusals : {&failures_left, &plans_refused}) {
+    Convolver convolver(watched_device());
+    const Tensor y = e.y();
+    const auto forward = [&] { return convolver.forward(e.problem, e.inputs, e.weight, e.bias, y); };
+    *refusals = 2;
+    CHECK_THROWS_AS(forward(), OutOfDeviceMemory);
+    CHECK(*refusals == 0);
+    *refusals = 1;
+    REQUIRE(forward());
+    CHECK(difference(y, expected) < bound(DType::f32));
+    CHECK(convolver.plan(convolver.forward_requests(e.problem, true)[0])->engine.name == "e3 k2=1");
+  }
+  failure = kDoesNotRun;
+
+  const EnvironmentVariable here("LUX_CUBLAS", LUX_FAKE_CUDNN);
+  static const CublasApi own = open_cublas();
+  CublasApi api = own;
+  api.gemm = [](CublasHandle handle, int op_a, int op_b, int m, int n, int k, const void* alpha,
+                const void* a, int a_type, int a_stride, const void* b, int b_type, int b_stride,
+                const void* beta, void* c, int c_type, int c_stride, int compute_type, int algorithm) {
+    if (products_refused > 0 && products_refused-- > 0) return kCublasAllocationFailed;
+    return own.gemm(handle, op_a, op_b, m, n, k, alpha, a, a_type, a_stride, b, b_type, b_stride, beta, c,
+                    c_type, c_stride, compute_type, algorithm);
+  };
+  const MatrixProducts products(api, &handle_storage);
+  const Example linear(kRows.back().problem, kRows.back().channels, true, DType::f32);
+  const auto multiply = [&] {
+    products.forward(linear.problem, linear.inputs, linear.weight, linear.bias, linear.y());
+  };
+  products_refused = 2;
+  CHECK_THROWS_AS(multiply(), OutOfDeviceMemory);
+  products_refused = 1;
+  multiply();
+  CHECK(products_refused == 0);
 }
 
 TEST_CASE("a book cannot choose what is forbidden, unknown, or of another device") {

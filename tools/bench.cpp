@@ -106,7 +106,7 @@ class TravellingPhoto {
   void enhance(const Model& model) {
     const KeepDerivedWeights keep(KeepDerivedWeights::kEverySize);
     const Tensor bright = lux::enhance(model, from_samples(up_->arrived(), kColors, model.dtype()));
-    const Tensor mark = zeros({1}, {DType::f64, bright.device()});
+    const Tensor mark = gathered({zeros({}, {DType::f32, bright.device()})});
     mark_not_finite_(mark, 0, {bright});
     mark_ = std::make_unique<cuda::Download>(mark);
     down_ = std::make_unique<cuda::Download>(to_samples(bright, 8));

@@ -127,6 +127,9 @@ part() {
     124 | 137) outcome="cut off after $seconds s" ;;
     *) outcome="FAILED, status $code" ;;
   esac
+  if [ $code -eq 0 ] && grep -q 'MESSAGE: skipped: ' "$work/out"; then  # of a test: there is a device, and there are files
+    outcome="FAILED, something was skipped" code=7
+  fi
   if [ $code -eq 0 ] && grep -q '^skipped: ' "$work/out"; then outcome=$(grep -m 1 '^skipped: ' "$work/out"); fi
   if [ $code -ne 0 ] && { [ -z "$tolerated" ] || { [ $code -ne 124 ] && [ $code -ne 137 ]; }; }; then failed=1; fi
   rows+=("| $name | $outcome | $(($(date +%s) - begin)) s of $seconds |")

@@ -20,6 +20,8 @@ std::shared_ptr<ReadyPlan> ready_plan(const std::shared_ptr<const Graph>& graph,
   try {
     Plan plan(engine, target);
     return std::make_shared<ReadyPlan>(ReadyPlan{graph, std::move(engine), std::move(plan), autotuned});
+  } catch (const OutOfMemory&) {  // no reason for another engine, whose results would differ
+    throw;
   } catch (const Error&) {
     return nullptr;
   }
@@ -282,9 +284,9 @@ std::shared_ptr<ReadyPlan> Convolver::tune(const GraphRequest& request, const Bi
   int tried = 0;
   for (Engine& engine : allowed_engines(request, *graph)) {
     if (tried == kMostCandidates) break;
-    auto candidate = ready_plan(graph, std::move(engine), target_, true);
-    if (candidate == nullptr || candidate->plan.workspace() > most) continue;
     try {
+      auto candidate = ready_plan(graph, std::move(engine), target_, true);
+      if (candidate == nullptr || candidate->plan.workspace() > most) continue;
       run_plan(*candidate, bindings, where);  // the first run loads the kernel
       std::array<double, kTimings> seconds{};
       for (double& s : seconds) {

@@ -2,12 +2,14 @@
 
 #include <array>
 
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/operator_scope.h"
 
 namespace lux::cuda {
 namespace {
 
 constexpr size_t kOldest = 90800, kTooNew = 100000;
+constexpr int kDeviceAllocationFailed = 4004;
 
 }  // namespace
 
@@ -15,8 +17,14 @@ void CudnnApi::check(int status, const char* what) const {
   if (status == 0) return;
   std::array<char, 1024> reason{};
   last_error(reason.data(), reason.size() - 1);
-  fail("cuDNN: ", what, " failed", OperatorScope::text(), ": ", error_string(status),
-       reason[0] == '\0' ? "" : ": ", std::string_view(reason.data()));
+  const std::string text = cat("cuDNN: ", what, " failed", OperatorScope::text(), ": ", error_string(status),
+                               reason[0] == '\0' ? "" : ": ", std::string_view(reason.data()));
+  if (status == kDeviceAllocationFailed) throw OutOfDeviceMemory(text);
+  fail(text);
+}
+
+void CudnnApi::check_with_room(FunctionRef<int()> call, const char* what) const {
+  check(with_room(kDeviceAllocationFailed, call), what);
 }
 
 std::string cudnn_version_text(size_t version) {

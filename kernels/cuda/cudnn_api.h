@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "luxgrad/kernels/cuda/shared_library.h"
+#include "luxgrad/tensor/function_ref.h"
 
 namespace lux::cuda {
 
@@ -149,8 +150,11 @@ struct CudnnApi {
                        void*) = nullptr;
   int (*execute)(CudnnHandle, CudnnDescriptor plan, CudnnDescriptor variant_pack) = nullptr;
 
-  /// Throws Error that names `what` and gives cuDNN's reason, unless `status` is success.
+  /// Throws Error that names `what` and gives cuDNN's reason, unless `status` is success; OutOfDeviceMemory
+  /// where it is want of memory.
   void check(int status, const char* what) const;
+  /// The same for a call that takes memory of the device, which may need what the pool keeps.
+  void check_with_room(FunctionRef<int()> call, const char* what) const;
 };
 
 /// Opens cuDNN and checks its version: 9.8 or a later 9, the first that describes devices. Throws

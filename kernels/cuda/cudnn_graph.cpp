@@ -86,7 +86,7 @@ Descriptor& Descriptor::set_bytes(CudnnAttribute attribute, CudnnType type, int6
 }
 
 Descriptor& Descriptor::finalize(const char* what) {
-  api_->check(api_->finalize(descriptor_), what);
+  api_->check_with_room([&] { return api_->finalize(descriptor_); }, what);
   return *this;
 }
 
@@ -259,7 +259,8 @@ void Plan::execute(CudnnHandle handle, const std::vector<std::pair<int64_t, void
       .set(pack_pointers, CudnnType::pointer, static_cast<int64_t>(pointers.size()), pointers.data())
       .set(pack_workspace, CudnnType::pointer, 1, &workspace)
       .finalize("binding a plan");
-  api.check(api.execute(handle, descriptor_.handle(), pack.handle()), "running a plan");
+  api.check_with_room([&] { return api.execute(handle, descriptor_.handle(), pack.handle()); },
+                      "running a plan");
 }
 
 }  // namespace lux::cuda

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "luxgrad/kernels/cuda/columns.h"
+#include "luxgrad/tensor/cuda.h"
 #include "luxgrad/tensor/operator_scope.h"
 
 namespace lux::cuda {
@@ -33,6 +34,12 @@ int to_int(int64_t size) {
 }
 
 }  // namespace
+
+void fail_cublas(int status, const std::string& what) {
+  const std::string text = cat("cuBLAS: ", what, " failed with status ", status, OperatorScope::text());
+  if (status == kCublasAllocationFailed) throw OutOfDeviceMemory(text);
+  fail(text);
+}
 
 CublasApi open_cublas(const std::string& cudnn) {
   CublasApi api{SharedLibrary::open({"cuBLAS", {"libcublas.so.13", "libcublas.so.12"}, "LUX_CUBLAS", cudnn})};
@@ -69,14 +76,14 @@ void MatrixProducts::multiply(Precision precision, const Matrix& a, const Matrix
   const DType dtype = to.dtype();
   const int type = type_of(dtype);
   const bool tf32 = dtype == DType::f32 && precision == Precision::tf32;
-  const int status =
-      api_->gemm(handle_, b.transposed ? kTransposed : kAsIs, a.transposed ? kTransposed : kAsIs,
-                 to_int(columns), to_int(rows), to_int(depth), &one, b.tensor.raw(), type, to_int(b.width),
-                 a.tensor.raw(), type, to_int(a.width), &zero, to.raw(), type, to_int(columns),
-                 tf32 ? kComputeTf32 : kComputeF32, kDefaultAlgorithm);
-  if (status == 0) return;
-  fail("cuBLAS: a product of [", rows, ", ", depth, "] and [", depth, ", ", columns, "] failed with status ",
-       status, OperatorScope::text());
+  const int status = with_room(kCublasAllocationFailed, [&] {
+    return api_->gemm(handle_, b.transposed ? kTransposed : kAsIs, a.transposed ? kTransposed : kAsIs,
+                      to_int(columns), to_int(rows), to_int(depth), &one, b.tensor.raw(), type,
+                      to_int(b.width), a.tensor.raw(), type, to_int(a.width), &zero, to.raw(), type,
+                      to_int(columns), tf32 ? kComputeTf32 : kComputeF32, kDefaultAlgorithm);
+  });
+  if (status != 0)
+    fail_cublas(status, cat("a product of [", rows, ", ", depth, "] and [", depth, ", ", columns, "]"));
 }
 
 void MatrixProducts::forward(const Conv2dProblem& s, const Tensors& inputs, const Tensor& weight,

@@ -23,6 +23,10 @@ struct CublasApi {
               int a_type, int a_stride, const void* b, int b_type, int b_stride, const void* beta, void* c,
               int c_type, int c_stride, int compute_type, int algorithm) = nullptr;
 };
+inline constexpr int kCublasAllocationFailed = 3;
+
+/// Throws what a `status` that is not success says: OutOfDeviceMemory or Error, which names `what`.
+[[noreturn]] void fail_cublas(int status, const std::string& what);
 
 /// Opens cuBLAS 12 or later, best the one that came with cuDNN, which opens parts of it by their version:
 /// `cudnn` is where that was found. Throws DeviceUnavailable.

@@ -16,15 +16,15 @@ class Vendor {
   explicit Vendor(const DeviceStream& device)
       : device_(device), cudnn_(open_cudnn()), cublas_(open_cublas(cudnn_.library.path())) {
     void* handle = nullptr;
-    cudnn_.check(cudnn_.create(&handle), "making a handle");
+    cudnn_.check_with_room([&] { return cudnn_.create(&handle); }, "making a handle");
     cudnn_handle_ = {handle, cudnn_.destroy};
     cudnn_.check(cudnn_.set_stream(handle, device.stream()), "choosing a stream");
     convolver_ = std::make_unique<Convolver>(ConvolutionDevice{.api = &cudnn_,
                                                                .handle = handle,
                                                                .json = json_of(device_of(cudnn_, handle)),
                                                                .stopwatch = seconds_of});
-    const int status = cublas_.create(&handle);
-    lux::check(status == 0, "cuBLAS: making a handle failed with status ", status);
+    const int status = with_room(kCublasAllocationFailed, [&] { return cublas_.create(&handle); });
+    if (status != 0) fail_cublas(status, "making a handle");
     cublas_handle_ = {handle, cublas_.destroy};
     lux::check(cublas_.set_stream(handle, device.stream()) == 0, "cuBLAS: choosing a stream failed");
     products_ = std::make_unique<MatrixProducts>(cublas_, handle);
