@@ -254,6 +254,8 @@ const Geometry kSquareKernels[] = {
     {{2, 11, 16, 48}, {24, 3, 3, 48}, {.padding = {0, 1, 2, 0}, .activation = Activation::tanh}},
     {{1, 8, 13, 33}, {3, 3, 3, 33}, {.padding = {3, 4, 5, 0}}},
     {{1, 2, 9, 300}, {20, 3, 3, 300}, {.padding = 1, .activation = Activation::relu}},
+    // Weights that are larger than caches: past the channels of a pass, and of vectors.
+    {{1, 9, 8, 180}, {170, 3, 3, 180}, {.padding = 1}},
     // Groups that fill no vectors, whose channels are parted between inputs, of several passes.
     {{2, 9, 14, 26}, {22, 3, 3, 13}, {.padding = 1, .groups = 2, .activation = Activation::tanh}},
     {{1, 13, 8, 120}, {60, 3, 3, 40}, {.padding = {1, 0, 2, 1}, .groups = 3}},

@@ -7,6 +7,10 @@
 #include <cstdint>
 #include <utility>
 
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
 #if defined(__GNUC__) && !defined(__clang__)
 #define LUX_UNROLL _Pragma("GCC unroll 32")
 #else
@@ -56,15 +60,14 @@ inline void store(T* to, Vector<T> value) {
 // these. Other threads see them after `end_stores_past_caches`. Elsewhere they are stores like any other.
 inline void store_past_caches(float* to, Vector<float> value) {
 #if defined(__AVX512F__)
-  using Whole = float __attribute__((vector_size(kVectorBytes)));
-  __builtin_ia32_movntps512(to, static_cast<Whole>(value));
+  _mm512_stream_ps(to, value);
 #else
   store(to, value);
 #endif
 }
 inline void end_stores_past_caches() {
 #if defined(__AVX512F__)
-  __builtin_ia32_sfence();
+  _mm_sfence();
 #endif
 }
 
