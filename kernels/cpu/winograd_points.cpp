@@ -163,11 +163,15 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
   if (past_caches(c)) end_stores_past_caches();
 }
 
+// Sums of a range that are more bytes are asked for before a block begins: the second cache level is too small.
+constexpr int64_t kNearSums = int64_t{512} << 10;
+
 // The vectors of a group run into the sums of the next, which is why that comes later. The next tiles are
 // asked for where they follow at once.
 void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const Points& p,
                     const float* weights, float* ys, const Points& q) {
   const int64_t width = round_up(c.width, kWide);
+  const bool far = kAsks && sums_bytes(c, tiles) > kNearSums;
   for (int64_t c0 = 0; c0 < c.depth; c0 += kPass) {
     const int64_t channels = smaller(kPass, c.depth - c0);
     int vectors = 0;
@@ -177,7 +181,7 @@ void multiply_group(const Convolution& c, int64_t tiles, const float* xs, const 
       for (int64_t tile = 0; tile < tiles; tile += kSums / vectors) {
         const Operand<float> x{xs + tile * p.tile + c0, 0, 1};
         float* const to = ys + tile * q.tile + k;
-        if (kAsks) ask_for_rows(to, q.tile, kSums / vectors, vectors);
+        if (far) ask_for_rows(to, q.tile, kSums / vectors, vectors);
         into_sums(to, q.tile, c0 > 0, [&](const auto& y) {
           if (kAsks && p.tile == channels)
             multiply<float, kAsks>(vectors, x, p.tile, w, 1, channels, y);
