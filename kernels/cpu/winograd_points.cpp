@@ -163,7 +163,8 @@ void pack(const Convolution& c, const Weights& w, int64_t slice, int64_t slices,
   if (past_caches(c)) end_stores_past_caches();
 }
 
-// Sums of a range that are more bytes are asked for before a block begins: the second cache level is too small.
+// Sums of a range that are more bytes are asked for before a block begins: the second cache level is too
+// small.
 constexpr int64_t kNearSums = int64_t{512} << 10;
 
 // The vectors of a group run into the sums of the next, which is why that comes later. The next tiles are
