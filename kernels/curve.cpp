@@ -13,22 +13,32 @@ namespace {
 constexpr int kChannels = 3;
 constexpr int kMaxIterations = 16;
 
+// The channels of a pixel go together, and with them one of the next pixel's, which is dropped: four fill
+// vectors.
+constexpr int kTogether = 4;
+
 template <class T>
 struct Curve {
   const T* x;
   const T* curves;
   T* y;
   int iterations;
-  int64_t pixel_stride, step_stride;  // of the curves; step_stride 0: one map for all steps
+  int64_t last;  // the pixel that has no next one
 
   LUX_HD void operator()(int64_t pixel) const {
+    pixel < last ? run<kTogether>(pixel) : run<kChannels>(pixel);
+  }
+
+  template <int kCount>
+  LUX_HD void run(int64_t pixel) const {
     using A = Arith<T>;
-    const T* const a = curves + pixel * pixel_stride;
-    for (int c = 0; c < kChannels; ++c) {
-      A s = x[pixel * kChannels + c];
-      for (int n = 0; n < iterations; ++n) s += A(a[n * step_stride + c]) * (s * s - s);
-      y[pixel * kChannels + c] = T(s);
+    const T *const from = x + pixel * kChannels, *a = curves + pixel * kChannels * iterations;
+    A s[kCount];
+    for (int c = 0; c < kCount; ++c) s[c] = from[c];
+    for (int n = 0; n < iterations; ++n, a += kChannels) {
+      for (int c = 0; c < kCount; ++c) s[c] += A(a[c]) * (s[c] * s[c] - s[c]);
     }
+    for (int c = 0; c < kChannels; ++c) y[pixel * kChannels + c] = T(s[c]);
   }
 };
 
@@ -105,7 +115,7 @@ void curve_into(const Tensor& x, const Tensor& curves, int iterations, const Ten
                           detail::kGrain / Kernel::kRun);
     }
     parallel_for(x.device(), pixels,
-                 Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixel_stride, kChannels},
+                 Curve<T>{x.data<T>(), curves.data<T>(), y.data<T>(), iterations, pixels - 1},
                  detail::kGrain / pixel_stride);
   });
 }
