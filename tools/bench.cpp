@@ -87,12 +87,25 @@ Tensor pictures_for(const Model& model, int64_t batch, int64_t height, int64_t w
   return model.device() == kCpu ? noise : noise.to(model.dtype()).to(model.device());
 }
 
-void enhance_pictures(const Model& model, const Tensor& pictures) {
-  if (pictures.dtype() == DType::u8)
-    (void)to_bytes(enhance(model, from_bytes(pictures, model.dtype())));
-  else
-    enhance(model, pictures);
-}
+/// One after the other of one size, as folders and films have them: they share the plan and the forms of the
+/// weights.
+class SameSize {
+ public:
+  SameSize(const Model& model, const Tensor& pictures)
+      : model_(model), enhance_(model, pictures.size(1), pictures.size(2), {}, model.dtype()) {}
+
+  void operator()(const Tensor& pictures) const {
+    if (pictures.dtype() == DType::u8)
+      (void)to_bytes(enhance_(from_bytes(pictures, model_.dtype())));
+    else
+      (void)enhance_(pictures);
+  }
+
+ private:
+  const KeepDerivedWeights keep_{KeepDerivedWeights::kEverySize};
+  const Model& model_;
+  Enhancer enhance_;
+};
 
 /// One photo, or several at once, on the way that `luxgrad enhance` has for whole photos on a device
 /// (PictureWork): bytes travel beside the kernels, between pinned memory and the device, which makes numbers
@@ -284,8 +297,10 @@ class Bench final : public Command {
   /// From host to host the host's clock counts, and of photos in turn their mean.
   Milliseconds time_inference(const Model& model, const Tensor& pictures,
                               nlohmann::ordered_json& report) const {
-    if (device_ == kCpu || !photo_)
-      return median_ms(repeats_, device_, [&] { enhance_pictures(model, pictures); });
+    if (device_ == kCpu || !photo_) {
+      const SameSize enhance_pictures(model, pictures);
+      return median_ms(repeats_, device_, [&] { enhance_pictures(pictures); });
+    }
     const Tensor result = empty(pictures.shape(), {DType::u8, kCpu});
     const Milliseconds alone = median_ms(repeats_, kCpu, [&] { enhance_photo(model, pictures, result); });
     report["in_turn_ms"] =
