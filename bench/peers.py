@@ -4,11 +4,11 @@
   bench/peers.sh                                             makes an environment with the peers, then calls this
   python bench/peers.py [MODEL...] [--only inference|step] [--peers eager,channels_last,compile,onnxruntime,openvino]
                         [--luxgrad build/release/tools/luxgrad] [--threads 2] [--rounds 5] [--clock wall|cpu]
-                        [--precision fp32|bf16] [--batch N]
+                        [--repeat 3] [--precision fp32|bf16] [--batch N]
 
-Each round lets `luxgrad bench` and every peer run once, each after a run that does not count, so that a drifting
-machine hurts all alike. Printed is a table of Markdown: medians in milliseconds, and luxgrad's as a ratio to the
-fastest peer's; -- where a peer does not do such work, or fails, which is said on stderr. On a machine that does other
+Each round lets `luxgrad bench` and every peer run --repeat times, of which the median counts, each after a run that
+does not count, so that a drifting machine hurts all alike. Printed is a table of Markdown: medians of the rounds in
+milliseconds, and luxgrad's as a ratio to the fastest peer's; -- where a peer does not do such work, or fails, which is said on stderr. On a machine that does other
 things as well, one thread by the processor's clock is what can be compared.
 
 In bf16 PyTorch has weights and activations of bf16 for inference and autocast for training, OpenVINO its hint; ONNX
@@ -64,8 +64,8 @@ def batch_of(args, work, size):
 
 
 def product(args, model, work, size):
-    """One timed run of luxgrad, in a process of its own that first runs once without being timed."""
-    command = [args.luxgrad, "bench", "-n", model, "-j", str(args.threads), "--repeat", "1", "--json", "--only", work,
+    """luxgrad, in a process of its own that first runs once without being timed."""
+    command = [args.luxgrad, "bench", "-n", model, "-j", str(args.threads), "--repeat", str(args.repeat), "--json", "--only", work,
                "--precision", args.precision, "--batch", str(batch_of(args, work, size))]
     command += ["--size", "{}x{}".format(*size)] if work == "inference" else ["--crop", str(size[1])]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
@@ -124,7 +124,8 @@ def medians(args, model, work, size):
         times.setdefault("luxgrad", []).append(product(args, model, work, size))
         for name, action in actions.items():
             action()
-            times.setdefault(name, []).append(milliseconds(action, args.clock))
+            runs = [milliseconds(action, args.clock) for _ in range(args.repeat)]
+            times.setdefault(name, []).append(statistics.median(runs))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -145,6 +146,7 @@ def main():
     parser.add_argument("models", nargs="*", metavar="MODEL")
     parser.add_argument("--only", choices=["inference", "step"])
     parser.add_argument("--peers", type=lambda text: text.split(","), default=known, help=",".join(known))
+    parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--luxgrad", default="build/release/tools/luxgrad")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
