@@ -301,7 +301,8 @@ void fail_allocation(int64_t countdown) {
 void copy(void* to, Device to_device, const void* from, Device from_device, int64_t bytes) {
   if (bytes == 0) return;
   const Driver& driver = started_driver(context());
-  if (Recording* const recording = Recording::current()) {
+  Recording* const recording = Recording::current();
+  if (recording != nullptr) {
     if (to_device == kCpu) recording->refuse_waiting("reads from the device");
     if (from_device == kCpu) from = recording->kept(from, bytes);
   }
@@ -311,8 +312,9 @@ void copy(void* to, Device to_device, const void* from, Device from_device, int6
   };
   if (const int error = driver.copy(to, from, static_cast<size_t>(bytes), stream()); error != 0)
     check_call(error, what());
-  const bool of_host = to_device == kCpu || from_device == kCpu;
-  if (!of_host || Recording::current() != nullptr) return;
+  const bool of_host = to_device == kCpu || from_device == kCpu,
+             recorded = recording != nullptr && recording->records();
+  if (!of_host || recorded) return;
   if (const int error = driver.synchronize(stream()); error != 0) check_call(error, what());
 }
 

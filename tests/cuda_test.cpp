@@ -567,6 +567,23 @@ TEST_CASE("work that looks at the device is not recorded, and runs as ever") {
   CHECK(fake.waits == waits_before + 1);
 }
 
+TEST_CASE("what work copies while it is measured has arrived when it is looked at") {
+  const FakeDevice device;
+  fake.lazy = true;
+  cuda::Graphs graphs;
+  const Tensor x = full({2}, 3).to(kCuda);
+  double seen = 0;
+  graphs.run("looks", {x}, {}, [&](const Tensors& in) {
+    Tensor constant = full({1}, 4);
+    const Tensor there = constant.to(kCuda);
+    fill_(constant, 7);
+    seen = in[0].to_vector()[0];
+    return Tensors{there};
+  });
+  CHECK(seen == 3);
+  (void)cuda::take_graph_notice();
+}
+
 TEST_CASE("a graph that cannot be launched is named, with the shapes of its inputs") {
   const FakeDevice device;
   const Tensor weight = from_vector({1}, {1}, {DType::f32, kCuda});

@@ -11,9 +11,10 @@
 //     e0       of the fallback
 //
 // Graphs with kernels of six rows have no engine. Products of bf16 and f16 are off by 1000 by a handle whose
-// math mode allows reductions in less than f32, and products fail by a handle that was given back, which
-// holds -1. On a device nothing is launched by a handle that has no stream, or another than the device's, nor
-// with addresses of the host, and a plan that is launched after it was destroyed ends the program.
+// math mode allows reductions in less than f32, and products fail by a handle without a workspace, or that
+// was given back, which holds -1. On a device nothing is launched by a handle that has no stream, or another
+// than the device's, nor with addresses of the host, and a plan that is launched after it was destroyed ends
+// the program.
 #include "fake_cudnn.h"
 
 #include <array>
@@ -55,6 +56,7 @@ struct Object {
 
 const FakeDevice* played = nullptr;  // null: memory of the host
 std::map<void*, void*> streams;      // of the handles that have one
+std::map<void*, void*> workspaces;   // which else would be allocated for every graph
 
 /// Whether the device reaches it.
 bool reaches(const void* address) { return played == nullptr || played->holds(address); }
@@ -455,10 +457,19 @@ int cublasCreate_v2(void** handle) {
 }
 int cublasDestroy_v2(void* handle) {
   streams.erase(handle);
+  workspaces.erase(handle);
   delete static_cast<int*>(handle);
   return 0;
 }
-int cublasSetStream_v2(void* handle, void* stream) { return cudnnSetStream(handle, stream); }
+int cublasSetStream_v2(void* handle, void* stream) {
+  workspaces.erase(handle);
+  return cudnnSetStream(handle, stream);
+}
+int cublasSetWorkspace_v2(void* handle, void* bytes, size_t count) {
+  if (count < (16U << 10) || reinterpret_cast<uintptr_t>(bytes) % 64 != 0 || !reaches(bytes)) return 7;
+  workspaces[handle] = bytes;
+  return 0;
+}
 int cublasSetMathMode(void* handle, int mode) {
   if (handle == nullptr) return 1;
   *static_cast<int*>(handle) = mode;
@@ -469,7 +480,7 @@ int cublasGemmEx(void* handle, int op_a, int op_b, int m, int n, int k, const fl
                  int type, int lda, const void* b, int, int ldb, const float* beta, void* c, int, int ldc,
                  int compute, int algorithm) {
   const int mode = *static_cast<int*>(handle);
-  if (mode < 0 || *alpha != 1 || *beta != 0 || algorithm != -1) return 7;
+  if (mode < 0 || *alpha != 1 || *beta != 0 || algorithm != -1 || !workspaces.contains(handle)) return 7;
   if (!reaches(a) || !reaches(b) || !reaches(c)) return 7;
   const auto read = [=](const void* data, int64_t i) -> double {
     if (type == 14) return float(static_cast<const bf16*>(data)[i]);

@@ -10,6 +10,9 @@ namespace lux::cuda {
 namespace {
 
 constexpr int kMajorVersion = 0, kAsIs = 0, kTransposed = 1, kDefaultAlgorithm = -1;
+// By itself cuBLAS would allocate one for every graph that is recorded. 16 KiB are enough to run, and so many
+// are the default but for Hopper.
+constexpr int64_t kWorkspaceBytes = int64_t{4} << 20;
 constexpr int kComputeF32 = 68, kComputeTf32 = 77;
 // Left to itself, cuBLAS may add up parts of a sum of bf16 or f16 in that type. Whether factors are rounded
 // to TF32 is said with each product.
@@ -54,6 +57,7 @@ CublasApi open_cublas(const std::string& cudnn) {
   library.bind(api.destroy, "cublasDestroy_v2");
   library.bind(api.set_stream, "cublasSetStream_v2");
   library.bind(api.set_math_mode, "cublasSetMathMode");
+  library.bind(api.set_workspace, "cublasSetWorkspace_v2");
   library.bind(api.gemm, "cublasGemmEx");
   return api;
 }
@@ -63,9 +67,12 @@ bool is_product(const Conv2dProblem& s) {
          s.top == 0 && s.left == 0 && (s.stride == 1 || s.W == 1) && (s.N == 1 || s.W == 1);
 }
 
-MatrixProducts::MatrixProducts(const CublasApi& api, CublasHandle handle) : api_(&api), handle_(handle) {
-  const int status = api.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionReduction);
+MatrixProducts::MatrixProducts(const CublasApi& api, CublasHandle handle, Device device)
+    : api_(&api), handle_(handle), workspace_(empty({kWorkspaceBytes}, {DType::u8, device})) {
+  int status = api.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionReduction);
   check(status == 0, "cuBLAS: asking for sums in f32 failed with status ", status);
+  status = api.set_workspace(handle, workspace_.raw(), static_cast<size_t>(kWorkspaceBytes));
+  check(status == 0, "cuBLAS: giving it memory failed with status ", status);
 }
 
 // to [rows, columns] = a [rows, depth] · b [depth, columns], rows first. A matrix with rows first is the

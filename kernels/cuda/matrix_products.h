@@ -18,6 +18,7 @@ struct CublasApi {
   int (*destroy)(CublasHandle) = nullptr;
   int (*set_stream)(CublasHandle, void* stream) = nullptr;
   int (*set_math_mode)(CublasHandle, int mode) = nullptr;
+  int (*set_workspace)(CublasHandle, void* bytes, size_t count) = nullptr;
   /// C [m, n] = alpha · op(A) · op(B) + beta · C, columns first.
   int (*gemm)(CublasHandle, int op_a, int op_b, int m, int n, int k, const void* alpha, const void* a,
               int a_type, int a_stride, const void* b, int b_type, int b_stride, const void* beta, void* c,
@@ -39,8 +40,9 @@ bool is_product(const Conv2dProblem& problem);
 /// the same bits in every run, and sums in f32. Throw Error where cuBLAS does not run them.
 class MatrixProducts {
  public:
-  /// Sets the handle's math mode. Throws Error where cuBLAS refuses.
-  MatrixProducts(const CublasApi& api, CublasHandle handle);
+  /// Sets the handle's math mode, and its workspace, which setting a stream would take away. Throws Error
+  /// where cuBLAS refuses.
+  MatrixProducts(const CublasApi& api, CublasHandle handle, Device device = kCpu);
 
   void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                const Tensor& y) const;
@@ -60,6 +62,7 @@ class MatrixProducts {
 
   const CublasApi* api_;
   CublasHandle handle_;
+  Tensor workspace_;
 };
 
 }  // namespace lux::cuda
