@@ -216,16 +216,20 @@ void check_call(int error, const std::string& what) {
 }
 
 int with_room(int no_memory, FunctionRef<int()> call) {
-  const int answer = call();
+  int answer = call();
   // A graph that is being recorded cannot be awaited; it is given up, and what it was made of runs anew.
   const Recording* const recording = Recording::current();
   if (answer != no_memory || (recording != nullptr && recording->records())) return answer;
-  Context& c = context();
-  {
-    const std::lock_guard lock(c.mutex);
-    if (c.started && c.absence.empty()) give_back(c);
-  }
-  return call();
+  const auto again = [&] {
+    Context& c = context();
+    {
+      const std::lock_guard lock(c.mutex);
+      if (c.started && c.absence.empty()) give_back(c);
+    }
+    return call();
+  };
+  answer = again();
+  return answer == no_memory && forget_graphs() ? again() : answer;
 }
 
 bool set_blocking(bool on) { return blocking().exchange(on); }

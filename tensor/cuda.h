@@ -144,7 +144,7 @@ bool set_blocking(bool blocking);
 bool is_blocking();
 
 /// Calls a library that takes memory of the device beside the pool: where it answers `no_memory`, once more
-/// after the pool gave back what it keeps. Returns its answer.
+/// after the pool gave back what it keeps, then after the graphs did. Returns its answer.
 int with_room(int no_memory, FunctionRef<int()> call);
 
 /// Uninitialised bytes of the device. Where it has none left, what the pool keeps is given back first, then
