@@ -364,13 +364,13 @@ in_shell() {
     benchmark_end)" "$(printf '%q ' "$@")"
 }
 
-# 530 s together, and 60 before them: only where nearly all are cut off the last are not reached, and the benchmark has 50.
+# 570 s together, and 60 before them: only where nearly all are cut off the last are not reached, and the benchmark has 50.
 part "operators, f32" 45 "$luxgrad" parity --with cuda:0/f32 --against cpu/f64 "${some_rows[@]}"
 [ -n "$played" ] || part "operators, tf32" 20 "$luxgrad" parity --with cuda:0/tf32 --against cpu/f64
 part "operators, bf16" 20 "$luxgrad" parity --with cuda:0/bf16 --against cpu/f64 "${some_rows[@]}"
 part "networks, f32" 45 bash -c "$(in_shell networks_agree f32)"
-[ -n "$played" ] || part "networks, tf32" 20 bash -c "$(in_shell networks_agree tf32)"
-part "networks, bf16" 20 bash -c "$(in_shell networks_agree bf16)"
+[ -n "$played" ] || part "networks, tf32" 40 bash -c "$(in_shell networks_agree tf32)"
+part "networks, bf16" 40 bash -c "$(in_shell networks_agree bf16)"
 part "photos enhanced" 60 bash -c "$(in_shell enhanced)"
 part "trained and resumed" 40 bash -c "$(in_shell trained)"
 part "gradients" 60 bash -c "$(in_shell gradients "${some_rows[@]}")"
