@@ -36,7 +36,7 @@ inline std::string absence_of_gpu() {
     std::string text = cuda::absence();
     if (!cuda::has_libraries()) return text;
     try {
-      cuda::start_vendor_libraries({cuda::stream, cuda::synchronize, kGpu});
+      cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
     } catch (const Error& error) {
       text = error.what();
     }

@@ -34,7 +34,7 @@ struct Started {
   EnvironmentVariable cudnn{"LUX_CUDNN", LUX_FAKE_CUDNN}, cublas{"LUX_CUBLAS", LUX_FAKE_CUDNN};
   Started() {
     REQUIRE(use_fake_cudnn_on_device());
-    cuda::start_vendor_libraries({cuda::stream, cuda::synchronize, kCuda});
+    cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
   }
   ~Started() { cuda::stop_vendor_libraries(); }
 };

@@ -118,7 +118,7 @@ std::string absence_of_cuda() {
   std::string absence = cuda::absence();
   if (!absence.empty() || !cuda::has_libraries()) return absence;
   try {
-    cuda::start_vendor_libraries({cuda::stream, cuda::synchronize, {Device::Type::cuda, 0}});
+    cuda::start_vendor_libraries({cuda::stream, cuda::synchronize});
   } catch (const Error& error) {
     absence = error.what();
   }

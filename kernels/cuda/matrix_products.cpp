@@ -67,12 +67,17 @@ bool is_product(const Conv2dProblem& s) {
          s.top == 0 && s.left == 0 && (s.stride == 1 || s.W == 1) && (s.N == 1 || s.W == 1);
 }
 
-MatrixProducts::MatrixProducts(const CublasApi& api, CublasHandle handle, Device device)
-    : api_(&api), handle_(handle), workspace_(empty({kWorkspaceBytes}, {DType::u8, device})) {
-  int status = api.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionReduction);
+MatrixProducts::MatrixProducts(const CublasApi& api, CublasHandle handle) : api_(&api), handle_(handle) {
+  const int status = api.set_math_mode(handle, kDefaultMath | kNoReducedPrecisionReduction);
   check(status == 0, "cuBLAS: asking for sums in f32 failed with status ", status);
-  status = api.set_workspace(handle, workspace_.raw(), static_cast<size_t>(kWorkspaceBytes));
+}
+
+void MatrixProducts::need_workspace(Device device) const {
+  if (workspace_.defined()) return;
+  const Tensor bytes = empty({kWorkspaceBytes}, {DType::u8, device});
+  const int status = api_->set_workspace(handle_, bytes.raw(), static_cast<size_t>(kWorkspaceBytes));
   check(status == 0, "cuBLAS: giving it memory failed with status ", status);
+  workspace_ = bytes;
 }
 
 // to [rows, columns] = a [rows, depth] · b [depth, columns], rows first. A matrix with rows first is the
@@ -83,6 +88,7 @@ void MatrixProducts::multiply(Precision precision, const Matrix& a, const Matrix
   const DType dtype = to.dtype();
   const int type = type_of(dtype);
   const bool tf32 = dtype == DType::f32 && precision == Precision::tf32;
+  need_workspace(to.device());
   const int status = with_room(kCublasAllocationFailed, [&] {
     return api_->gemm(handle_, b.transposed ? kTransposed : kAsIs, a.transposed ? kTransposed : kAsIs,
                       to_int(columns), to_int(rows), to_int(depth), &one, b.tensor.raw(), type,

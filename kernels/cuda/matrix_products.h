@@ -40,9 +40,8 @@ bool is_product(const Conv2dProblem& problem);
 /// the same bits in every run, and sums in f32. Throw Error where cuBLAS does not run them.
 class MatrixProducts {
  public:
-  /// Sets the handle's math mode, and its workspace, which setting a stream would take away. Throws Error
-  /// where cuBLAS refuses.
-  MatrixProducts(const CublasApi& api, CublasHandle handle, Device device = kCpu);
+  /// Sets the handle's math mode. Throws Error where cuBLAS refuses.
+  MatrixProducts(const CublasApi& api, CublasHandle handle);
 
   void forward(const Conv2dProblem& problem, const Tensors& inputs, const Tensor& weight, const Tensor& bias,
                const Tensor& y) const;
@@ -60,9 +59,11 @@ class MatrixProducts {
   void multiply(Precision precision, const Matrix& a, const Matrix& b, const Tensor& to, int64_t rows,
                 int64_t columns, int64_t depth) const;
 
+  void need_workspace(Device device) const;
+
   const CublasApi* api_;
   CublasHandle handle_;
-  Tensor workspace_;
+  mutable Tensor workspace_;  // from the first product on
 };
 
 }  // namespace lux::cuda

@@ -27,7 +27,7 @@ class Vendor {
     if (status != 0) fail_cublas(status, "making a handle");
     cublas_handle_ = {handle, cublas_.destroy};
     lux::check(cublas_.set_stream(handle, device.stream()) == 0, "cuBLAS: choosing a stream failed");
-    products_ = std::make_unique<MatrixProducts>(cublas_, handle, device.device);
+    products_ = std::make_unique<MatrixProducts>(cublas_, handle);
   }
 
   void wait() const { device_.synchronize(); }

@@ -14,7 +14,6 @@ namespace lux::cuda {
 struct DeviceStream {
   void* (*stream)() = nullptr;      ///< a cudaStream_t
   void (*synchronize)() = nullptr;  ///< waits until it is empty
-  Device device = kCpu;             ///< whose memory the kernels reach
 };
 
 /// Opens the libraries and makes their handles for the current device. Throws DeviceUnavailable where a
